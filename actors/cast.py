@@ -1,0 +1,53 @@
+"""Who plays the parts that touch the world: what differs between production and the simulator, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from actors.base import Actor, Address
+from actors.device import OpenBackend, Underlay
+from actors.runtime import Runtime
+from actors.store import Disk
+from smeg.config_keys import PublicEndpoint
+from smeg.mesh import Keys
+from smeg.notary import Notary
+
+
+class MakeEdge(Protocol):
+    """Makes the gossip or the control actor."""
+
+    def __call__(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says to the actors. Times in seconds."""
+
+    name: str
+    """This node's name, as others see it."""
+    role: Literal["peer", "client"] = "peer"
+    """What this node wants to be; an invitation may allow less."""
+    keepalive: int = 25
+    """What clients keep their NAT mapping open with."""
+    public_endpoints: tuple[PublicEndpoint, ...] = ()
+    """Where others reach this host; empty: what the gossip actor finds."""
+    wireguard_port: int = 51820
+    """The first UDP port tried for a mesh; 0 lets the kernel choose."""
+    mtu: int = 1420
+    heartbeat_interval: float = 5.0
+    repair_interval: float = 10.0
+    handshake_interval: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    settings: Settings
+    open_disk: Callable[[], Disk]
+    gossip: MakeEdge
+    control: MakeEdge
+    open_backend: OpenBackend
+    underlay: Callable[[], Underlay]
+    notary: Callable[[], Notary] = Notary
+    """One for each actor that verifies; the simulator shares one among all nodes."""

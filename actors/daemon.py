@@ -1,0 +1,115 @@
+"""`smeg-node`: reads the configuration, starts the actors, and ends them in order when it is told to.
+
+SIGTERM and SIGINT end it; a second one ends it at once. Exit status 0 after an orderly end, 1 when it could not start.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import queue
+import signal
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from actors.base import Address
+from actors.cast import Cast, Settings
+from actors.control import ControlActor
+from actors.gossip import GossipActor
+from actors.logs import configure_logs
+from actors.node import STAGES, Node
+from actors.threads import ThreadedRuntime
+from smeg import __version__
+from smeg.config import Config, defaults, parse
+from smeg.edges.backends import open_backend
+from smeg.edges.resolver import Resolver
+from smeg.edges.store import Store
+from smeg.errors import LocalError, Problem
+from smeg.messages import Shutdown
+
+END_LIMIT = sum(limit for _, limit in STAGES) + 2.0
+"""seconds that an orderly end may take in all."""
+
+
+def production(config: Config, runtime: ThreadedRuntime) -> Cast:
+    """The actors that touch the real world."""
+    settings = Settings(
+        config.name,
+        config.role,
+        config.keep_alive_wg,
+        config.public_endpoint,
+        config.wireguard_port,
+        config.mtu,
+        config.heart_beat_interval,
+        config.repair_interval,
+        0.0 if config.backend == "dry-run" else 5.0,
+    )
+    return Cast(
+        settings,
+        lambda: Store(config.state_dir, runtime.entropy),
+        lambda world, n, node, keys: GossipActor(world, n, node, keys, config.gossip_address, config.gossip_port),
+        lambda world, n, node, keys: ControlActor(world, n, node, keys, config.control_socket, config.name),
+        lambda spec: open_backend(config.backend, config.wireguard_program, spec),
+        Resolver,
+    )
+
+
+def read_config(path: Path | None) -> Config:
+    """The configuration in a file, or the defaults. Raises `LocalError` with every mistake."""
+    base = defaults(socket.gethostname(), os.geteuid() == 0, os.environ)
+    if path is None:
+        return base
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalError("config-unreadable", f"cannot read {path}: {error}", "name a file that exists") from error
+    return parse(text, str(path), base)
+
+
+def serve(config: Config) -> Problem | None:
+    """Run until told to end; what went wrong, if the daemon could not work."""
+    runtime = ThreadedRuntime()
+    ended: queue.SimpleQueue[Problem | None] = queue.SimpleQueue()
+    node = Node(runtime, production(config, runtime), ended.put)
+    address = Address(node)
+
+    def stop(number: int, frame: object) -> None:
+        # The handler stays short: a second signal ends the process the hard way.
+        signal.signal(number, signal.SIG_DFL)
+        address.tell(Shutdown())
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    node._start_actor_loop()
+    node.open()
+    return ended.get()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "path", type=click.Path(path_type=Path), help="YAML file; see docs/configuration.md.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Instead of the configuration's stateDir.")
+@click.option("--check", is_flag=True, help="Only check the configuration.")
+@click.version_option(__version__, prog_name="smeg-node")
+def main(path: Path | None, state_dir: Path | None, check: bool) -> None:
+    """Be a node of WireGuard meshes: run the daemon in the foreground until SIGTERM."""
+    faulthandler.enable()
+    try:
+        config = read_config(path)
+        if state_dir is not None:
+            config = replace(config, state_dir=state_dir)
+        if check:
+            click.echo("the configuration is right")
+            return
+        configure_logs(config.log_level, config.log_format)
+        problem = serve(config)
+    except LocalError as error:
+        problem = error.problem
+    if problem is not None:
+        click.echo(f"error: {problem.message}", err=True)
+        if problem.hint:
+            click.echo(f"hint: {problem.hint}", err=True)
+        sys.exit(1)

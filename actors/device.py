@@ -1,0 +1,198 @@
+"""The actor of one WireGuard interface: makes it, keeps it as the plan says, and reports what WireGuard saw.
+
+Changes are applied once when the inbox is empty, as differences. A failure is tried again by itself. The interface
+outlives a restart of this actor; it goes when `Release` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from actors.base import Actor, Address
+from actors.runtime import Runtime
+from actors.wiring import Role
+from smeg import messages as m
+from smeg.core import Message
+from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec
+from smeg.errors import LocalError
+from smeg.keys import NodeKey
+from smeg.plan import difference, simulate
+from smeg.records import Member
+from smeg.wanted import View, wanted
+
+TRY_AGAIN = 5.0
+"""seconds after a failure."""
+LOOK_AGAIN = 30.0
+"""seconds between two looks at the real device: somebody else may have changed it."""
+OpenBackend = Callable[[InterfaceSpec], Backend]
+
+
+class Underlay(Protocol):
+    """Which literal address a member is reached by from here; names are resolved without anybody waiting."""
+
+    def choose(self, endpoints: tuple[Endpoint, ...], now: float) -> Endpoint | None: ...
+
+    def listen(self, resolved: Callable[[], None]) -> None:
+        """Call `resolved`, from any thread, when a name that was unknown has become known."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    ports: tuple[int, ...]
+    """UDP ports to try in turn; 0 lets the kernel choose."""
+    mtu: int
+    keepalive: int
+    """seconds; for clients."""
+    handshake_interval: float
+    """seconds between two readings of what WireGuard saw; 0 for never."""
+
+
+class DeviceActor(Actor):
+    role = Role.DEVICE
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        mesh: str,
+        incarnation: int,
+        supervisor: Address,
+        own: NodeKey,
+        spec: InterfaceSpec,
+        settings: DeviceSettings,
+        open_backend: OpenBackend,
+        underlay: Underlay,
+    ) -> None:
+        super().__init__(runtime, mesh, incarnation, supervisor)
+        self._spec = spec
+        self._settings = settings
+        self._open_backend = open_backend
+        self._underlay = underlay
+        self._view = View(mesh, own, {}, frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
+        self._backend: Backend | None = None
+        self._state: DeviceState | None = None
+        self._configured: dict[bytes, Endpoint] = {}
+        self._dirty = False
+        self._version = 0
+        self._retry_at: float | None = None
+        self._look_at: float | None = None
+        self._handshakes_at: float | None = None
+
+    def begin(self, now: float) -> Iterable[Message]:
+        address = Address(self)
+        self._underlay.listen(lambda: address.tell(m.Resolved()))
+        return self._open(now)
+
+    def handle(self, message: Message, now: float) -> Iterable[Message]:
+        match message:
+            case m.MembersChanged():
+                self._change(replace(self._view, members=message.members))
+            case m.LivenessChanged():
+                self._change(replace(self._view, pruned=message.pruned))
+            case m.RoutesChanged():
+                self._change(replace(self._view, routes=message.routes))
+            case m.Resolved():
+                self._dirty = True
+            case m.Tick():
+                return self._tick(now)
+        return []
+
+    def settle(self, now: float) -> Iterable[Message]:
+        if not self._dirty or self._backend is None or (self._retry_at is not None and now < self._retry_at):
+            return []
+        return self._apply(self._backend, now)
+
+    def next_deadline(self) -> float | None:
+        return min((at for at in (self._retry_at, self._look_at, self._handshakes_at) if at is not None), default=None)
+
+    def release(self) -> None:
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close()
+
+    def close(self) -> None:
+        self._underlay.close()
+
+    def _change(self, view: View) -> None:
+        self._view = view
+        self._dirty = True
+
+    def _open(self, now: float) -> Iterable[Message]:
+        failure: LocalError | None = None
+        for port in self._settings.ports:
+            try:
+                backend = self._open_backend(replace(self._spec, listen_port=port))
+                state = backend.read()
+            except LocalError as error:
+                failure = error
+                if error.problem.code == "port-in-use":
+                    continue
+                break
+            self._backend, self._state = backend, state
+            self._view = replace(self._view, listen_port=state.listen_port)
+            self._configured = {key: peer.endpoint for key, peer in state.peers.items() if peer.endpoint is not None}
+            self._retry_at = None
+            self._look_at = now + LOOK_AGAIN
+            if self._settings.handshake_interval:
+                self._handshakes_at = now + self._settings.handshake_interval
+            return [m.DeviceReady(self.mesh, self._spec.name, backend.kind, state.listen_port)]
+        assert failure is not None, "there is at least one port to try"
+        self._retry_at = now + TRY_AGAIN
+        return [m.DeviceFailed(self.mesh, failure.problem)]
+
+    def _apply(self, backend: Backend, now: float) -> Iterable[Message]:
+        """Make the device what it should be, by differences."""
+        self._dirty = False
+        target = wanted(self._view, lambda member: self._choose(member, now))
+        if target is None:
+            return []
+        try:
+            state = self._state if self._state is not None else backend.read()
+            operations = difference(state, target, self._configured)
+            backend.apply(operations)
+        except LocalError as error:
+            self._state = None
+            self._dirty = True
+            self._retry_at = now + TRY_AGAIN
+            if error.problem.code == "device-gone":
+                self._backend = None
+            return [m.DeviceFailed(self.mesh, error.problem)]
+        self._retry_at = None
+        self._state = simulate(state, operations)
+        self._configured = {key: peer.endpoint for key, peer in target.peers.items() if peer.endpoint is not None}
+        if not operations:
+            return []
+        self._version += 1
+        return [m.DeviceApplied(self.mesh, self._version, operations)]
+
+    def _choose(self, member: Member, now: float) -> Endpoint | None:
+        return self._underlay.choose(member.record.wireguard, now)
+
+    def _tick(self, now: float) -> Iterable[Message]:
+        out: list[Message] = []
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            if self._backend is None:
+                out += self._open(now)
+                self._dirty = True
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = now + LOOK_AGAIN
+            self._state = None
+            self._dirty = True
+        if self._handshakes_at is not None and now >= self._handshakes_at:
+            self._handshakes_at = now + self._settings.handshake_interval
+            out += self._read_handshakes()
+        return out
+
+    def _read_handshakes(self) -> Iterable[Message]:
+        if self._backend is None:
+            return []
+        try:
+            seen = self._backend.handshakes()
+        except LocalError:
+            # The next look at the device says what is wrong with it.
+            return []
+        return [m.HandshakesSeen(self.mesh, seen)]

@@ -1,0 +1,183 @@
+"""The actor that owns the sockets between nodes: what comes in goes to the actors of its mesh, what they say goes out.
+
+One connection to a node serves all meshes. Whom nobody wrote to for a while is let go; whom somebody writes to is
+dialled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+
+from actors.base import Actor, Address
+from actors.runtime import Runtime
+from actors.wiring import Role
+from smeg import messages as m
+from smeg.core import Message
+from smeg.device import Endpoint
+from smeg.edges.events import Connected, Deaf, Event, Refused, Unanswered
+from smeg.edges.resolver import Resolver
+from smeg.edges.routers import Limits
+from smeg.edges.transport import Transport
+from smeg.edges.underlay import local_addresses
+from smeg.errors import Problem, RemoteError
+from smeg.mesh import Keys
+from smeg.switchboard import Switchboard
+
+HELD_MESSAGES = 64
+HELD_BYTES = 512 * 1024
+HELD_FOR = 5.0
+"""What waits for a connection that is being made: per receiver, and seconds."""
+COUNT_EVERY = 2.0
+"""seconds between two reports of the counters."""
+BATCHES = 8
+"""Batches that are read in one go before other messages get their turn."""
+
+
+class Held:
+    """Messages for somebody who is being dialled, until `until`; the oldest give way when it is too much."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.messages: deque[m.SendMember | m.SendGuest] = deque()
+        self._bytes = 0
+
+    def add(self, message: m.SendMember | m.SendGuest) -> None:
+        self.messages.append(message)
+        self._bytes += len(message.payload)
+        while len(self.messages) > HELD_MESSAGES or self._bytes > HELD_BYTES:
+            self._bytes -= len(self.messages.popleft().payload)
+
+
+class GossipActor(Actor):
+    role = Role.GOSSIP
+
+    def __init__(
+        self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys, address: str, port: int
+    ) -> None:
+        super().__init__(runtime, "", incarnation, supervisor)
+        self._keys = keys
+        self._bind = (address, port)
+        self._random: Random = runtime.random(self.name)
+        self._switchboard = Switchboard()
+        self._resolver = Resolver()
+        self._transport: Transport | None = None
+        self._refused = 0
+        self._unsent = 0
+        self._count_at = 0.0
+        self._held: dict[bytes, Held] = {}
+
+    @property
+    def transport(self) -> Transport:
+        assert self._transport is not None, "begin opened it"
+        return self._transport
+
+    def begin(self, now: float) -> Iterable[Message]:
+        address, port = self._bind
+        self._transport = Transport(self._keys.curve, address, port, Limits(), self._random)
+        self._bind = (address, self._transport.port)
+        own = Address(self)
+        self._resolver.listen(lambda: own.tell(m.Resolved()))
+        self.actor_inbox.watch(self._transport.sockets())
+        self._count_at = now + COUNT_EVERY
+        return [m.GossipReady(self._transport.port, local_addresses())]
+
+    def handle(self, message: Message, now: float) -> Iterable[Message]:
+        match message:
+            case m.Readable():
+                return self._read(now)
+            case m.SendMember() | m.SendGuest():
+                self._send(message, now)
+            case m.Dial():
+                self._switchboard.dialled(message)
+                self._dial(message.curve, message.endpoints, now)
+            case m.MembersChanged():
+                self._switchboard.members_changed(message)
+                self._transport_members()
+            case m.MeshStopped(mesh):
+                self._switchboard.mesh_stopped(mesh)
+                self._transport_members()
+            case m.Tick():
+                return self._tick(now)
+        return []
+
+    def next_deadline(self) -> float | None:
+        due = self.transport.next_deadline() if self._transport is not None else None
+        held = min((held.until for held in self._held.values()), default=self._count_at)
+        return min(self._count_at, held) if due is None else min(due, self._count_at, held)
+
+    def close(self) -> None:
+        self.actor_inbox.watch(())
+        self._resolver.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _transport_members(self) -> None:
+        self.transport.admit(self._switchboard.curves())
+
+    def _read(self, now: float) -> Iterable[Message]:
+        out: list[Message] = []
+        for _ in range(BATCHES):
+            batch = self.transport.receive(now)
+            for inbound in batch.messages:
+                try:
+                    out.append(self._switchboard.receive(inbound.curve, inbound.mesh, inbound.channel, inbound.payload))
+                except RemoteError:
+                    self._refused += 1
+            out += self._tell(batch.events)
+            if not batch.more:
+                break
+        return out
+
+    def _send(self, message: m.SendMember | m.SendGuest, now: float) -> None:
+        try:
+            line = self._switchboard.line(message)
+        except RemoteError:
+            self._refused += 1
+            return
+        if line.endpoints and not self.transport.reaches(line.curve):
+            self._dial(line.curve, line.endpoints, now)
+            self._held.setdefault(line.curve, Held(now + HELD_FOR)).add(message)
+            return
+        self._put(line.curve, message)
+
+    def _put(self, curve: bytes, message: m.SendMember | m.SendGuest) -> None:
+        self.transport.send(curve, message.mesh, message.channel.value, message.payload)
+
+    def _dial(self, curve: bytes, endpoints: tuple[Endpoint, ...], now: float) -> None:
+        known = self._resolver.endpoints(endpoints, now)
+        if known:
+            self.transport.dial(curve, known, now)
+
+    def _tick(self, now: float) -> Iterable[Message]:
+        out = list(self._tell(self.transport.tick(now)))
+        for curve in [curve for curve, held in self._held.items() if now >= held.until]:
+            self._unsent += len(self._held.pop(curve).messages)
+        if now >= self._count_at:
+            self._count_at = now + COUNT_EVERY
+            counters = self.transport.counters()
+            connections = counters.get("connections-in", 0) + counters.get("connections-out", 0)
+            own = {"dropped-stranger": self._refused, "dropped-no-answer": self._unsent}
+            out.append(m.GossipCounted({**counters, "connections": connections, **own}))
+        return out
+
+    def _tell(self, events: tuple[Event, ...]) -> Iterable[Message]:
+        out: list[Message] = []
+        for event in events:
+            match event:
+                case Connected(curve):
+                    held = self._held.pop(curve, None)
+                    for message in held.messages if held is not None else ():
+                        self._put(curve, message)
+                case Unanswered(curve, endpoint, reason):
+                    out += [m.LinkFailed(mesh, curve, endpoint, str(reason)) for mesh in self._meshes(curve)]
+                case Refused(curve, endpoint):
+                    text = "connection refused: nobody listens there"
+                    out += [m.LinkFailed(mesh, curve, endpoint, text) for mesh in self._meshes(curve)]
+                case Deaf(problem):
+                    out.append(m.Alarm("", Problem(problem.code, problem.message, problem.hint)))
+        return out
+
+    def _meshes(self, curve: bytes) -> list[str]:
+        return self._switchboard.meshes_of(curve)

@@ -1,0 +1,489 @@
+"""The actor at the root of a daemon: starts the others, replaces those that fail, and stops all in a stated order.
+
+It knows which meshes there are and who asked for them. One mesh's trouble restarts that mesh's actors and nobody
+else's. What the meshes do is their own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from actors.base import Actor, Address
+from actors.cast import Cast
+from actors.device import DeviceActor, DeviceSettings
+from actors.heartbeat import HeartbeatActor
+from actors.membership import MembershipActor
+from actors.mesh import MeshActor
+from actors.routing_table import RoutingTableActor
+from actors.runtime import Runtime
+from actors.store import StoreActor
+from actors.supervision import Make, Place, Supervision
+from actors.wiring import OF_A_MESH, Role
+from smeg import messages as m
+from smeg.authority import found
+from smeg.certificates import Role as NodeRole
+from smeg.config_keys import PublicEndpoint
+from smeg.core import Message
+from smeg.dashboard import find_mesh
+from smeg.device import MAX_INTERFACE_NAME, Endpoint, InterfaceSpec
+from smeg.errors import LocalError, Problem
+from smeg.heartbeat import Heartbeat
+from smeg.keys import new_secret, node_key
+from smeg.membership import Membership
+from smeg.mesh import Keys, Mesh, MeshSettings, Origin
+from smeg.naming import interface_name
+from smeg.routing import RoutingTable
+from smeg.stored import StoredMesh
+from smeg.tokens import Token, read_token
+
+STAGES: tuple[tuple[tuple[Role, ...], float], ...] = (
+    ((Role.CONTROL,), 2.0),
+    ((Role.MESH, Role.HEARTBEAT), 2.0),
+    ((Role.MEMBERSHIP,), 2.0),
+    ((Role.DEVICE,), 8.0),
+    ((Role.ROUTING,), 1.0),
+    ((Role.GOSSIP,), 3.0),
+    ((Role.STORE,), 5.0),
+)
+"""The order of stopping, and the seconds that each stage may take: nobody speaks to what has ended before it."""
+GROUP_LIMIT = 8.0
+"""seconds that the actors of one mesh may take to end."""
+PORTS_TRIED = 16
+MAX_MESHES = 64
+
+
+@dataclass(slots=True)
+class MeshEntry:
+    """A mesh of this node, as `Node` sees it."""
+
+    stored: StoredMesh
+    origin: Origin
+    token: Token | None = None
+    ticket: int | None = None
+    """The request that waits for this mesh to start or to be gone."""
+    started: bool = False
+    stopping: bool = False
+    problem: Problem | None = None
+
+
+@dataclass(slots=True)
+class Stopping:
+    """Actors that were told to end."""
+
+    waiting: set[tuple[str, int]]
+    deadline: float
+    then: Callable[[float], Iterable[Message]]
+
+
+@dataclass(slots=True)
+class Later:
+    """Something to do at a time."""
+
+    at: float
+    do: Callable[[float], Iterable[Message]] = field(repr=False)
+
+
+class Node(Actor):
+    role = Role.NODE
+
+    def __init__(self, runtime: Runtime, cast: Cast, finished: Callable[[Problem | None], None]) -> None:
+        super().__init__(runtime)
+        self._cast = cast
+        self._finished = finished
+        self._book = Supervision(runtime, Address(self))
+        self._keys: Keys | None = None
+        self._meshes: dict[str, MeshEntry] = {}
+        self._stored: tuple[StoredMesh, ...] = ()
+        self._underlay: m.GossipReady | None = None
+        self._stoppings: list[Stopping] = []
+        self._later: list[Later] = []
+        self._ending = False
+
+    # Beginning.
+
+    def begin(self, now: float) -> Iterable[Message]:
+        self._start_daemon_actor(Role.STORE)
+        return self._publish()
+
+    def open(self) -> None:
+        """Start the daemon: the first directory begins everything."""
+        Address(self).tell(self._book.directory())
+
+    def _daemon_actor(self, role: Role) -> Make:
+        runtime, node, keys = self.runtime, Address(self), self._keys
+        match role:
+            case Role.STORE:
+                return lambda incarnation: StoreActor(runtime, incarnation, node, self._cast.open_disk)
+            case Role.ROUTING:
+                return lambda incarnation: RoutingTableActor(runtime, "", incarnation, node, RoutingTable())
+            case Role.GOSSIP | Role.CONTROL if keys is not None:
+                make = self._cast.gossip if role is Role.GOSSIP else self._cast.control
+                return lambda incarnation: make(runtime, incarnation, node, keys)
+            case _:
+                raise AssertionError(f"{role} is no actor of the daemon's")
+
+    def _start_daemon_actor(self, role: Role) -> None:
+        self._book.start((role, ""), self._daemon_actor(role))
+
+    def _publish(self) -> Iterable[Message]:
+        """Tell everybody who lives where; the report goes to who asks."""
+        directory = self._book.directory()
+        self._move_to(directory, self.runtime.now())
+        for address in self._book.everybody():
+            address.tell(directory)
+        return [self._book.report()]
+
+    # Messages.
+
+    def handle(self, message: Message, now: float) -> Iterable[Message]:
+        match message:
+            case m.Loaded():
+                return self._loaded(message)
+            case m.GossipReady():
+                return self._gossip_ready(message)
+            case m.Request():
+                return self._request(message)
+            case m.MeshStarted(mesh):
+                return self._mesh_started(mesh, message)
+            case m.MeshStopped(mesh, problem):
+                return self._stop_mesh(mesh, problem, now)
+            case m.MeshLoaded(stored):
+                return self._mesh_loaded(stored)
+            case m.MeshForgotten(mesh):
+                return self._mesh_forgotten(mesh)
+            case m.StoreFailed():
+                return self._store_failed(message, now)
+            case m.ActorFailed():
+                return self._actor_failed(message, now)
+            case m.ActorStopped(name, incarnation):
+                return self._actor_stopped(name, incarnation, now)
+            case m.Shutdown():
+                return self._shutdown(now)
+            case m.Tick():
+                return self._tick(now)
+        return []
+
+    def next_deadline(self) -> float | None:
+        deadlines = [stopping.deadline for stopping in self._stoppings] + [later.at for later in self._later]
+        return min(deadlines, default=None)
+
+    def _loaded(self, loaded: m.Loaded) -> Iterable[Message]:
+        if self._keys is not None:
+            return []
+        self._keys = Keys(loaded.identity, loaded.curve)
+        self._stored = loaded.meshes
+        self._book.problems += loaded.problems
+        for role in (Role.GOSSIP, Role.ROUTING, Role.CONTROL):
+            self._start_daemon_actor(role)
+        return self._publish()
+
+    def _gossip_ready(self, ready: m.GossipReady) -> Iterable[Message]:
+        first = self._underlay is None
+        self._underlay = ready
+        if not first:
+            return []
+        for stored in self._stored:
+            self._meshes[stored.id] = MeshEntry(stored, Origin.RESUMED)
+        out: list[Message] = []
+        for entry in self._meshes.values():
+            out += self._start_group(entry)
+        self._stored = ()
+        return [*out, *self._publish()]
+
+    # Meshes.
+
+    def _start_group(self, entry: MeshEntry) -> Iterable[Message]:
+        """Start the actors of a mesh; `_publish` makes them known."""
+        keys, underlay, runtime, node = self._keys, self._underlay, self.runtime, Address(self)
+        assert keys is not None and underlay is not None, "meshes start after the daemon's own actors"
+        stored, settings, own = entry.stored, self._cast.settings, node_key(keys.identity)
+        public = settings.public_endpoints or tuple(PublicEndpoint(address) for address in underlay.addresses)
+        gossip = tuple(Endpoint(place.host, place.port or underlay.port) for place in public)
+        keepalive = settings.keepalive
+        spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
+        device = DeviceSettings(self._ports(entry), settings.mtu, keepalive, settings.handshake_interval)
+        mesh = MeshSettings(settings.name, NodeRole(settings.role), gossip, keepalive)
+        random, cast = runtime.random, self._cast
+        makes: dict[Role, Make] = {
+            Role.DEVICE: lambda n: DeviceActor(
+                runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay()
+            ),
+            Role.MEMBERSHIP: lambda n: MembershipActor(
+                runtime,
+                stored.id,
+                n,
+                node,
+                Membership(
+                    stored.id,
+                    own,
+                    keys.identity,
+                    keys.curve,
+                    cast.notary(),
+                    random(f"membership@{stored.id}"),
+                    runtime.wall,
+                    settings.repair_interval,
+                    stored.documents,
+                ),
+            ),
+            Role.HEARTBEAT: lambda n: HeartbeatActor(
+                runtime,
+                stored.id,
+                n,
+                node,
+                Heartbeat(stored.id, own, settings.heartbeat_interval, random(f"heartbeat@{stored.id}")),
+            ),
+            Role.MESH: lambda n: MeshActor(
+                runtime,
+                stored.id,
+                n,
+                node,
+                Mesh(
+                    stored,
+                    entry.origin,
+                    keys,
+                    mesh,
+                    cast.notary(),
+                    random(f"mesh@{stored.id}"),
+                    runtime.entropy,
+                    runtime.wall,
+                    entry.token,
+                ),
+            ),
+        }
+        for role in OF_A_MESH:
+            self._book.start((role, stored.id), makes[role])
+        state = "joining" if entry.origin is Origin.JOINED else "starting"
+        return [m.MeshKnown(stored.id, stored.name, state)]
+
+    def _ports(self, entry: MeshEntry) -> tuple[int, ...]:
+        """A known mesh keeps its port; a new one takes the first that is free."""
+        if entry.stored.listen_port:
+            return (entry.stored.listen_port,)
+        base = self._cast.settings.wireguard_port
+        taken = {other.stored.listen_port for other in self._meshes.values()}
+        found = [port for port in range(base, min(base + MAX_MESHES + PORTS_TRIED, 65536)) if port not in taken]
+        return tuple(found[:PORTS_TRIED]) if base else (0,)
+
+    def _group(self, mesh: str) -> list[Place]:
+        return [(role, mesh) for role in OF_A_MESH]
+
+    def _mesh_started(self, mesh: str, started: m.MeshStarted) -> Iterable[Message]:
+        entry = self._meshes.get(mesh)
+        if entry is None:
+            return []
+        entry.started = True
+        entry.origin, entry.token = Origin.RESUMED, None
+        ticket, entry.ticket = entry.ticket, None
+        if ticket is None:
+            return []
+        about = {"name": started.name, "id": mesh}
+        return [m.Reply(ticket, {"mesh": about, "address": started.address, "interface": started.interface})]
+
+    def _stop_mesh(self, mesh: str, problem: Problem | None, now: float) -> Iterable[Message]:
+        """A mesh is over: take its device down, end its actors, forget it."""
+        entry = self._meshes.get(mesh)
+        if entry is None or entry.stopping:
+            return []
+        entry.stopping, entry.problem = True, problem
+        if problem is not None and entry.ticket is None:
+            self._book.problems.append(problem)
+        for address in self._book.addresses([(Role.DEVICE, mesh)]):
+            address.tell(m.Release())
+        return self._stop_actors(self._group(mesh), GROUP_LIMIT, now, lambda _: self._forget(mesh))
+
+    def _forget(self, mesh: str) -> Iterable[Message]:
+        self._book.forget(self._group(mesh))
+        return [*self._publish(), m.ForgetMesh(mesh)]
+
+    def _mesh_forgotten(self, mesh: str) -> Iterable[Message]:
+        entry = self._meshes.pop(mesh, None)
+        if entry is None or entry.ticket is None:
+            return []
+        about = {"name": entry.stored.name, "id": mesh}
+        if entry.problem is not None:
+            return [m.Reply(entry.ticket, problem=entry.problem)]
+        return [m.Reply(entry.ticket, {"mesh": about})]
+
+    def _mesh_loaded(self, stored: StoredMesh) -> Iterable[Message]:
+        entry = self._meshes.get(stored.id)
+        if entry is None or entry.stopping or self._ending:
+            return []
+        entry.stored, entry.origin = stored, Origin.RESUMED
+        return [*self._start_group(entry), *self._publish()]
+
+    # Requests.
+
+    def _request(self, request: m.Request) -> Iterable[Message]:
+        try:
+            if self._underlay is None or self._ending:
+                raise LocalError("not-ready", "the daemon is starting or ending", "try again in a moment")
+            match request.command:
+                case "new-mesh":
+                    return self._new_mesh(request)
+                case "join-mesh":
+                    return self._join_mesh(request)
+                case "invite" | "evict" | "leave-mesh":
+                    return self._ask_mesh(request)
+                case command:
+                    raise LocalError("unknown-command", f"the daemon does not know the command {command!r}")
+        except LocalError as error:
+            return [m.Reply(request.ticket, problem=error.problem)]
+
+    def _new_mesh(self, request: m.Request) -> Iterable[Message]:
+        name = str(request.arguments.get("name", ""))
+        self._check_room()
+        if any(entry.stored.name == name for entry in self._meshes.values()):
+            raise LocalError("name-taken", f"this node is already in a mesh called {name}", "choose another name")
+        assert self._keys is not None
+        runtime = self.runtime
+        wireguard = new_secret(runtime.entropy)
+        stored = found(name, self._keys.identity, self._keys.curve, wireguard, "", 0, runtime.entropy, runtime.wall())
+        return self._begin_mesh(MeshEntry(stored, Origin.FOUNDED, None, request.ticket))
+
+    def _join_mesh(self, request: m.Request) -> Iterable[Message]:
+        token = read_token(str(request.arguments.get("token", "")))
+        self._check_room()
+        if token.mesh in self._meshes:
+            raise LocalError(
+                "already-joined", f"this node is already in mesh {token.name}", "see `smeg-cli list-meshes`"
+            )
+        deadline = token.invite.deadline
+        if deadline < self.runtime.wall():
+            raise LocalError("token-expired", "this token has expired", "ask for a new one, or check this host's clock")
+        wireguard = new_secret(self.runtime.entropy)
+        stored = StoredMesh(token.mesh, token.name, token.admin.root, "", 0, wireguard, ())
+        return self._begin_mesh(MeshEntry(stored, Origin.JOINED, token, request.ticket))
+
+    def _begin_mesh(self, entry: MeshEntry) -> Iterable[Message]:
+        taken = {other.stored.interface for other in self._meshes.values()}
+        entry.stored = replace(entry.stored, interface=interface_name(entry.stored.name, entry.stored.id, taken))
+        assert len(entry.stored.interface.encode()) <= MAX_INTERFACE_NAME
+        self._meshes[entry.stored.id] = entry
+        return [*self._start_group(entry), *self._publish()]
+
+    def _check_room(self) -> None:
+        if len(self._meshes) >= MAX_MESHES:
+            raise LocalError("too-many-meshes", f"a node can be in {MAX_MESHES} meshes", "leave one first")
+
+    def _ask_mesh(self, request: m.Request) -> Iterable[Message]:
+        names = {mesh: entry.stored.name for mesh, entry in self._meshes.items()}
+        entry = find_mesh(names, str(request.arguments.get("mesh", "")), self._meshes)
+        if not entry.started or entry.stopping:
+            raise LocalError("mesh-not-ready", f"{entry.stored.name} is starting or ending", "try again soon")
+        if request.command == "leave-mesh":
+            if entry.ticket is not None:
+                raise LocalError("mesh-not-ready", f"{entry.stored.name} is being left already", "wait for it")
+            entry.ticket = request.ticket
+        addresses = self._book.addresses([(Role.MESH, entry.stored.id)])
+        if not addresses:
+            entry.ticket = None
+            raise LocalError("mesh-not-ready", f"{entry.stored.name} is being restarted", "try again soon")
+        addresses[0].tell(request)
+        return []
+
+    # Failure.
+
+    def _store_failed(self, message: m.StoreFailed, now: float) -> Iterable[Message]:
+        """Say so; a mesh that could not be read again is tried later."""
+        if all(problem != message.problem for problem in self._book.problems):
+            self._book.problems = [*self._book.problems[-9:], message.problem]
+        entry = self._meshes.get(message.mesh)
+        if entry is not None and not entry.stopping and not self._book.addresses(self._group(message.mesh)):
+            self._after(5.0, now, lambda _: [m.LoadMesh(message.mesh)])
+        return [self._book.report()]
+
+    def _actor_failed(self, message: m.ActorFailed, now: float) -> Iterable[Message]:
+        place = self._book.place_of(message.name, message.incarnation)
+        out = list(self._tick_off(message.name, message.incarnation, now))
+        if place is None or self._ending:
+            return out
+        wait = self._book.failed(place, message.problem, now)
+        role, mesh = place
+        if not mesh:
+            if self._underlay is None:
+                # Before the daemon ever worked there is nothing to go back to: its user has to hear of it.
+                return [*out, *self._end_with(message.problem, now)]
+            self._after(wait, now, lambda _: self._restart(role))
+            return [*out, *self._publish()]
+        entry = self._meshes[mesh]
+        if not entry.started and entry.origin is not Origin.RESUMED:
+            return [*out, *self._stop_mesh(mesh, message.problem, now)]
+        rest = [other for other in self._group(mesh) if other != place]
+        known = m.MeshKnown(mesh, entry.stored.name, "restarting")
+        again = self._stop_actors(
+            rest, GROUP_LIMIT, now, lambda at: self._after(wait, at, lambda _: [m.LoadMesh(mesh)])
+        )
+        return [*out, known, *again, *self._publish()]
+
+    def _restart(self, role: Role) -> Iterable[Message]:
+        if self._ending:
+            return []
+        self._start_daemon_actor(role)
+        return self._publish()
+
+    def _after(self, wait: float, now: float, do: Callable[[float], Iterable[Message]]) -> Iterable[Message]:
+        self._later.append(Later(now + wait, do))
+        return []
+
+    # Ending.
+
+    def _stop_actors(
+        self, places: list[Place], limit: float, now: float, then: Callable[[float], Iterable[Message]]
+    ) -> Iterable[Message]:
+        """Tell these to end; `then` follows when all have, or when the time is up."""
+        addresses = self._book.addresses(places)
+        for address in addresses:
+            address.stop()
+        waiting = {(address.name, address.incarnation) for address in addresses}
+        if not waiting:
+            return then(now)
+        self._stoppings.append(Stopping(waiting, now + limit, then))
+        return []
+
+    def _actor_stopped(self, name: str, incarnation: int, now: float) -> Iterable[Message]:
+        place = self._book.place_of(name, incarnation)
+        if place is not None:
+            self._book.ended(place)
+        return self._tick_off(name, incarnation, now)
+
+    def _tick_off(self, name: str, incarnation: int, now: float) -> Iterable[Message]:
+        out: list[Message] = []
+        for stopping in list(self._stoppings):
+            stopping.waiting.discard((name, incarnation))
+            if not stopping.waiting:
+                self._stoppings.remove(stopping)
+                out += stopping.then(now)
+        return out
+
+    def _tick(self, now: float) -> Iterable[Message]:
+        out: list[Message] = []
+        for later in [item for item in self._later if item.at <= now]:
+            self._later.remove(later)
+            out += later.do(now)
+        for stopping in [item for item in self._stoppings if item.deadline <= now]:
+            self._stoppings.remove(stopping)
+            out += stopping.then(now)
+        return out
+
+    def _shutdown(self, now: float) -> Iterable[Message]:
+        return self._end_with(None, now)
+
+    def _end_with(self, problem: Problem | None, now: float) -> Iterable[Message]:
+        if self._ending:
+            return []
+        self._ending = True
+        self._later.clear()
+        self._stoppings.clear()
+        return self._stage(0, problem, now)
+
+    def _stage(self, number: int, problem: Problem | None, now: float) -> Iterable[Message]:
+        if number == len(STAGES):
+            self._finished(problem)
+            Address(self).stop()
+            return []
+        roles, limit = STAGES[number]
+        places: list[Place] = [(role, mesh) for role in roles for mesh in ("", *self._meshes)]
+        for address in self._book.addresses(places):
+            address.tell(m.Release())
+        return self._stop_actors(places, limit, now, lambda at: self._stage(number + 1, problem, at))

@@ -1,0 +1,132 @@
+"""The production runtime: a thread an actor, real clocks, the operating system's entropy.
+
+An actor's timer is the time-out of its own wait for messages, so timers need no thread. An actor that owns ZeroMQ
+sockets waits for them and for its messages in one poll, in the one thread that may touch the sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import zmq
+from pykka._envelope import Envelope
+
+from actors.base import Actor, Address
+from actors.runtime import INBOX_BOUND
+from smeg.messages import Readable, Tick
+
+
+class ThreadInbox:
+    """A bounded queue with a deadline, and a poll over sockets when there are any."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._queue: queue.Queue[Envelope[Any]] = queue.Queue(INBOX_BOUND)
+        self._deadline: float | None = None
+        self._poller: zmq.Poller | None = None
+        self._wake = -1
+        self._sockets_first = True
+        self._ticked = False
+        """Whether the last thing handed out was a `Tick`: a timer in the past must not starve the messages."""
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        try:
+            self._queue.put_nowait(envelope)
+        except queue.Full:
+            self.dropped += 1
+            return
+        if self._wake >= 0:
+            os.eventfd_write(self._wake, 1)
+
+    def empty(self) -> bool:
+        return self._queue.empty()
+
+    def arm(self, deadline: float | None) -> None:
+        self._deadline = deadline
+
+    def watch(self, sockets: tuple[zmq.Socket[Any], ...]) -> None:
+        """Called by the actor's own thread; again whenever the set changes, with nothing at the end."""
+        if self._wake < 0 and sockets:
+            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        if not sockets:
+            wake, self._wake, self._poller = self._wake, -1, None
+            if wake >= 0:
+                os.close(wake)
+            return
+        self._poller = zmq.Poller()
+        for socket in sockets:
+            self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._wake, zmq.POLLIN)
+
+    def get(self) -> Envelope[Any]:
+        while True:
+            wait = None if self._deadline is None else self._deadline - time.monotonic()
+            if wait is not None and wait <= 0 and not (self._ticked and not self._queue.empty()):
+                self._deadline = None
+                self._ticked = True
+                return Envelope(Tick())
+            self._ticked = False
+            try:
+                envelope = (
+                    self._queue.get(timeout=wait and max(wait, 0.0))
+                    if self._poller is None
+                    else self._poll(self._poller, wait)
+                )
+            except queue.Empty:
+                continue
+            if envelope is not None:
+                return envelope
+
+    def _poll(self, poller: zmq.Poller, wait: float | None) -> Envelope[Any] | None:
+        """A message or a `Readable`, in turn when there are both; None when the time is up."""
+        timeout = 0 if not self._queue.empty() else None if wait is None else max(0, math.ceil(wait * 1000))
+        ready = dict(poller.poll(timeout))
+        if ready.pop(self._wake, None):
+            os.eventfd_read(self._wake)
+        self._sockets_first = not self._sockets_first
+        if ready and (self._sockets_first or self._queue.empty()):
+            return Envelope(Readable())
+        return None if self._queue.empty() else self._queue.get_nowait()
+
+
+class ThreadedRuntime:
+    """Real time, real threads. See `runtime.Runtime`."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> int:
+        return int(time.time())
+
+    def random(self, name: str) -> random.Random:
+        return random.Random(os.urandom(16))
+
+    def entropy(self, size: int) -> bytes:
+        return os.urandom(size)
+
+    def inbox(self, actor: Actor) -> ThreadInbox:
+        return ThreadInbox()
+
+    def failed(self, name: str, failure: BaseException) -> None:
+        structlog.get_logger("smeg").error("actor failed", actor=name, exc_info=failure)
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        structlog.get_logger("smeg").log(logging.getLevelNamesMapping()[level.upper()], event, **fields)
+
+    def begin(self, actor: Actor) -> None:
+        threading.Thread(target=actor._actor_loop, name=actor.name, daemon=True).start()
+
+    def spawn(self, make: Callable[[], Actor]) -> Address:
+        actor = make()
+        address = Address(actor)
+        actor._start_actor_loop()
+        return address

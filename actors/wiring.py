@@ -1,0 +1,110 @@
+"""Who hears what: the one table by which every message finds its actors.
+
+An actor emits a message without knowing who listens. `Directory` says where each role lives now; `Node` sends a new one
+to everybody whenever it started or replaced an actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from smeg import messages as m
+from smeg.core import Message
+
+if TYPE_CHECKING:
+    from actors.base import Address
+
+
+class Role(StrEnum):
+    """The kinds of actors, by the name that `status` shows."""
+
+    NODE = "node"
+    STORE = "store"
+    GOSSIP = "gossip"
+    CONTROL = "control"
+    ROUTING = "routing-table"
+    MESH = "mesh"
+    MEMBERSHIP = "membership"
+    HEARTBEAT = "heartbeat"
+    DEVICE = "device"
+
+
+OF_A_MESH = (Role.DEVICE, Role.MEMBERSHIP, Role.HEARTBEAT, Role.MESH)
+"""One of each for every mesh; started in this order."""
+OF_THE_DAEMON = (Role.NODE, Role.STORE, Role.GOSSIP, Role.ROUTING, Role.CONTROL)
+
+LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
+    m.SendMember: (Role.GOSSIP,),
+    m.SendGuest: (Role.GOSSIP,),
+    m.Dial: (Role.GOSSIP,),
+    m.MembersChanged: (Role.HEARTBEAT, Role.ROUTING, Role.DEVICE, Role.MESH, Role.GOSSIP, Role.CONTROL),
+    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.GOSSIP, Role.CONTROL),
+    m.EpochSeen: (Role.CONTROL,),
+    m.RoutesChanged: (Role.DEVICE,),
+    m.DeviceReady: (Role.MESH, Role.CONTROL),
+    m.DeviceApplied: (Role.CONTROL,),
+    m.DeviceFailed: (Role.MESH, Role.CONTROL),
+    m.HandshakesSeen: (Role.CONTROL,),
+    m.Alarm: (Role.CONTROL,),
+    m.Learned: (Role.STORE,),
+    m.SaveMesh: (Role.STORE,),
+    m.SaveOwn: (Role.STORE,),
+    m.ForgetMesh: (Role.STORE,),
+    m.LoadMesh: (Role.STORE,),
+    m.Loaded: (Role.NODE,),
+    m.MeshLoaded: (Role.NODE,),
+    m.MeshForgotten: (Role.NODE,),
+    m.StoreFailed: (Role.NODE,),
+    m.Saved: (Role.MESH,),
+    m.SaveFailed: (Role.MESH,),
+    m.Publish: (Role.MEMBERSHIP,),
+    m.Countersign: (Role.MEMBERSHIP,),
+    m.MeshStarted: (Role.NODE, Role.CONTROL),
+    m.MeshStopped: (Role.NODE, Role.CONTROL, Role.ROUTING, Role.GOSSIP),
+    m.MeshKnown: (Role.CONTROL,),
+    m.Request: (Role.NODE,),
+    m.Reply: (Role.CONTROL,),
+    m.Supervised: (Role.CONTROL,),
+    m.GossipReady: (Role.NODE, Role.CONTROL),
+    m.GossipCounted: (Role.CONTROL,),
+    m.LinkFailed: (Role.MESH,),
+}
+
+BY_CHANNEL: Mapping[m.Channel, Role] = {
+    m.Channel.MEMBERSHIP: Role.MEMBERSHIP,
+    m.Channel.HEARTBEAT: Role.HEARTBEAT,
+    m.Channel.JOIN: Role.MEMBERSHIP,
+    m.Channel.WELCOME: Role.MESH,
+}
+
+SNAPSHOTS = (
+    m.MembersChanged,
+    m.LivenessChanged,
+    m.RoutesChanged,
+    m.DeviceReady,
+    m.Supervised,
+    m.MeshStarted,
+    m.GossipReady,
+)
+"""Kept by who emitted them, and told again to an actor that takes over a role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Where everybody lives: the newest version counts."""
+
+    version: int
+    places: Mapping[tuple[Role, str], Address] = field(repr=False)
+    """By role and mesh id; the mesh id is empty for the daemon's own actors."""
+
+    def listeners(self, message: Message) -> list[tuple[Role, str]]:
+        """The places that hear `message`, in the order of the table."""
+        mesh = getattr(message, "mesh", "")
+        if isinstance(message, m.Received):
+            return [(BY_CHANNEL[message.channel], mesh)]
+        if isinstance(message, m.SaveMesh):
+            mesh = message.mesh.id
+        return [(role, mesh if role in OF_A_MESH else "") for role in LISTENERS[type(message)]]

@@ -1,0 +1,383 @@
+"""Hosts as network namespaces: a private network on one machine, in which real daemons can run and be killed.
+
+A `World` is one process that holds a network, mount and process namespace with a bridge in it, the underlay switch. A
+`Host` is a second process in there that holds its own network, mount and host name, with a private `/run` and one link
+to the switch. Without root, all of it lies in a user namespace in which the caller is root.
+
+Nothing here touches the machine's own network, and nothing outlives the `World`: its first process ends when the
+pipe from its creator closes, by `close`, by an exception or by `kill -9`, and with it the kernel ends every process,
+interface, mount and folder inside. A process that the creator forks without exec holds that pipe too.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from smeg.errors import LocalError, Problem
+
+UNDERLAY_4 = IPv4Network("10.77.0.0/16")
+UNDERLAY_6 = IPv6Network("fd77::/64")
+HOME = "/run/home"
+"""The state folder of every host, as seen inside it."""
+TUN = "/dev/net/tun"
+START_TIMEOUT = 20.0
+"""seconds; for one namespace to be made, on a slow machine."""
+
+_FORBIDDEN = {
+    "/proc/sys/kernel/unprivileged_userns_clone": "0",
+    "/proc/sys/user/max_user_namespaces": "0",
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1",
+}
+"""Settings that keep users from making user namespaces, with the value that does."""
+
+# The first process of the world ignores SIGCHLD, so that the kernel reaps what daemons leave to it.
+_WORLD = """
+mount -t tmpfs -o mode=755 tmpfs /run
+ip link set lo up
+ip link add underlay type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+ip link set underlay up
+trap '' CHLD
+echo ready
+exec cat >/dev/null 2>&1
+"""
+
+# Process 1 is the world's, so `netns 1` is where the switch is. Without sysfs (refused in some containers) all but
+# /sys/class/net works. Duplicate address detection would keep an IPv6 address from use for a second.
+_HOST = """
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/home
+[ /var/run -ef /run ] || mount --bind /run /var/run
+mount -t sysfs sysfs /sys 2>/dev/null || true
+hostname "$1"
+echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
+echo 0 0 >/proc/sys/net/ipv4/ping_group_range
+ip link set lo up
+ip link add eth0 type veth peer name "$2" netns 1
+ip address add "$3" dev eth0
+ip address add "$4" dev eth0 nodad
+ip link set eth0 up
+nsenter --target=1 --net ip link set "$2" master underlay up
+echo ready
+exec cat >/dev/null 2>&1
+"""
+
+
+class Process:
+    """A program that runs in a host. Ends with its world at the latest."""
+
+    def __init__(self, entered: subprocess.Popen[bytes], argv: Sequence[str], log: Path) -> None:
+        self.argv = tuple(argv)
+        self.log = log
+        """Where its output goes. Readable from outside the host, for as long as the host lives."""
+        self._entered = entered
+        # A program that ended at once leaves only what entered the namespace for it, which has ended too.
+        self.pid = _child_of(entered) or entered.pid
+        """As the machine counts; `inside_pid` is what the host sees."""
+
+    @property
+    def inside_pid(self) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
+
+    @property
+    def running(self) -> bool:
+        return self._entered.poll() is None
+
+    def kill9(self) -> None:
+        """End it as a power cut would. Returns when it is gone."""
+        self._signal(signal.SIGKILL)
+        self._entered.wait()
+
+    def terminate(self) -> None:
+        """Ask it to end, as a service manager does. Returns at once."""
+        self._signal(signal.SIGTERM)
+
+    def wait(self, timeout: float) -> int:
+        """Its exit status, negative for a signal. Raises `subprocess.TimeoutExpired` after `timeout` seconds."""
+        return self._entered.wait(timeout)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.running:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                self._entered.wait()
+
+
+class Host:
+    """One machine of a world: its own network, host name and `/run`. Made by `World.host`."""
+
+    def __init__(self, name: str, number: int, holder: _Holder) -> None:
+        self.name = name
+        self.number = number
+        """From 1; decides the addresses."""
+        self._holder = holder
+        self.folder = Path(f"/proc/{holder.pid}/root{HOME}")
+        """Its state folder (`HOME` inside), as seen from outside."""
+
+    def address(self, family: Literal[4, 6]) -> IPv4Address | IPv6Address:
+        """Of its link to the underlay: 10.77.x.y or fd77::x:y, where x.y is its number in base 256."""
+        return address(self.number, family)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: str | None = None,
+        timeout: float = 30.0,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, in text mode, and keep its output.
+
+        Raises `subprocess.CalledProcessError` on a status other than 0 unless `check` is false, and
+        `subprocess.TimeoutExpired` after `timeout` seconds, when the command has been killed.
+        """
+        done = self._holder.run(argv, HOME, timeout, input, env)
+        if check:
+            done.check_returncode()
+        return done
+
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path | None = None) -> Process:
+        """Start a program that stays, in a session of its own. Its output is added to `log`, by default in `folder`."""
+        log = log or self.folder / f"{Path(argv[0]).name}.log"
+        with log.open("ab") as output:
+            entered = subprocess.Popen(
+                self._holder.enter(argv, HOME),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=_environment(env),
+                start_new_session=True,
+            )
+        self._holder.follow(entered)
+        return Process(entered, argv, log)
+
+    def spawn_shell(self) -> int:
+        """A shell for a person, on this terminal, until they leave it. Its exit status."""
+        shell = os.environ.get("SHELL", "/bin/sh")
+        return subprocess.call(self._holder.enter([shell], HOME), env=_environment({"PS1": f"{self.name}$ "}))
+
+
+class World:
+    """A private network of hosts, from `with World() as world` to the end of the block or of this process."""
+
+    def __init__(self) -> None:
+        """Raises `LocalError` with code `no-namespaces` or `tool-missing`."""
+        for tool in ("unshare", "nsenter", "ip"):
+            if not shutil.which(tool, path=_path()):
+                raise LocalError("tool-missing", f"there is no `{tool}` here", "install util-linux and iproute2")
+        namespaces = ["--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self._flags: list[str] = []
+        if os.geteuid() != 0:
+            namespaces += ["--user", "--map-root-user"]
+            self._flags += ["--user", "--preserve-credentials"]
+        self._holder = _Holder(["unshare", *namespaces, *_shell(_WORLD)], self._flags)
+        self._hosts: dict[str, Host] = {}
+        self._holders: list[_Holder] = []
+
+    @staticmethod
+    def check() -> Problem | None:
+        """Why a world cannot be made here; None when it can. Finds out by making one, with a host."""
+        try:
+            with World() as world:
+                world.host("probe")
+        except LocalError as error:
+            return error.problem
+        return None
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        return self._hosts
+
+    def host(self, name: str) -> Host:
+        """Add a host, linked to the underlay. `name` is its host name. Raises `LocalError`."""
+        if name in self._hosts:
+            raise LocalError("host-exists", f"there is a host {name!r} already", "choose another name")
+        number = len(self._hosts) + 1
+        link = f"host{number}"
+        addresses = [
+            f"{address(number, 4)}/{UNDERLAY_4.prefixlen}",
+            f"{address(number, 6)}/{UNDERLAY_6.prefixlen}",
+        ]
+        unshare = ["unshare", "--net", "--mount", "--uts", *_shell(_HOST), name, link, *addresses]
+        holder = _Holder(self._holder.enter(unshare, "/"), self._flags)
+        self._holders.append(holder)
+        self._hosts[name] = Host(name, number, holder)
+        return self._hosts[name]
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """Run a command at the switch (`ip`, `bridge`, `tc`, `nft`), whatever its status, and keep its output."""
+        return self._holder.run(argv, "/", timeout)
+
+    def wireguard(self) -> Literal["kernel", "userspace"]:
+        """Which WireGuard the hosts can have, the kernel's if there is one. Raises `LocalError` `no-backend`."""
+        if self.run(["ip", "link", "add", "probe", "type", "wireguard"]).returncode == 0:
+            self.run(["ip", "link", "delete", "probe"])
+            return "kernel"
+        if not shutil.which("wireguard-go", path=_path()):
+            raise LocalError(
+                "no-backend",
+                "the kernel has no WireGuard, and there is no `wireguard-go`",
+                "install wireguard-go, or a kernel with the wireguard module",
+            )
+        if self.run(["sh", "-c", f": <>{TUN}"]).returncode != 0:
+            raise LocalError(
+                "no-backend",
+                f"the kernel has no WireGuard, and wireguard-go cannot open {TUN}",
+                f"as root: modprobe tun && chmod 666 {TUN}; or run this as root",
+            )
+        return "userspace"
+
+    def close(self) -> None:
+        """End every process in it; returns when they are gone. Harmless when already closed."""
+        self._holder.close()
+        for holder in self._holders:
+            holder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class _Holder:
+    """The process that keeps namespaces alive, until its standard input closes."""
+
+    def __init__(self, argv: Sequence[str], flags: Sequence[str]) -> None:
+        """`argv` forks the holder and waits for it; `flags` are what `nsenter` needs besides to follow it in."""
+        self._flags = tuple(flags)
+        self._entered: list[subprocess.Popen[bytes]] = []
+        self._process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(None),
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        with self._process.stdout as said, self._process.stderr as complaints:
+            ready, _, _ = select.select([said], [], [], START_TIMEOUT)
+            if not ready or said.readline() != b"ready\n":
+                self._process.kill()
+                self.close()
+                raise _refused(complaints.read().decode(errors="replace").strip() if ready else "it takes too long")
+        pid = _child_of(self._process)
+        if pid is None:
+            self.close()
+            raise _refused("their first process has ended")
+        self.pid = pid
+
+    def enter(self, argv: Sequence[str], folder: str) -> list[str]:
+        """The command that runs `argv` in these namespaces, in a folder there."""
+        # `--root`: entering a mount namespace would leave a chroot that the caller is in.
+        namespaces = [f"--target={self.pid}", "--root", "--net", "--mount", "--uts", "--pid", *self._flags]
+        return ["nsenter", *namespaces, f"--wdns={folder}", "--", *argv]
+
+    def run(
+        self,
+        argv: Sequence[str],
+        folder: str,
+        timeout: float,
+        input: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, whatever its status. Kills it when waiting for it is broken off."""
+        process = subprocess.Popen(
+            self.enter(argv, folder),
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(env),
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            out, err = process.communicate(input, timeout)
+        except BaseException:
+            # What entered the namespace reaps its child, the command, and ends like it. Killed first, it would leave a
+            # zombie to the machine's first process, and closing the world would wait until that one looks.
+            for pid in _children(process.pid) or [process.pid]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.communicate()
+            raise
+        return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+
+    def follow(self, entered: subprocess.Popen[bytes]) -> None:
+        """Wait for it on closing, when the world has ended it."""
+        self._entered = [process for process in self._entered if process.poll() is None] + [entered]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        for process in (self._process, *self._entered):
+            process.wait()
+
+
+def address(number: int, family: Literal[4, 6]) -> IPv4Address | IPv6Address:
+    """Of host `number` on the underlay: 10.77.x.y or fd77::x:y, where x.y is the number in base 256."""
+    high, low = divmod(number, 256)
+    return UNDERLAY_4[number] if family == 4 else UNDERLAY_6[high << 16 | low]
+
+
+def _refused(complaint: str) -> LocalError:
+    reason = next((f"{path} is {bad}" for path, bad in _FORBIDDEN.items() if _read(path) == bad), "")
+    if os.geteuid() == 0:
+        hint = "in a container: run it with --privileged"
+    elif reason:
+        hint = f"{reason}, which keeps users from making namespaces: ask root to change it, or run this as root"
+    else:
+        hint = "run this as root, or where users may make user namespaces"
+    return LocalError("no-namespaces", f"private network namespaces cannot be made here: {complaint}", hint)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def _child_of(process: subprocess.Popen[bytes]) -> int | None:
+    """The pid of the program that `nsenter` or `unshare` has forked into its namespaces; None when it has ended."""
+    while process.poll() is None:
+        if children := _children(process.pid):
+            return children[0]
+        time.sleep(0.001)
+    return None
+
+
+def _shell(script: str) -> list[str]:
+    return ["sh", "-euc", script, "sh"]
+
+
+def _path() -> str:
+    """Where programs are: this installation's first, and root's, whose folders users often lack."""
+    own = Path(sys.executable).parent
+    return f"{own}:{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """The caller's, but with a home and without the folders that a session of the machine has."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    return own | {"PATH": _path(), "HOME": HOME} | dict(extra or {})

@@ -1,0 +1,48 @@
+"""Names and addresses that everyone can recompute: mesh id, overlay prefix, interface id. Nothing is assigned.
+
+The mesh id is the hash of the root public key. The mesh id hashed gives the first 64 bits of every overlay address (a
+unique local address, RFC 4193), the WireGuard public key hashed gives the last 64. `docs/addresses.md` has vectors.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Network
+
+from smeg.keys import NodeKey, base32
+
+MESH_ID_BYTES = 20
+MESH_ID = re.compile(r"[a-z2-7]{32}\Z")
+"""The form of a mesh id: 160 bits in base32, a DNS label."""
+MAX_COLLISION = 255
+
+
+def mesh_id(root: bytes) -> str:
+    """The id, 32 characters, of the mesh whose root public key this is."""
+    return base32(blake2b(root, digest_size=MESH_ID_BYTES, person=b"smeg-mesh-id").digest())
+
+
+def overlay_prefix(mesh: str) -> IPv6Network:
+    """The mesh's /64: `fd`, then the first 56 bits of the hashed mesh id."""
+    digest = blake2b(mesh.encode("ascii"), digest_size=7, person=b"smeg-prefix").digest()
+    return IPv6Network((b"\xfd" + digest + bytes(8), 64))
+
+
+def overlay_address(mesh: str, wireguard: bytes, collision: int = 0) -> IPv6Address:
+    """The address of a WireGuard public key in a mesh. `collision` counts how often a lower node key had it already.
+
+    Interface id 0 is the subnet-router anycast address (RFC 4291, 2.6.1); the first that is not 0 is taken.
+    """
+    interface_id = bytes(8)
+    attempt = 0
+    while interface_id == bytes(8):
+        seed = wireguard + bytes([collision, attempt])
+        interface_id = blake2b(seed, digest_size=8, person=b"smeg-interface").digest()
+        attempt += 1
+    return IPv6Address(overlay_prefix(mesh).network_address.packed[:8] + interface_id)
+
+
+def node_id(key: NodeKey) -> str:
+    """A node key as people write it: base32, 52 characters; commands take any unique beginning."""
+    return base32(key)

@@ -1,0 +1,157 @@
+"""`smeg-cli`: one command of the daemon each, with its arguments and how its result is shown.
+
+What a mesh or a node is called is sent as it was typed; the daemon finds out which one is meant. Tokens never pass
+through argv. Nothing slow is imported here: a command is done before a person notices.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from smeg.cli import views
+from smeg.cli.parameters import duration, endpoint, prefix
+from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options, write_json
+from smeg.cli.tokens import read_token, token_file
+from smeg.errors import RemoteError
+
+_JOIN_TIMEOUT = 30.0
+"""seconds; the daemon gives up joining before that, and says why."""
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@shared_options
+def main() -> None:
+    """Make, join, leave and look at WireGuard meshes, by way of smeg-node on this machine.
+
+    A mesh is named by its name, its id or a unique beginning of the id; so is a node.
+
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon answers but is not healthy (status only).
+    """
+
+
+@main.command("new-mesh")
+@click.argument("name")
+@click.option("--endpoint", "endpoints", type=endpoint, multiple=True,
+              help="Where others dial this node, instead of publicEndpoint; may be given again.")  # fmt: skip
+@shared_options
+@pass_settings
+def new_mesh(settings: Settings, name: str, endpoints: tuple[str, ...]) -> None:
+    """Make a mesh called NAME; this node becomes its first member and holds its admin key."""
+    result = settings.ask("new-mesh", {"name": name, "endpoints": list(endpoints)})
+    settings.show(result, views.made_mesh)
+
+
+@main.command()
+@click.argument("mesh")
+@click.option("--uses", type=click.IntRange(min=1), default=1, show_default=True, help="How many nodes may join by it.")
+@click.option("--expires", type=duration, default="24h", show_default=True, help="After 90s, 10m, 24h, 7d, ...")
+@click.option("--role", type=click.Choice(["peer", "client"]), default="peer", show_default=True)
+@click.option("--prefix", "prefixes", type=prefix, multiple=True, help="A route it may offer; may be given again.")
+@click.option("--exit", "exit_", is_flag=True, help="It may offer the default route.")
+@click.option("--output", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
+              help="Write the token to a new file of mode 0600, not to standard output.")  # fmt: skip
+@shared_options
+@pass_settings
+def invite(
+    settings: Settings,
+    mesh: str,
+    uses: int,
+    expires: int,
+    role: str,
+    prefixes: tuple[str, ...],
+    exit_: bool,
+    output: Path | None,
+) -> None:
+    """Make a token by which another node can join MESH. Who has the token can join: keep it secret."""
+    arguments = {
+        "mesh": mesh,
+        "uses": uses,
+        "expires": expires,
+        "role": role,
+        "prefixes": list(prefixes),
+        "exit": exit_,
+    }
+    if output is None or str(output) == "-":
+        token = _invited(settings, arguments)
+        settings.show({"token": token}, lambda _: click.echo(token))
+        return
+    with token_file(output) as write:
+        write(_invited(settings, arguments))
+    if settings.json:
+        write_json({"file": str(output)})
+    else:
+        report("done", f"the token is in {output}; remove the file after its use")
+
+
+def _invited(settings: Settings, arguments: dict[str, object]) -> str:
+    match settings.ask("invite", arguments):
+        case {"token": str(token)} if token.isascii() and token.isprintable():
+            return token
+    raise RemoteError("bad-reply", "smeg-node answered without a token", "use smeg-cli and smeg-node of one release")
+
+
+@main.command("join-mesh")
+@click.argument("file", required=False)
+@shared_options
+@pass_settings
+def join_mesh(settings: Settings, file: str | None) -> None:
+    """Join a mesh by the token in FILE, on standard input (-), or typed at the prompt, where it is not shown."""
+    token = read_token(file)
+    settings.show(settings.ask("join-mesh", {"token": token}, _JOIN_TIMEOUT), views.made_mesh)
+
+
+@main.command("leave-mesh")
+@click.argument("mesh")
+@shared_options
+@pass_settings
+def leave_mesh(settings: Settings, mesh: str) -> None:
+    """Leave MESH, tell its members, and remove its interface and keys from this node."""
+    settings.show(settings.ask("leave-mesh", {"mesh": mesh}), lambda _: report("done", f"left {mesh}"))
+
+
+@main.command("list-meshes")
+@shared_options
+@pass_settings
+def list_meshes(settings: Settings) -> None:
+    """The meshes that this node is in."""
+    settings.show(settings.ask("list-meshes", {}), views.meshes)
+
+
+@main.command()
+@click.argument("mesh")
+@shared_options
+@pass_settings
+def members(settings: Settings, mesh: str) -> None:
+    """The members of MESH, and how they look from here."""
+    settings.show(settings.ask("members", {"mesh": mesh}), views.members)
+
+
+@main.command()
+@click.argument("mesh", required=False)
+@shared_options
+@pass_settings
+def status(settings: Settings, mesh: str | None) -> int:
+    """How the daemon does, in all meshes or in MESH. Exit status 3 when it is not healthy."""
+    result = settings.ask("status", {"mesh": mesh})
+    settings.show(result, views.status)
+    return 0 if result.get("healthy") is True else UNHEALTHY
+
+
+@main.command()
+@click.argument("mesh")
+@click.argument("node")
+@click.option("--reason", default="", help="Shown to the other members.")
+@shared_options
+@pass_settings
+def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
+    """Remove NODE from MESH for ever, everywhere. Needs the mesh's admin key on this node."""
+    result = settings.ask("evict", {"mesh": mesh, "node": node, "reason": reason})
+    settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
+
+
+if __name__ == "__main__":
+    main()

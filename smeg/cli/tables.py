@@ -1,0 +1,55 @@
+"""Tables: drawn by rich on a terminal, plain aligned columns in a pipe.
+
+What other nodes chose, such as their names, is shown with every control character escaped, so that no member can write
+to another's terminal. Nothing here knows what the tables are about.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+
+def clean(text: str) -> str:
+    """`text` with what would not print as itself (control, direction, lone surrogates) as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on standard output. Each row has as many cells as there are columns."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _draw(columns, cells)
+        return
+    lines = [list(columns), *([cell or "-" for cell in row] for row in cells)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def show_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """`label: value` lines on standard output, the values aligned."""
+    lines = [(f"{label}:", clean(value)) for label, value in fields]
+    width = max((len(label) for label, _ in lines), default=0)
+    for label, value in lines:
+        click.echo(f"{label.ljust(width)} {value}".rstrip())
+
+
+def _draw(columns: Sequence[str], cells: list[list[str]]) -> None:
+    # Slow to import, and of no use in a pipe.
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        # As `Text`, because rich would read a markup language in plain strings.
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)

@@ -1,0 +1,149 @@
+"""Results as people read them. What a result lacks shows as `-`: the daemon may be of another release than this.
+
+Nothing here asks the daemon or decides an exit status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from typing import Any
+
+import click
+
+from smeg.cli.tables import clean, show_fields, show_table
+
+Row = Mapping[str, Any]
+
+ID_SHOWN = 12
+"""characters of an id; the daemon takes any unique beginning of it."""
+_RUNNING = "running"
+
+
+def made_mesh(result: Row) -> None:
+    mesh = _row(result, "mesh")
+    show_fields([*((name, _text(mesh, name)) for name in ("name", "id")), *_these(result, "address", "interface")])
+
+
+def meshes(result: Row) -> None:
+    columns = ("name", "id", "interface", "members", "alive", "leader", "state")
+    _table(columns, _rows(result, "meshes"), id=_id, leader=_id)
+
+
+def members(result: Row) -> None:
+    rows = _rows(result, "members")
+    if not rows:
+        click.echo("no members", err=True)
+        return
+    columns = ("name", "node", "address", "role", "state", "", "endpoints", "handshake", "received", "sent")
+    table = [
+        (
+            _text(row, "name"),
+            _id(row, "node"),
+            _text(row, "address"),
+            _text(row, "role"),
+            _text(row, "state"),
+            ",".join(mark for mark in ("self", "leader") if row.get(mark) is True),
+            _list(row, "endpoints"),
+            _age(row.get("handshake_age")),
+            _size(row.get("received")),
+            _size(row.get("sent")),
+        )
+        for row in rows
+    ]
+    show_table([column.upper() for column in columns], table)
+
+
+def status(result: Row) -> None:
+    healthy = "healthy" if result.get("healthy") is True else "not healthy"
+    show_fields(
+        [
+            ("state", healthy),
+            *_these(result, "name", "node", "version"),
+            ("uptime", _duration(result.get("uptime"))),
+            *(("gossip", _gossip(gossip)) for gossip in [_row(result, "gossip")] if gossip),
+        ]
+    )
+    for problem in _rows(result, "problems"):
+        click.echo(f"problem: {clean(_text(problem, 'message'))}")
+        if problem.get("hint"):
+            click.echo(f"   hint: {clean(_text(problem, 'hint'))}")
+    columns = ("name", "id", "interface", "backend", "address", "members", "alive", "leader", "epoch", "state")
+    if rows := _rows(result, "meshes"):
+        click.echo()
+        _table(columns, rows, id=_id, leader=_id)
+    troubled = [
+        row
+        for row in _rows(result, "actors")
+        if row.get("state") != _RUNNING or row.get("restarts") or row.get("last_error")
+    ]
+    if troubled:
+        click.echo()
+        _table(("name", "state", "restarts", "last_error"), troubled)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Row], **special: Callable[[Row, str], str]) -> None:
+    names = tuple(columns)
+    table = [[special.get(name, _text)(row, name) for name in names] for row in rows]
+    show_table([name.upper().replace("_", " ") for name in names], table)
+
+
+def _gossip(gossip: Row) -> str:
+    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(_row(gossip, "dropped").items()) if count)
+    parts = f"port {_text(gossip, 'port')}, {_text(gossip, 'connections')} connections"
+    return f"{parts}, dropped: {dropped}" if dropped else parts
+
+
+def _these(result: Row, *names: str) -> list[tuple[str, str]]:
+    return [(name, _text(result, name)) for name in names]
+
+
+def _row(result: Row, name: str) -> Row:
+    value = result.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _rows(result: Row, name: str) -> list[Row]:
+    value = result.get(name)
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _text(row: Row, name: str) -> str:
+    value = row.get(name)
+    return "-" if value is None or value == "" else str(value)
+
+
+def _list(row: Row, name: str) -> str:
+    value = row.get(name)
+    return " ".join(map(str, value)) if isinstance(value, list) else ""
+
+
+def _id(row: Row, name: str) -> str:
+    return _text(row, name)[:ID_SHOWN]
+
+
+def _age(value: object) -> str:
+    return "-" if value is None else f"{_duration(value)} ago"
+
+
+def _duration(value: object) -> str:
+    """Seconds, in the two largest units that they fill."""
+    if not isinstance(value, int | float) or not isfinite(value):
+        return "-"
+    left, parts = int(value), []
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def _size(value: object) -> str:
+    if not isinstance(value, int | float) or not isfinite(value):
+        return "-"
+    number, unit = float(value), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024 or unit == "TiB":
+            break
+        number /= 1024
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"

@@ -1,0 +1,111 @@
+"""The configuration of a node: what it is, what it is without a file, and what the YAML text of a file makes of it.
+
+`parse` reports every mistake of a file at once, each with its line. Nothing here opens a file or asks the system or the
+network: `defaults` gets the host name, the privileges and the environment as arguments. `KEYS` is the one table of
+keys, from which `docs/configuration.md` has its own (`table`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from smeg.config_keys import KEYS, Key, PublicEndpoint, control_socket
+from smeg.errors import LocalError
+
+__all__ = ["KEYS", "Config", "PublicEndpoint", "control_socket", "default_text", "defaults", "parse", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A node's configuration, complete and checked. `KEYS` says what each field means."""
+
+    state_dir: Path
+    runtime_dir: Path
+    name: str
+    role: Literal["peer", "client"] = "peer"
+    gossip_port: int = 51800
+    gossip_address: str = "*"
+    public_endpoint: tuple[PublicEndpoint, ...] = ()
+    backend: Literal["auto", "kernel", "userspace", "dry-run"] = "auto"
+    wireguard_program: str = "wireguard-go"
+    wireguard_port: int = 51820
+    mtu: int = 1420
+    keep_alive_wg: int = 25
+    heart_beat_interval: float = 5.0
+    repair_interval: float = 10.0
+    advertise_routes: bool = False
+    advertise_defaults: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the daemon listens for the command line."""
+        return control_socket(self.runtime_dir)
+
+
+def defaults(hostname: str, root: bool, environ: Mapping[str, str]) -> Config:
+    """The configuration without a file. `hostname` becomes a DNS label; relative XDG paths are ignored, as XDG demands.
+
+    Source of the folders: XDG Base Directory Specification 0.8. Raises `LocalError` (`no-home`).
+    """
+    label = re.sub(r"[^a-z0-9-]+", "-", hostname.split(".")[0].lower())[:63].strip("-") or "node"
+    if root:
+        return Config(Path("/var/lib/smegmesh"), Path("/run/smegmesh"), label)
+    state, home, runtime = (environ.get(name, "") for name in ("XDG_STATE_HOME", "HOME", "XDG_RUNTIME_DIR"))
+    if not state.startswith("/"):
+        if not home.startswith("/"):
+            raise LocalError("no-home", "neither HOME nor XDG_STATE_HOME is set", "set HOME, then try again")
+        state = f"{home}/.local/state"
+    state_dir = Path(state) / "smegmesh"
+    # Not /tmp, which others can write to.
+    runtime_dir = Path(runtime) / "smegmesh" if runtime.startswith("/") else state_dir / "run"
+    return Config(state_dir, runtime_dir, label)
+
+
+def default_text(key: Key) -> str:
+    """A key's default in words."""
+    if key.default:
+        return key.default
+    value = next(f.default for f in fields(Config) if f.name == key.field)
+    assert value is not MISSING
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case ():
+            return "none"
+        case float():
+            return f"{value:g}"
+        case _:
+            return '"*"' if value == "*" else str(value)
+
+
+def table() -> str:
+    """All keys as a Markdown table."""
+    lines = ["| Key | Value | Unit | Default | Meaning |", "|---|---|---|---|---|"]
+    lines += [f"| `{k.name}` | {k.expected} | {k.unit} | {default_text(k)} | {k.meaning} |" for k in KEYS]
+    return "\n".join(lines) + "\n"
+
+
+def parse(text: str, source: str, base: Config | None = None) -> Config:
+    """What the YAML `text` of the file called `source` sets, over `base` (default: root's defaults, named `node`).
+
+    Raises `LocalError` (`bad-configuration`) whose message has one line a mistake: `FILE:LINE: key: what; expected …`.
+    """
+    # YAML is slow to import, and the command line, which needs `defaults`, reads no file.
+    from smeg.config_reading import Reading
+
+    reading = Reading(text)
+    config = replace(defaults("node", True, {}) if base is None else base, **reading.values)
+    if config.state_dir == config.runtime_dir:
+        line = reading.lines.get("runtimeDir") or reading.lines.get("stateDir", 1)
+        reading.wrong(line, "runtimeDir", "is the same folder as stateDir", "a folder of its own")
+    if reading.mistakes:
+        message = "\n".join(f"{source}:{line}: {words}" for line, words in sorted(reading.mistakes))
+        hint = "correct the lines named above; docs/configuration.md lists every key"
+        raise LocalError("bad-configuration", message, hint)
+    return config

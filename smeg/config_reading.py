@@ -1,0 +1,159 @@
+"""From YAML text to checked values, by key: one pass that collects every mistake with its line.
+
+Only the nodes that YAML composes are used, for their lines; a scalar is built by YAML's own safe constructors, and
+nothing but a mapping of known keys to scalars (and flat lists of them) is ever built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from smeg.config_keys import KEYS, MAX_PUBLIC_ENDPOINTS, NO_LONGER_USED, Key, shown
+
+MAX_TEXT = 64 * 1024
+"""characters of a configuration file."""
+_SUGGESTIONS = 50
+"""How many unknown keys get a "did you mean": looking for one is slow."""
+_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+"""What YAML 1.1 takes for the end of a line."""
+_SYNTAX = 'YAML; a value that holds [ ] * & # or ends in : needs "quotes" around it'
+_ONE_A_LINE = "one `key: value` a line"
+_BY_NAME = {key.name: key for key in KEYS}
+_NEAR = {re.sub("[-_]", "", name).lower(): name for name in (*_BY_NAME, *NO_LONGER_USED)}
+
+
+class Reading:
+    """One text, read: `values` by field of `Config`, and `mistakes` with their lines."""
+
+    def __init__(self, text: str) -> None:
+        self.values: dict[str, Any] = {}
+        self.mistakes: list[tuple[int, str]] = []
+        self.lines: dict[str, int] = {}
+        """Where each key stood first."""
+        self._suggestions = _SUGGESTIONS
+        # The end of the text is not a line when a line break stands before it, but YAML counts one.
+        self._last = max(1, len(_BREAK.split(text)) - (1 if _BREAK.search(text[-1:]) else 0))
+        match self._compose(text):
+            case None | ScalarNode(value=""):
+                pass
+            case MappingNode() as root:
+                for name, value in root.value:
+                    self._entry(name, value)
+            case root:
+                self.wrong(_line(root), "file", f"is {_shape(root)}", f"a mapping: {_ONE_A_LINE}")
+
+    def wrong(self, line: int, key: str, what: str, expected: str) -> None:
+        self.mistakes.append((min(line, self._last), f"{key}: {what}; expected {expected}"))
+
+    def _compose(self, text: str) -> Node | None:
+        """The document as nodes, or None when it is empty or a mistake keeps all of it from being read."""
+        if len(text) > MAX_TEXT:
+            self.wrong(1, "file", f"has {len(text)} characters", f"at most {MAX_TEXT}")
+            return None
+        try:
+            loader = yaml.SafeLoader(text)
+        except yaml.reader.ReaderError as error:
+            line = 1 + len(_BREAK.findall(text[: error.position]))
+            self.wrong(line, "file", f"holds the control character U+{ord(text[error.position]):04X}", "text")
+            return None
+        try:
+            node: Node | None = loader.get_single_node()
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line if error.problem_mark else loader.line
+            words = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+            self.wrong(line + 1, "file", words, _SYNTAX)
+        except (ValueError, OverflowError) as error:
+            # The scanner's own slips: an escape beyond Unicode, a version of a thousand digits.
+            self.wrong(loader.line + 1, "file", f"cannot be read: {error}", _SYNTAX)
+        except RecursionError:
+            self.wrong(loader.line + 1, "file", "is nested too deeply", _ONE_A_LINE)
+        else:
+            return node
+        finally:
+            loader.dispose()
+        return None
+
+    def _entry(self, name_node: Node, node: Node) -> None:
+        line = _line(name_node)
+        if not isinstance(name_node, ScalarNode):
+            self.wrong(line, "file", "has a key that is not text", _ONE_A_LINE)
+            return
+        name: str = name_node.value
+        if name in self.lines:
+            self.wrong(line, _plain(name), f"is set twice, first in line {self.lines[name]}", "each key once")
+            return
+        self.lines[name] = line
+        key = _BY_NAME.get(name)
+        if key is None:
+            self._unknown(line, name)
+        elif key.many:
+            nodes = node.value if isinstance(node, SequenceNode) else [node]
+            values = [value for one in nodes for value in self._checked(key, one)]
+            different = len(set(values))
+            if len(values) > MAX_PUBLIC_ENDPOINTS or different < len(values):
+                what = f"has {len(values)} values, of them {different} different"
+                self.wrong(line, name, what, f"at most {MAX_PUBLIC_ENDPOINTS} different ones")
+            self.values[key.field] = tuple(values)
+        else:
+            self.values.update((key.field, value) for value in self._checked(key, node))
+
+    def _unknown(self, line: int, name: str) -> None:
+        if name in NO_LONGER_USED:
+            self.mistakes.append((line, f"{name}: no longer used: {NO_LONGER_USED[name]}"))
+            return
+        expected = "a key that docs/configuration.md lists"
+        self._suggestions -= 1
+        if self._suggestions >= 0:
+            near = get_close_matches(re.sub("[-_]", "", name[:64]).lower(), _NEAR, 1)
+            if near:
+                expected = f"a key of the configuration (did you mean {_NEAR[near[0]]}?)"
+        self.wrong(line, _plain(name), "is not a key", expected)
+
+    def _checked(self, key: Key, node: Node) -> Iterator[object]:
+        """The value of a node, or nothing and a mistake."""
+        if not isinstance(node, ScalarNode):
+            self.wrong(_line(node), key.name, f"is {_shape(node)}", key.expected)
+            return
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if kind not in ("null", "bool", "int", "float", "str"):
+            self.wrong(_line(node), key.name, f"is a YAML {_plain(kind)}", key.expected)
+            return
+        loader = yaml.SafeLoader("")
+        try:
+            built: object = loader.construct_object(node)
+        except (ValueError, LookupError, OverflowError, yaml.YAMLError):
+            self.wrong(_line(node), key.name, f"is {shown(node.value)}, which is no {kind}", key.expected)
+            return
+        finally:
+            loader.dispose()
+        try:
+            value = key.check(built)
+        except ValueError as error:
+            self.wrong(_line(node), key.name, str(error), key.expected)
+        else:
+            yield value
+
+
+def _plain(name: str) -> str:
+    """A name from the file on one line, without quotes where it needs none."""
+    return name if re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name) else shown(name)
+
+
+def _shape(node: Node) -> str:
+    match node:
+        case ScalarNode():
+            return "a single value"
+        case SequenceNode():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def _line(node: Node) -> int:
+    return node.start_mark.line + 1

@@ -1,0 +1,190 @@
+"""What `status`, `members` and `list-meshes` answer: the newest snapshots of everybody, as JSON values.
+
+It listens and answers; it never asks another actor, so a stuck one cannot keep a person waiting.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from smeg import __version__
+from smeg import messages as m
+from smeg.addresses import node_id
+from smeg.core import Message
+from smeg.device import Handshake
+from smeg.errors import LocalError, Problem
+from smeg.keys import NodeKey, wireguard_text
+from smeg.records import Member
+
+KEPT_ALARMS = 20
+V = TypeVar("V")
+
+
+@dataclass(slots=True)
+class MeshView:
+    """What is known of one mesh."""
+
+    id: str
+    name: str
+    state: str = "starting"
+    interface: str = ""
+    backend: str = ""
+    address: str = ""
+    epoch: int = 0
+    members: m.MembersChanged | None = None
+    liveness: m.LivenessChanged | None = None
+    device_problem: Problem | None = None
+    handshakes: dict[bytes, Handshake] = field(default_factory=dict)
+
+
+class Dashboard:
+    """`Node` says by `MeshKnown` which meshes there are; the rest comes from their actors."""
+
+    def __init__(self, node: NodeKey, name: str, started: float) -> None:
+        self._node = node
+        self._name = name
+        self._started = started
+        self._meshes: dict[str, MeshView] = {}
+        self._supervised = m.Supervised(0, ())
+        self._gossip: dict[str, int] = {}
+        self._port = 0
+        self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
+
+    def hear(self, message: Message) -> None:
+        """Take in a snapshot or an event."""
+        match message:
+            case m.MeshKnown():
+                self._meshes.setdefault(message.mesh, MeshView(message.mesh, message.name)).state = message.state
+            case m.MeshStopped():
+                self._meshes.pop(message.mesh, None)
+            case m.Supervised():
+                self._supervised = message
+            case m.GossipReady():
+                self._port = message.port
+            case m.GossipCounted():
+                self._gossip = dict(message.counters)
+            case m.Alarm():
+                self._alarms[message.mesh, message.problem.code] = message.problem
+                while len(self._alarms) > KEPT_ALARMS:
+                    self._alarms.popitem(last=False)
+            case _:
+                view = self._meshes.get(getattr(message, "mesh", ""))
+                if view is not None:
+                    self._hear_of_mesh(view, message)
+
+    def _hear_of_mesh(self, view: MeshView, message: Message) -> None:
+        match message:
+            case m.MeshStarted():
+                view.state, view.address, view.interface = "active", message.address, message.interface
+            case m.MembersChanged():
+                view.members = message
+                own = message.members.get(self._node)
+                view.address = str(own.address) if own is not None else view.address
+            case m.LivenessChanged():
+                view.liveness = message
+            case m.EpochSeen():
+                view.epoch = message.epoch
+            case m.DeviceReady():
+                view.interface, view.backend, view.device_problem = message.interface, message.backend, None
+            case m.DeviceApplied():
+                view.device_problem = None
+            case m.DeviceFailed():
+                view.device_problem = message.problem
+            case m.HandshakesSeen():
+                view.handshakes = dict(message.handshakes)
+
+    def find(self, text: str) -> MeshView:
+        """The mesh of this name, id, or unique beginning of one. Raises `LocalError`."""
+        return find_mesh({view.id: view.name for view in self._meshes.values()}, text, self._meshes)
+
+    def list_meshes(self) -> dict[str, Any]:
+        return {"meshes": [self._brief(view) for view in self._meshes.values()]}
+
+    def members(self, text: str) -> dict[str, Any]:
+        view = self.find(text)
+        members = view.members.members if view.members is not None else {}
+        quarantined = view.members.quarantined if view.members is not None else frozenset()
+        rows = [self._member(view, member) for member in members.values()]
+        rows += [
+            {"node": node_id(key), "name": "", "address": "", "role": "", "state": "quarantined", "self": False}
+            for key in sorted(quarantined)
+        ]
+        return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
+
+    def status(self, text: str | None, now: float) -> dict[str, Any]:
+        views = [self.find(text)] if text else list(self._meshes.values())
+        problems = [*self._supervised.problems, *self._alarms.values()]
+        problems += [view.device_problem for view in views if view.device_problem is not None]
+        actors = self._supervised.actors
+        problems += [
+            Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")
+            for actor in actors
+            if actor.state != "running"
+        ]
+        dropped = {
+            name.removeprefix("dropped-"): n for name, n in self._gossip.items() if n and name.startswith("dropped-")
+        }
+        return {
+            "version": __version__,
+            "node": node_id(self._node),
+            "name": self._name,
+            "healthy": not problems,
+            "uptime": round(now - self._started, 1),
+            "problems": [{"code": p.code, "message": p.message, "hint": p.hint} for p in problems],
+            "meshes": [self._brief(view) for view in views],
+            "actors": [
+                {"name": a.name, "state": a.state, "restarts": a.restarts, "last_error": a.last_error} for a in actors
+            ],
+            "gossip": {"port": self._port, "connections": self._gossip.get("connections", 0), "dropped": dropped},
+        }
+
+    def _brief(self, view: MeshView) -> dict[str, Any]:
+        members = view.members.members if view.members is not None else {}
+        pruned = view.liveness.pruned if view.liveness is not None else frozenset()
+        leader = view.liveness.leader if view.liveness is not None else None
+        return {
+            "name": view.name,
+            "id": view.id,
+            "interface": view.interface,
+            "backend": view.backend,
+            "address": view.address,
+            "members": len(members),
+            "alive": len(members) - len(pruned),
+            "leader": node_id(leader) if leader is not None else None,
+            "epoch": view.epoch,
+            "state": view.state,
+        }
+
+    def _member(self, view: MeshView, member: Member) -> dict[str, Any]:
+        pruned = view.liveness.pruned if view.liveness is not None else frozenset()
+        leader = view.liveness.leader if view.liveness is not None else None
+        seen = view.handshakes.get(member.standing.wireguard)
+        return {
+            "node": node_id(member.key),
+            "name": member.record.name,
+            "address": str(member.address),
+            "role": member.role.value,
+            "state": "pruned" if member.key in pruned else "alive",
+            "leader": member.key == leader,
+            "self": member.key == self._node,
+            "wireguard": wireguard_text(member.standing.wireguard),
+            "endpoints": [str(endpoint) for endpoint in member.record.wireguard],
+            "handshake_age": seen.age if seen is not None else None,
+            "received": seen.received if seen is not None else 0,
+            "sent": seen.sent if seen is not None else 0,
+        }
+
+
+def find_mesh(names: dict[str, str], text: str, values: dict[str, V]) -> V:
+    """Resolve a mesh named by its name, its id or a unique beginning of either. Raises `LocalError`."""
+    exact = [mesh for mesh, name in names.items() if text in (mesh, name)]
+    found = exact or [mesh for mesh, name in names.items() if text and (mesh.startswith(text) or name.startswith(text))]
+    if not found:
+        known = ", ".join(sorted(names.values())) or "none"
+        raise LocalError("unknown-mesh", f"no mesh here is called {text!r}", f"meshes of this node: {known}")
+    if len(found) > 1:
+        could = ", ".join(f"{names[mesh]} ({mesh[:12]})" for mesh in sorted(found))
+        raise LocalError("ambiguous-mesh", f"{text!r} could be any of {could}", "give more of the name or the id")
+    return values[found[0]]

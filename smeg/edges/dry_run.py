@@ -1,0 +1,60 @@
+"""A WireGuard device that is only remembered: for the simulator, and for whoever has no rights to a real one.
+
+It follows the same rules as the others (a prefix has one owner, port 0 becomes some port) and never touches the system.
+Nothing survives it, so there is nothing to adopt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from zlib import crc32
+
+from smeg.device import DeviceState, Handshake, InterfaceSpec, Operation, SetInterface
+from smeg.edges.rtnetlink import check_mtu, check_name, device_gone
+from smeg.keys import x25519_public
+from smeg.plan import batches, simulate
+
+_FIRST_DYNAMIC_PORT = 49152
+"""RFC 6335, section 6."""
+
+
+class DryRunBackend:
+    """A `Backend` in memory."""
+
+    kind = "dry-run"
+
+    def __init__(self) -> None:
+        self._state: DeviceState | None = None
+
+    def open(self, spec: InterfaceSpec) -> None:
+        check_name(spec.name)
+        check_mtu(spec.name, spec.mtu)
+        # Any port would do; the same one for the same name keeps simulated runs repeatable.
+        chosen = _FIRST_DYNAMIC_PORT + crc32(spec.name.encode()) % (0x10000 - _FIRST_DYNAMIC_PORT)
+        self._state = DeviceState(
+            public_key=x25519_public(spec.private_key),
+            listen_port=spec.listen_port or chosen,
+            mtu=spec.mtu,
+            up=True,
+            addresses=(),
+            routes=(),
+            peers={},
+        )
+
+    def read(self) -> DeviceState:
+        if self._state is None:
+            raise device_gone("that was never opened, or closed since,")
+        return replace(self._state, peers=dict(self._state.peers))
+
+    def apply(self, operations: tuple[Operation, ...]) -> None:
+        for batch in batches(operations):
+            if isinstance(batch[0], SetInterface):
+                check_mtu("the interface", batch[0].mtu)
+            self._state = simulate(self.read(), batch)
+
+    def handshakes(self) -> Mapping[bytes, Handshake]:
+        return {key: Handshake(peer.endpoint, None, 0, 0) for key, peer in self.read().peers.items()}
+
+    def close(self) -> None:
+        self._state = None

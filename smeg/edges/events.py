@@ -1,0 +1,82 @@
+"""What the transport tells about connections, as values. Nothing here says anything about a member or a mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from smeg.device import Endpoint
+from smeg.errors import Problem
+
+
+class Reason(StrEnum):
+    """Why an endpoint did not become a connection, in words for a person."""
+
+    UNREACHABLE = "unreachable"
+    """No TCP connection came about in time."""
+    CLOSED = "connection closed"
+    NO_HANDSHAKE = "not this node, or not smegmesh"
+    """It accepts connections, but holds another key or speaks another language."""
+    PUT_OFF = "does not let us in yet"
+    """It accepts connections, but did not end the handshake: it is busy, hangs, or takes no guests now."""
+    DENIED = "refuses us"
+    """It ended the handshake with a denial: there we are evicted."""
+    NO_ANSWER = "lets us in, but does not answer"
+    ENDPOINT_IN_USE = "another key is dialled at this endpoint"
+    BAD_ENDPOINT = "not a literal address and port"
+    TOO_MANY = "too many connections are kept already"
+    EVICTED = "evicted"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The holder of `curve` has answered at `endpoint`; messages can be sent to it."""
+
+    curve: bytes
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A connection that had answered has ended; it is tried again."""
+
+    curve: bytes
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A connection was closed because nothing went over it; it is not tried again until it is dialled."""
+
+    curve: bytes
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """An attempt failed; the next endpoint is tried."""
+
+    curve: bytes
+    endpoint: Endpoint
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An attempt failed at once because nobody listens: most likely the host lives and its daemon does not.
+
+    Evidence, no proof: a router that reports the host as unreachable looks the same to us.
+    """
+
+    curve: bytes
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """No connection is accepted for the time being."""
+
+    problem: Problem
+
+
+Event = Connected | Lost | Idle | Unanswered | Refused | Deaf

@@ -1,0 +1,67 @@
+"""What a gossip message looks like on the wire, and the check that everything from there passes first.
+
+A message is three ZeroMQ frames: mesh id, channel, payload. HELLO and its answer, which only the transport sees, have
+an empty mesh id and payload. Nothing here knows who sent it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smeg.errors import RemoteError
+
+MAX_PAYLOAD = 64 * 1024
+"""bytes."""
+MAX_FRAME = MAX_PAYLOAD + 64
+"""bytes; what libzmq lets in, so that CURVE's 33 bytes of envelope fit around a full payload (RFC 26/CurveZMQ)."""
+MESSAGE_OVERHEAD = 3 * 48
+"""bytes; at least what the three frames of a message take on the wire beside their contents."""
+
+HELLO = b"?"
+HELLO_ANSWER = b"!"
+JOIN = b"J"
+FROM_GUEST = frozenset({JOIN})
+"""What a key that is no member may send us."""
+FROM_STRANGE_SERVER = frozenset({b"W", b"M"})
+"""What a server may send us that we dialled and that is no member yet: the answer to joining."""
+
+HELLO_FRAMES = [b"", HELLO, b""]
+HELLO_ANSWER_FRAMES = [b"", HELLO_ANSWER, b""]
+
+_MESH = re.compile(rb"[a-z2-7]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A well-formed message. `mesh` is empty for HELLO and its answer only."""
+
+    mesh: str
+    channel: bytes
+    payload: bytes
+
+
+def parse(parts: Sequence[bytes]) -> Frames:
+    """The message in `parts` (without routing id). Raises `RemoteError`, its code being the reason to count."""
+    if len(parts) != 3:
+        raise RemoteError("wrong-parts", f"a message has 3 frames, this has {len(parts)}")
+    mesh, channel, payload = parts
+    if len(channel) != 1:
+        raise RemoteError("bad-channel", f"a channel is one byte, this has {len(channel)}")
+    if len(payload) > MAX_PAYLOAD:
+        raise RemoteError("too-large", f"a payload has at most {MAX_PAYLOAD} bytes, this has {len(payload)}")
+    if channel in (HELLO, HELLO_ANSWER):
+        if mesh or payload:
+            raise RemoteError("bad-hello", "a hello has neither mesh id nor payload")
+    elif not _MESH.fullmatch(mesh):
+        raise RemoteError("bad-mesh-id", "a mesh id is 1 to 64 letters of a-z2-7")
+    return Frames(mesh.decode("ascii"), channel, payload)
+
+
+def pack(mesh: str, channel: bytes, payload: bytes) -> list[bytes]:
+    """The frames of a message of our own. Raises `RemoteError` if no receiver would accept them."""
+    parts = [mesh.encode("ascii", "replace"), channel, payload]
+    if not parse(parts).mesh:
+        raise RemoteError("bad-channel", "this channel is the transport's own")
+    return parts

@@ -1,0 +1,65 @@
+"""Whether a message that arrived may be handed on: what its connection proved, and what that key may send.
+
+Judges message by message, since a connection outlives the admission or eviction of its key. Reads no payload.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+from smeg.edges.allowance import Allowance, Allowances
+from smeg.edges.frames import FROM_GUEST, FROM_STRANGE_SERVER, HELLO, HELLO_ANSWER
+from smeg.edges.routers import Limits
+from smeg.edges.zap import Door
+from smeg.errors import RemoteError
+from smeg.keys import KEY_BYTES
+
+_OWN_ID_BYTES = 5
+
+
+def proved_key(head: zmq.Frame) -> bytes:
+    """The key that ZAP wrote on the connection of a received routing id. Raises `RemoteError` if there is none.
+
+    A routing id that its owner chose is told from libzmq's by its first byte, and is believed by nobody.
+    """
+    routing_id = head.bytes
+    if len(routing_id) != _OWN_ID_BYTES or routing_id[0] != 0:
+        raise RemoteError("claimed-id", "the connection claims a routing id")
+    try:
+        curve = bytes.fromhex(str(head.get("User-Id")))
+    except (zmq.ZMQError, ValueError):
+        curve = b""
+    if len(curve) != KEY_BYTES:
+        raise RemoteError("no-user-id", "the connection proved no key")
+    return curve
+
+
+class Judge:
+    """Everything raises `RemoteError`, whose code is the reason to count."""
+
+    def __init__(self, door: Door, limits: Limits) -> None:
+        self._door = door
+        self._guests = Allowances(
+            limits.guest_messages_rate,
+            limits.guest_messages_burst,
+            Allowance(limits.all_guests_messages_rate, limits.all_guests_messages_burst),
+            limits.guest_links,
+        )
+
+    def client(self, curve: bytes, channel: bytes, now: float) -> None:
+        """A message on a connection that `curve` made to us: anything from members, a few J from guests."""
+        if channel == HELLO_ANSWER:
+            raise RemoteError("bad-channel", "only who is dialled answers a hello")
+        if curve in self._door.members:
+            return
+        if channel not in FROM_GUEST and channel != HELLO:
+            raise RemoteError("guest-channel", "a guest may only ask to join")
+        if not self._guests.take(curve, now):
+            raise RemoteError("guest-rate", "guests ask too often")
+
+    def server(self, curve: bytes, channel: bytes) -> None:
+        """A message on a connection that we made to `curve`: anything from members, a join's answer from others."""
+        if channel == HELLO:
+            raise RemoteError("bad-channel", "only who dials says hello")
+        if channel != HELLO_ANSWER and curve not in self._door.members and channel not in FROM_STRANGE_SERVER:
+            raise RemoteError("server-channel", "a server that is no member may only answer a join")

@@ -1,0 +1,33 @@
+"""Endpoints in text: `192.0.2.1:51800`, `[2001:db8::1]:51800`, `host.example:51800`. IPv6 needs its brackets."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address, ip_address
+
+from smeg.device import Endpoint
+from smeg.errors import RemoteError
+
+MAX_ENDPOINTS = 8
+_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?\Z"
+)
+_FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})\Z")
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """The endpoint in `text`, its address in canonical form. Raises `RemoteError`."""
+    found = _FORM.match(text)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise RemoteError("bad-endpoint", f"{text!r} is not an endpoint", "write host:port, or [address]:port for IPv6")
+    host = found["v6"] or found["host"]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        # A name that is all digits and dots would be taken for an address by resolvers.
+        if found["v6"] or not _NAME.match(host) or re.fullmatch(r"[0-9.]+", host):
+            raise RemoteError("bad-endpoint", f"{text!r} names neither an address nor a host") from None
+        return Endpoint(host.lower(), int(found["port"]))
+    if bool(found["v6"]) != isinstance(address, IPv6Address):
+        raise RemoteError("bad-endpoint", f"{text!r}: brackets belong around an IPv6 address, and only there")
+    return Endpoint(str(address), int(found["port"]))

@@ -1,0 +1,145 @@
+"""From raw documents to the replica: every check that a statement passes before it counts, in one place and one order.
+
+Size and form, mesh, signature, certificate chain, then the order of the CRDT. What fails raises nothing here: it is
+counted by its code and goes no further, and the rest of the same message still counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from smeg.certificates import AdminCertificate, Certificate, Countersignature, NodeCertificate
+from smeg.chain import Chain, MissingDocuments
+from smeg.errors import Problem, RemoteError
+from smeg.keys import NodeKey
+from smeg.notary import Notary, check_mesh
+from smeg.records import Action, Record, Remove
+from smeg.replica import Outcome, Replica
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of one message's documents."""
+
+    changed: dict[NodeKey, list[Record | Remove]] = field(default_factory=dict)
+    """Statements that count now, by node."""
+    first_seen: set[NodeKey] = field(default_factory=set)
+    """Nodes whose certificates others may not have yet."""
+    obsolete: list[bytes] = field(default_factory=list)
+    """Hashes of statements that count no more."""
+    certificates: list[bytes] = field(default_factory=list)
+    """Raw certificates that are new in the pool."""
+    incomplete: set[NodeKey] = field(default_factory=set)
+    """Nodes whose certificates are missing: to be asked for."""
+    alarms: list[Problem] = field(default_factory=list)
+
+
+class Intake:
+    def __init__(self, mesh: str, replica: Replica, chain: Chain, notary: Notary) -> None:
+        self._mesh = mesh
+        self._replica = replica
+        self._chain = chain
+        self._notary = notary
+        self.refused: Counter[str] = Counter()
+        """Documents that did not count, by code."""
+
+    def take(self, documents: Iterable[bytes]) -> Taken:
+        """Let every document count that may."""
+        taken = Taken()
+        offered: dict[bytes, Certificate] = {}
+        records: list[Record] = []
+        removes: list[Remove] = []
+        for raw in documents:
+            try:
+                statement = self._notary.read(raw)
+                check_mesh(statement.document, self._mesh)
+            except RemoteError as error:
+                self.refused[error.problem.code] += 1
+                continue
+            match statement:
+                case Record():
+                    records.append(statement)
+                case Remove():
+                    removes.append(statement)
+                case _:
+                    offered[statement.document.hash] = statement
+        before = len(self._chain)
+        self._take_credentials(offered)
+        for record in records:
+            self._guard(self._take_record, record, offered, taken)
+        # After the records: a leave counts only for a node that is known.
+        for remove in removes:
+            self._guard(self._take_remove, remove, offered, taken)
+        if len(self._chain) > before:
+            taken.certificates = self._chain.documents()[before:]
+        return taken
+
+    def _take_credentials(self, offered: Mapping[bytes, Certificate]) -> None:
+        for key, certificate in offered.items():
+            try:
+                if isinstance(certificate, (Countersignature, NodeCertificate)):
+                    self._chain.establish(key, offered)
+                elif isinstance(certificate, AdminCertificate):
+                    self._chain.establish_issuer(key, offered)
+            except MissingDocuments:
+                continue
+            except RemoteError as error:
+                if error.problem.code != "no-credential":
+                    self.refused[error.problem.code] += 1
+
+    def _guard(
+        self, take: object, statement: Record | Remove, offered: Mapping[bytes, Certificate], taken: Taken
+    ) -> None:
+        assert callable(take)
+        try:
+            take(statement, offered, taken)
+        except MissingDocuments:
+            taken.incomplete.add(statement.node)
+        except RemoteError as error:
+            self.refused[error.problem.code] += 1
+
+    def _take_record(self, record: Record, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
+        known = self._replica.records.get(record.node)
+        if known is not None and known.document.hash == record.document.hash:
+            return
+        if not self._notary.signed(record.document, record.node):
+            raise RemoteError("bad-signature", "a record that its node did not sign")
+        standing = self._chain.establish(record.credential, offered)
+        if standing.node != record.node:
+            raise RemoteError("wrong-credential", "a record under another node's credential")
+        outcome = self._replica.add(record)
+        if outcome in (Outcome.CONFLICT_TAKEN, Outcome.CONFLICT_REFUSED):
+            taken.alarms.append(
+                Problem(
+                    "double-counter",
+                    f"{record.name} published two records with counter {record.counter}",
+                    "two daemons may run with a copy of the same state; stop one and evict the node if it goes on",
+                )
+            )
+        if outcome in (Outcome.NEWER, Outcome.CONFLICT_TAKEN):
+            self._note(taken, record, known)
+            if known is None or known.credential != record.credential:
+                taken.first_seen.add(record.node)
+
+    def _take_remove(self, remove: Remove, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
+        known = self._replica.removes.get(remove.node)
+        if known is not None and known.document.hash == remove.document.hash:
+            return
+        if remove.action is Action.EVICT:
+            admin = self._chain.establish_issuer(remove.by, offered)
+            signer: bytes = admin.key
+        else:
+            if remove.node not in self._replica.records:
+                raise RemoteError("unknown-node", "a leave of a node that is not known")
+            signer = remove.node
+        if not self._notary.signed(remove.document, signer):
+            raise RemoteError("bad-signature", "a remove that its author did not sign")
+        if self._replica.remove(remove) is Outcome.NEWER:
+            self._note(taken, remove, known)
+
+    def _note(self, taken: Taken, statement: Record | Remove, replaced: Record | Remove | None) -> None:
+        taken.changed.setdefault(statement.node, []).append(statement)
+        if replaced is not None:
+            taken.obsolete.append(replaced.document.hash)

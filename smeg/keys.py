@@ -1,0 +1,150 @@
+"""Keys as values: Ed25519 identities, X25519 pairs for WireGuard and CURVE, and secrets that do not print.
+
+Source: RFC 7748 and RFC 8032. Small-order Ed25519 keys, which the library accepts, are refused here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b32encode, standard_b64decode, standard_b64encode, urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from typing import NewType, final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from smeg.errors import RemoteError
+
+NodeKey = NewType("NodeKey", bytes)
+"""A node's Ed25519 public key, 32 bytes: its name in every map, ordered bytewise."""
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+Entropy = Callable[[int], bytes]
+"""Where random bytes come from: `os.urandom` in production, a seeded generator in the simulator."""
+
+_P = 2**255 - 19
+
+
+@final
+class Secret:
+    """Secret bytes. `repr`, `str` and pickling never show them; `reveal` does, and is easy to search for."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = bytes(value)
+
+    def reveal(self) -> bytes:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Secret is not pickled")
+
+
+def new_secret(entropy: Entropy) -> Secret:
+    """A fresh seed, 32 bytes, for any of the key kinds here."""
+    return Secret(entropy(KEY_BYTES))
+
+
+def node_key(seed: Secret) -> NodeKey:
+    """The Ed25519 public key of a seed."""
+    private = Ed25519PrivateKey.from_private_bytes(seed.reveal())
+    return NodeKey(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+
+def sign(seed: Secret, message: bytes) -> bytes:
+    """An Ed25519 signature, 64 bytes."""
+    return Ed25519PrivateKey.from_private_bytes(seed.reveal()).sign(message)
+
+
+def verify(key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether `signature` is `key`'s over `message`. Never raises for bad input of the right length."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def x25519_public(secret: Secret) -> bytes:
+    """The X25519 public key, 32 bytes, as WireGuard and CURVE use it."""
+    private = X25519PrivateKey.from_private_bytes(secret.reveal())
+    return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def possession(secret: Secret, other: bytes, message: bytes) -> bytes:
+    """Proof, 32 bytes, to the holder of X25519 key `other` that we hold `secret`, bound to `message`.
+
+    A keyed BLAKE2b under the Diffie-Hellman value: either side can compute it, nobody else.
+    """
+    try:
+        shared = X25519PrivateKey.from_private_bytes(secret.reveal()).exchange(X25519PublicKey.from_public_bytes(other))
+    except ValueError as error:
+        raise RemoteError("bad-key", "an X25519 key of small order cannot prove anything") from error
+    return hashlib.blake2b(message, key=shared, digest_size=32, person=b"smeg-possession").digest()
+
+
+def check_ed25519(key: bytes) -> NodeKey:
+    """`key` as a `NodeKey`, or `RemoteError` when it is not canonical or of small order.
+
+    The eight small-order points have y in {0, 1, -1, ±y8}; y8 and -y8 solve d·y⁴ + 2·y² - 1 = 0 on the curve, which is
+    cheaper to test than eight encodings: the doubling of an order-8 point has y = 0 exactly when that holds.
+    """
+    if len(key) != KEY_BYTES:
+        raise RemoteError("bad-key", f"an Ed25519 key has 32 bytes, this has {len(key)}")
+    y = int.from_bytes(key, "little") & ((1 << 255) - 1)
+    if y >= _P:
+        raise RemoteError("bad-key", "an Ed25519 key is not in canonical form")
+    d = -121665 * pow(121666, -1, _P) % _P
+    y2 = y * y % _P
+    if y in (0, 1, _P - 1) or (d * y2 * y2 + 2 * y2 - 1) % _P == 0:
+        raise RemoteError("bad-key", "an Ed25519 key of small order is nobody's")
+    return NodeKey(key)
+
+
+def base32(data: bytes) -> str:
+    """Lower-case base32 without padding: what people read, and a valid DNS label up to 39 bytes."""
+    return b32encode(data).decode().rstrip("=").lower()
+
+
+def base64(data: bytes) -> str:
+    """URL-safe base64 without padding: how bytes stand in JSON."""
+    return urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def from_base64(text: str) -> bytes:
+    """Inverse of `base64`, strict: only the canonical text of some bytes is accepted. Raises `ValueError`."""
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (Base64Error, ValueError) as error:
+        raise ValueError(f"not base64: {error}") from error
+    if base64(data) != text:
+        raise ValueError("not canonical base64")
+    return data
+
+
+def wireguard_text(key: bytes) -> str:
+    """A key as `wg` prints it: standard base64 with padding."""
+    return standard_b64encode(key).decode()
+
+
+def from_wireguard_text(text: str) -> bytes:
+    """Inverse of `wireguard_text`. Raises `ValueError`."""
+    data = standard_b64decode(text)
+    if len(data) != KEY_BYTES:
+        raise ValueError("a WireGuard key has 32 bytes")
+    return data

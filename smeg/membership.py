@@ -1,0 +1,326 @@
+"""The core of one mesh's membership: takes documents in, spreads what is new, repairs what differs, tells the members.
+
+*Rumours*: what is new here goes to the neighbours on the rings at once, and only while it is new. *Repair*: at
+intervals the digest of everything is compared with somebody's; where it differs the two narrow it down by ranges and
+exchange just that. Guests come in through `admission`. It never judges who is alive, and sends nothing that it did
+not verify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from smeg import messages as m
+from smeg.admission import Admission
+from smeg.certificates import Role
+from smeg.chain import Chain
+from smeg.core import Message
+from smeg.errors import RemoteError
+from smeg.intake import Intake, Taken
+from smeg.keys import KEY_BYTES, NodeKey, Secret
+from smeg.notary import Notary
+from smeg.range_digest import DIGEST_BYTES, EMPTY, FAN_OUT, LEAF, MAX_DEPTH
+from smeg.records import Member, Record, Remove
+from smeg.replica import Replica
+from smeg.rings import Rings
+from smeg.roster import Roster
+from smeg.wire import MAX_PAYLOAD, Word, chunks, expect, pack, unpack
+
+RUMOUR_WINDOW = 0.05
+"""seconds that news waits for more news."""
+MAX_RANGES = 64
+"""Ranges that one message may ask to compare."""
+PRUNED_SHARE = 0.25
+"""How often a repair tries somebody who was pruned: partitions heal by it."""
+
+
+@dataclass(slots=True)
+class News:
+    """What is to be pushed on, and who needs no telling."""
+
+    documents: dict[bytes, None] = field(default_factory=dict)
+    heard_from: set[NodeKey] = field(default_factory=set)
+
+
+class Membership:
+    """`identity` and `curve` are this node's secrets, `wall` gives seconds since 1970, `documents` were on disk."""
+
+    def __init__(
+        self,
+        mesh: str,
+        own: NodeKey,
+        identity: Secret,
+        curve: Secret,
+        notary: Notary,
+        random: Random,
+        wall: Callable[[], int],
+        repair_interval: float,
+        documents: Iterable[bytes] = (),
+    ) -> None:
+        self._mesh = mesh
+        self._own = own
+        self._random = random
+        self._wall = wall
+        self._interval = repair_interval
+        self._from_disk = tuple(documents)
+        self.replica = Replica()
+        self.chain = Chain(mesh, notary)
+        self.roster = Roster(mesh, self.replica, self.chain)
+        self._intake = Intake(mesh, self.replica, self.chain, notary)
+        self._admission = Admission(self.chain, self.replica, self.roster, notary, identity, curve, wall)
+        self._news = News()
+        self._pruned: frozenset[NodeKey] = frozenset()
+        self._rings = Rings(())
+        self._learned: list[bytes] = []
+        self._obsolete: list[bytes] = []
+        self._told_version = -1
+        self._judged_pruned: frozenset[NodeKey] | None = None
+        self._flush_at: float | None = None
+        self._repair_at: float | None = None
+        self._present_to: NodeKey | None = None
+
+    # The contract of a core.
+
+    def begin(self, now: float) -> list[Message]:
+        """Take back what was on disk: verified again, spread to nobody."""
+        documents, self._from_disk = self._from_disk, ()
+        self._count(self._intake.take(documents), None, now)
+        self._learned.clear()
+        self._obsolete.clear()
+        self._news, self._flush_at = News(), None
+        self._repair_at = now + self._random.uniform(0.05, 0.5) * min(1.0, self._interval)
+        return list(self.settle(now))
+
+    def handle(self, message: Message, now: float) -> list[Message]:
+        match message:
+            case m.Received():
+                try:
+                    return self._receive(message, now)
+                except RemoteError as error:
+                    self._intake.refused[error.problem.code] += 1
+                    return []
+            case m.Publish(_, documents):
+                return self._count(self._intake.take(documents), None, now)
+            case m.Countersign(_, credential):
+                self._admission.credential = credential
+            case m.LivenessChanged():
+                self._pruned = message.pruned
+            case m.Tick():
+                return self._tick(now)
+        return []
+
+    def settle(self, now: float) -> list[Message]:
+        out: list[Message] = []
+        if self._learned or self._obsolete:
+            out.append(m.Learned(self._mesh, tuple(self._learned), tuple(self._obsolete)))
+            self._learned, self._obsolete = [], []
+        if self._told_version != self.roster.version:
+            self._told_version = self.roster.version
+            self._judged_pruned = None
+            members = self.roster.members
+            verdict = self.roster.verdict(self._own, self._wall()).value
+            out.append(m.MembersChanged(self._mesh, self.roster.version, members, self.roster.quarantined, verdict))
+        if self._judged_pruned != self._pruned:
+            self._judged_pruned = self._pruned
+            live = [member for key, member in self.roster.members.items() if key not in self._pruned]
+            peers = (member.key for member in live if member.role is Role.PEER)
+            self._rings = Rings(peers, (member.key for member in live if member.role is Role.CLIENT))
+        return out
+
+    def next_deadline(self) -> float | None:
+        return min((at for at in (self._flush_at, self._repair_at) if at is not None), default=None)
+
+    # Incoming.
+
+    def _receive(self, message: m.Received, now: float) -> list[Message]:
+        word, items = unpack(message.payload)
+        if message.channel is m.Channel.JOIN:
+            return self._receive_guest(message, word, items, now)
+        if word is Word.DOCUMENTS:
+            # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
+            return self._count(self._intake.take(items), message.sender, now)
+        if message.sender is None:
+            raise RemoteError("not-a-member", "a repair with somebody who is not a member")
+        match word:
+            case Word.ROOT:
+                (digest,) = expect(items, DIGEST_BYTES)
+                return [] if digest == self.replica.digest.of() else self._send(message.sender, *self._range(""))
+            case Word.PARTS:
+                return self._compare_parts(message.sender, items)
+            case Word.LISTING:
+                return self._compare_listing(message.sender, items)
+            case Word.NEED:
+                nodes = [NodeKey(item) for item in items[:MAX_RANGES] if len(item) == KEY_BYTES]
+                return self._send(message.sender, *chunks(Word.DOCUMENTS, self._documents(nodes)))
+            case _:
+                raise RemoteError("malformed", f"{word.name} has no place in membership gossip")
+
+    def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
+        if word is Word.PRESENT and items:
+            digest, documents = items[0], items[1:]
+            out = self._count(self._intake.take(documents), message.sender, now)
+            known = any(member.standing.curve == message.curve for member in self._presented(documents))
+            if known and digest != self.replica.digest.of():
+                payloads = chunks(Word.DOCUMENTS, self._documents(list(self.replica)))
+                out += [m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload) for payload in payloads]
+            return out
+        if word is not Word.ASK:
+            raise RemoteError("malformed", f"{word.name} is not for guests")
+        try:
+            if len(items) < 2:
+                raise RemoteError("malformed", "a request to join without certificates and proof")
+            standing = self._admission.countersign(items[:-1], items[-1], message.curve)
+        except RemoteError as error:
+            self._intake.refused[error.problem.code] += 1
+            answer = [text.encode() for text in (error.problem.code, error.problem.message, error.problem.hint)]
+            return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, pack(Word.REFUSED, answer))]
+        self._learned += self.chain.lineage(standing.credential)
+        # What is known of it from an earlier stay goes with it: its counter has to continue above.
+        earlier = [statement.document.raw for statement in self.replica.statements(standing.node)]
+        payloads = chunks(Word.ADMITTED, [*earlier, *self.chain.ancestry([standing.credential])])
+        return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
+
+    def _presented(self, documents: list[bytes]) -> list[Member]:
+        """Members among those whose records these are."""
+        return [member for member in self.roster.members.values() if member.record.document.raw in documents]
+
+    def _count(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
+        """Draw the consequences of what was taken in."""
+        out: list[Message] = [m.Alarm(self._mesh, problem) for problem in taken.alarms]
+        if taken.incomplete and sender is not None:
+            out += self._send(sender, pack(Word.NEED, sorted(taken.incomplete)[:MAX_RANGES]))
+        self._learned += taken.certificates
+        self._obsolete += taken.obsolete
+        for node, statements in taken.changed.items():
+            if node in taken.first_seen:
+                credential = self.replica.records[node].credential
+                self._news.documents.update(dict.fromkeys(self.chain.lineage(credential)))
+            for statement in statements:
+                self._learned.append(statement.document.raw)
+                self._news.documents.update(dict.fromkeys(self._with_issuer(statement)))
+        if taken.changed:
+            self.roster.update(taken.changed, self._wall())
+            if sender is not None:
+                self._news.heard_from.add(sender)
+            if self._flush_at is None:
+                self._flush_at = now + RUMOUR_WINDOW
+        return out
+
+    def _with_issuer(self, statement: Record | Remove) -> list[bytes]:
+        raw = statement.document.raw
+        if isinstance(statement, Remove) and statement.by:
+            return [*self.chain.lineage_of_certificate(statement.by), raw]
+        return [raw]
+
+    # Outgoing.
+
+    def _tick(self, now: float) -> list[Message]:
+        out: list[Message] = []
+        if self._flush_at is not None and now >= self._flush_at:
+            out += self._flush()
+        if self._repair_at is not None and now >= self._repair_at:
+            out += self._repair(now)
+        return out
+
+    def _flush(self) -> list[Message]:
+        """Push the news to the neighbours who did not bring it."""
+        news, self._news, self._flush_at = self._news, News(), None
+        only_source = news.heard_from if len(news.heard_from) == 1 else set()
+        payloads = list(chunks(Word.DOCUMENTS, news.documents))
+        targets = [key for key in self._rings.neighbours(self._own) if key not in only_source]
+        return [message for target in targets for message in self._send(target, *payloads)]
+
+    def _repair(self, now: float) -> list[Message]:
+        """Compare with one neighbour, or now and then with somebody who was pruned."""
+        self.roster.expire(self._wall())
+        self._repair_at = now + self._interval * self._random.uniform(0.75, 1.25)
+        own = self.roster.get(self._own)
+        neighbours = self._rings.neighbours(self._own)
+        dialable = [key for key in sorted(self._pruned) if self._is_peer(key)]
+        if dialable and (not neighbours or self._random.random() < PRUNED_SHARE):
+            neighbours = dialable
+        if not neighbours:
+            return []
+        target = self._random.choice(neighbours)
+        out = self._send(target, pack(Word.ROOT, [self.replica.digest.of()]))
+        if own is not None and self._random.random() < PRUNED_SHARE:
+            # Should they have lost us (a database gone, a record that never came), this brings us back.
+            out.append(m.SendMember(self._mesh, m.Channel.JOIN, target, self.presentation(own.record)))
+        return out
+
+    def presentation(self, own: Record) -> bytes:
+        """What makes this node known to somebody who has never heard of it."""
+        return presentation(self.replica.digest.of(), self.chain.ancestry([own.credential]), own)
+
+    def _is_peer(self, key: NodeKey) -> bool:
+        member = self.roster.get(key)
+        return member is not None and member.role is Role.PEER
+
+    def _compare_parts(self, sender: NodeKey, items: list[bytes]) -> list[Message]:
+        digits, theirs = expect(items, None, FAN_OUT * DIGEST_BYTES)
+        name = _digits(digits)
+        out: list[Message] = []
+        for part in range(FAN_OUT):
+            digest = theirs[part * DIGEST_BYTES : (part + 1) * DIGEST_BYTES]
+            child = f"{name}{part:x}"
+            if digest != self.replica.digest.of(child):
+                out += self._send(sender, *self._range(child, divide=digest != EMPTY))
+        return out
+
+    def _range(self, digits: str, divide: bool = True) -> Iterable[bytes]:
+        """What to say about a range that differs: its listing when it is small, else its parts."""
+        if divide and self.replica.digest.size(digits) > LEAF and len(digits) < MAX_DEPTH:
+            return [pack(Word.PARTS, [digits.encode(), b"".join(self.replica.digest.parts(digits))])]
+        if not divide:
+            # They have nothing of it: all of it is what they lack.
+            return chunks(Word.DOCUMENTS, self._documents(list(self.replica.digest.listing(digits))))
+        listing = self.replica.digest.listing(digits)
+        return [pack(Word.LISTING, [digits.encode(), b"".join(key + digest for key, digest in listing.items())])]
+
+    def _compare_listing(self, sender: NodeKey, items: list[bytes]) -> list[Message]:
+        digits, listing = expect(items, None, None)
+        step = KEY_BYTES + DIGEST_BYTES
+        if len(listing) % step or len(listing) > LEAF * step * 4:
+            raise RemoteError("malformed", "a listing of the wrong length")
+        theirs = {
+            NodeKey(listing[at : at + KEY_BYTES]): listing[at + KEY_BYTES : at + step]
+            for at in range(0, len(listing), step)
+        }
+        ours = self.replica.digest.listing(_digits(digits))
+        differing = [key for key, digest in ours.items() if theirs.get(key) != digest]
+        wanted = [key for key, digest in theirs.items() if ours.get(key) != digest]
+        out = self._send(sender, *chunks(Word.DOCUMENTS, self._documents(differing)))
+        return out + (self._send(sender, pack(Word.NEED, wanted[:MAX_RANGES])) if wanted else [])
+
+    def _documents(self, nodes: list[NodeKey]) -> list[bytes]:
+        """All there is of some nodes: certificates first, then records, then removes."""
+        statements = [statement for node in nodes for statement in self.replica.statements(node)]
+        roots = {s.credential if isinstance(s, Record) else s.by for s in statements} - {b""}
+        certificates = self.chain.ancestry(roots)
+        records = [s.document.raw for s in statements if isinstance(s, Record)]
+        return certificates + records + [s.document.raw for s in statements if isinstance(s, Remove)]
+
+    def _send(self, to: NodeKey, *payloads: bytes) -> list[Message]:
+        return [m.SendMember(self._mesh, m.Channel.MEMBERSHIP, to, payload) for payload in payloads]
+
+
+def presentation(digest: bytes, certificates: list[bytes], own: Record) -> bytes:
+    """A `PRESENT` payload; of a very long chain of countersigners only the end, the rest is asked for."""
+    size = len(own.document.raw) + DIGEST_BYTES
+    fitting: list[bytes] = []
+    for raw in reversed(certificates):
+        size += len(raw) + 2
+        if size > MAX_PAYLOAD:
+            break
+        fitting.append(raw)
+    return pack(Word.PRESENT, [digest, *reversed(fitting), own.document.raw])
+
+
+def _digits(raw: bytes) -> str:
+    """The name of a range, from the wire."""
+    text = raw.decode("ascii", "replace")
+    if len(text) >= MAX_DEPTH or text.strip("0123456789abcdef"):
+        raise RemoteError("malformed", "a range that is not named by hexadecimal digits")
+    return text

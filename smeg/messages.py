@@ -1,0 +1,408 @@
+"""The whole vocabulary: every message that passes between actors, as frozen values.
+
+Messages that describe state are whole snapshots with a version: a lost or doubled one is harmless, the newest counts.
+`mesh` is always a mesh id. Times are monotonic seconds, sizes are bytes. `actors/wiring.py` says who hears what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from smeg.device import Endpoint, Handshake, Operation
+from smeg.errors import Problem
+from smeg.keys import NodeKey, Secret
+from smeg.records import Member, Route
+from smeg.stored import StoredMesh
+
+
+class Channel(bytes, Enum):
+    """Which actor of a mesh a gossip message is for; the first byte on the wire after the mesh id."""
+
+    MEMBERSHIP = b"M"
+    HEARTBEAT = b"H"
+    JOIN = b"J"
+    """A guest asks to be admitted: the only channel that a non-member may use."""
+    WELCOME = b"W"
+    """The answer to a guest, from whom it dialled."""
+
+
+# Between the runtime and an actor
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A timer that an actor set for itself has run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """One of the sockets that an actor watches can be read."""
+
+
+# Gossip
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A gossip message that passed the transport's checks."""
+
+    mesh: str
+    channel: Channel
+    sender: NodeKey | None
+    """The member whose CURVE key the connection proved; None for a guest."""
+    curve: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendMember:
+    """Send to a member, over whatever connection reaches it; dropped and counted when none does."""
+
+    mesh: str
+    channel: Channel
+    to: NodeKey
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendGuest:
+    """Send to a CURVE key that is not (yet) a member: the two ends of joining."""
+
+    mesh: str
+    channel: Channel
+    to: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Make a connection to a CURVE key at these endpoints, in turn, until one answers."""
+
+    mesh: str
+    curve: bytes
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFailed:
+    """A place that was dialled for a mesh did not answer; the next is tried."""
+
+    mesh: str
+    curve: bytes
+    endpoint: Endpoint
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GossipReady:
+    """The bound socket accepts connections."""
+
+    port: int
+    addresses: tuple[str, ...]
+    """Literal addresses under which this host seems to be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class GossipCounted:
+    """What the transport has moved and dropped since it started."""
+
+    counters: Mapping[str, int]
+
+
+# Membership
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChanged:
+    """All members of a mesh. `members` is sorted by key and never changed after it was sent."""
+
+    mesh: str
+    version: int
+    members: Mapping[NodeKey, Member]
+    quarantined: frozenset[NodeKey] = frozenset()
+    """Not members while an invite is overdrawn."""
+    own_verdict: str = "member"
+    """What this replica says of its own node: see `roster.Verdict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Signed documents that are new here, to be kept on disk exactly as they are."""
+
+    mesh: str
+    documents: tuple[bytes, ...]
+    obsolete: tuple[bytes, ...] = ()
+    """Hashes of documents that these replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Signed documents of this node's own that are on disk and may go on the wire."""
+
+    mesh: str
+    documents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Countersign:
+    """From now on this node may let others in: its own credential, by hash."""
+
+    mesh: str
+    credential: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that a person should see: a double counter, a collision, a refused claim."""
+
+    mesh: str
+    problem: Problem
+
+
+# Liveness
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessChanged:
+    """Who is alive as this node sees it. Pruned members stay members; no traffic is sent to them."""
+
+    mesh: str
+    version: int
+    epoch: int
+    leader: NodeKey | None
+    pruned: frozenset[NodeKey]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSeen:
+    """The refresh goes on."""
+
+    mesh: str
+    epoch: int
+
+
+# Routing and device
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesChanged:
+    """The routes chosen for one mesh's device, beside every member's own address."""
+
+    mesh: str
+    version: int
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A host name of the underlay has become known."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReady:
+    """The interface exists and is up."""
+
+    mesh: str
+    interface: str
+    backend: str
+    listen_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceApplied:
+    """The device looks as the plan says."""
+
+    mesh: str
+    version: int
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFailed:
+    """The device could not be made to look as the plan says; it is tried again."""
+
+    mesh: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakesSeen:
+    """By WireGuard public key."""
+
+    mesh: str
+    handshakes: Mapping[bytes, Handshake]
+
+
+# Store
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the disk holds at start."""
+
+    identity: Secret = field(repr=False)
+    curve: Secret = field(repr=False)
+    meshes: tuple[StoredMesh, ...]
+    problems: tuple[Problem, ...] = ()
+    """What was found damaged, and what was done about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveMesh:
+    """Keep a mesh's keys, description and documents. Answered by `Saved` or `SaveFailed` with the same ticket."""
+
+    mesh: StoredMesh
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOwn:
+    """Keep own documents, then say so: a counter is on disk before it is on the wire."""
+
+    mesh: str
+    documents: tuple[bytes, ...]
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetMesh:
+    mesh: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadMesh:
+    """Read one mesh again, to start its actors anew. Answered by `MeshLoaded` or `StoreFailed`."""
+
+    mesh: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeshLoaded:
+    stored: StoredMesh
+
+
+@dataclass(frozen=True, slots=True)
+class MeshForgotten:
+    mesh: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The disk refused; `mesh` is empty when it is not about one."""
+
+    mesh: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    mesh: str
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveFailed:
+    mesh: str
+    ticket: int
+    problem: Problem
+
+
+# Requests from people
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command from the control endpoint. `arguments` is checked by who carries it out."""
+
+    ticket: int
+    command: str
+    arguments: Mapping[str, Any] = field(repr=False)
+    """May hold a token: never logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a `Request`: a result, or a problem."""
+
+    ticket: int
+    result: Mapping[str, Any] | None = field(default=None, repr=False)
+    problem: Problem | None = None
+
+
+# The life of meshes and actors
+
+
+@dataclass(frozen=True, slots=True)
+class MeshKnown:
+    """A mesh of this node, and how far it is: starting, active, restarting."""
+
+    mesh: str
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeshStarted:
+    """A mesh works: this node is admitted and its record is on disk."""
+
+    mesh: str
+    name: str
+    address: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeshStopped:
+    """A mesh is over here: left, evicted, or never begun, with the reason."""
+
+    mesh: str
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorState:
+    """One actor as `status` shows it."""
+
+    name: str
+    state: str
+    restarts: int
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Supervised:
+    """All actors of the daemon."""
+
+    version: int
+    actors: tuple[ActorState, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActorFailed:
+    """An actor raised; the runtime says so to `Node`."""
+
+    name: str
+    incarnation: int
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class ActorStopped:
+    """An actor has ended and let go of what it held."""
+
+    name: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Remove what you hold outside this process: interface, routes, socket. The mesh or the daemon is ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """End the daemon in order."""

@@ -1,0 +1,79 @@
+"""This node's own record in one mesh: the only writer of it, with a counter that never goes back.
+
+`revise` gives the next record when what it should say has changed; whoever publishes it saves it first. It never sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
+
+from smeg.certificates import MAX_SERIAL, Role
+from smeg.documents import Document
+from smeg.keys import NodeKey, Secret
+from smeg.records import Member, OwnRecord, Record, seal_leave, seal_record
+
+LOST_STEP = 2**20
+"""After a loss of the database the counter continues far above anything published before."""
+
+
+class OwnRecordWriter:
+    def __init__(self, mesh: str, node: NodeKey, identity: Secret, wanted: OwnRecord, role: Role) -> None:
+        self._mesh = mesh
+        self._node = node
+        self._identity = identity
+        # Nobody dials a client, so its record says nothing to dial.
+        self._wanted = replace(wanted, gossip=(), wireguard=()) if role is Role.CLIENT else wanted
+        self._written: tuple[OwnRecord, bytes] | None = None
+        self.counter = 0
+
+    @property
+    def wanted(self) -> OwnRecord:
+        return self._wanted
+
+    def resume(self, record: Record) -> None:
+        """Continue after a record that is on disk."""
+        self.counter = max(self.counter, record.counter)
+        said = OwnRecord(
+            record.name, record.gossip, record.wireguard, record.keepalive, record.collision, record.routes
+        )
+        self._wanted = replace(self._wanted, collision=record.collision)
+        self._written = (said, record.credential)
+
+    def lost(self, random: Random) -> None:
+        """The disk knows no record of ours though there was one."""
+        self.counter = LOST_STEP * random.randint(1, 1000)
+
+    def want(self, wanted: OwnRecord) -> None:
+        self._wanted = wanted
+
+    def has_news(self, credential: bytes) -> bool:
+        """Whether the newest record says something else than what is wanted."""
+        return self._written != (self._wanted, credential)
+
+    def revise(self, credential: bytes) -> Document | None:
+        """The next record, if there is anything new to say."""
+        if not self.has_news(credential):
+            return None
+        self._written = (self._wanted, credential)
+        self.counter += 1
+        return seal_record(self._mesh, self._wanted, self.counter, credential, self._identity, self._node)
+
+    def see(self, members: Mapping[NodeKey, Member]) -> None:
+        """Learn from what others know: a newer record of ours, or a lower key at our address."""
+        own = members.get(self._node)
+        if own is None:
+            return
+        if own.record.counter > self.counter:
+            self.counter = own.record.counter
+            self._written = None
+        for key, member in members.items():
+            if key < self._node and member.address == own.address:
+                self._wanted = replace(self._wanted, collision=own.record.collision + 1)
+
+    def leave(self, serial: int) -> Document:
+        """The remove that ends this node's membership by its own will."""
+        assert serial <= MAX_SERIAL
+        self.counter += 1
+        return seal_leave(self._mesh, self._node, serial, self.counter, self._identity)

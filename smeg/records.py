@@ -1,0 +1,232 @@
+"""What a node says of itself (`Record`) and what ends a membership (`Remove`), and a member as the others see it.
+
+A record has one writer, its node, and one counter. Reading checks form and bounds; `chain.Chain` says whether the
+writer may write it, `replica.Replica` which of two counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
+from smeg.certificates import MAX_SERIAL, Role
+from smeg.device import Endpoint
+from smeg.documents import Document, Fields, Kind, encode, seal
+from smeg.endpoints import MAX_ENDPOINTS, parse_endpoint
+from smeg.errors import RemoteError
+from smeg.keys import NodeKey, Secret
+
+MAX_COUNTER = 2**53 - 1
+MAX_STEP = 2**32
+"""The largest step of one update: what no honest node ever makes in one go."""
+MAX_RECORD = 4096
+"""bytes."""
+MAX_ADMITTED = 4000
+"""How many nodes one evict can keep in that the evicted peer had admitted."""
+PREFIX_BYTES = 8
+"""How much of a node key stands in that list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A node's own words, of one moment."""
+
+    document: Document = field(repr=False)
+    node: NodeKey
+    counter: int
+    credential: bytes
+    """Hash of the countersignature that admits the node, or of its certificate when an admin issued that itself."""
+    name: str
+    collision: int
+    """How often a lower key had this node's overlay address already."""
+    gossip: tuple[Endpoint, ...]
+    wireguard: tuple[Endpoint, ...]
+    keepalive: int
+    """seconds; what others need not know, but `wg show` readers ask for."""
+    routes: tuple[IPv6Network, ...]
+
+    @property
+    def order(self) -> tuple[int, bytes]:
+        """Bigger is newer; at one counter the lower hash wins, everywhere."""
+        return self.counter, bytes(255 - octet for octet in self.document.hash)
+
+
+class Action(StrEnum):
+    LEAVE = "leave"
+    EVICT = "evict"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The end of a membership: signed by the node itself, or by an admin."""
+
+    document: Document = field(repr=False)
+    node: NodeKey
+    serial: int
+    """The certificate that it ends, and all before it."""
+    action: Action
+    counter: int
+    """For `leave`: the writer's counter, above its last record's."""
+    by: bytes
+    """Hash of the admin certificate; empty for `leave`."""
+    admitted: frozenset[bytes]
+    """First 8 bytes of the keys whose countersignature by the evicted node stands."""
+
+    @property
+    def order(self) -> tuple[int, bool, int, bytes]:
+        """Bigger wins: a later certificate's, then an evict, then the later leave, then the lower hash."""
+        hash_order = bytes(255 - octet for octet in self.document.hash)
+        return self.serial, self.action is Action.EVICT, self.counter, hash_order
+
+    def covers(self, serial: int, counter: int) -> bool:
+        """Whether a record at `counter` under the certificate `serial` is ended by this."""
+        if self.serial != serial:
+            return serial < self.serial
+        return self.action is Action.EVICT or counter <= self.counter
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a verified chain of signatures says of a node. Facts only: expiry and overdraft are judged later."""
+
+    node: NodeKey
+    wireguard: bytes
+    curve: bytes
+    serial: int
+    role: Role
+    prefixes: tuple[IPv6Network, ...]
+    exit: bool
+    expires: int
+    credential: bytes
+    admin: bytes
+    """Hash of the admin certificate at the head."""
+    invite: bytes | None
+    """Hash of the invite; None when an admin issued the certificate itself."""
+    countersigner: NodeKey | None
+    countersigner_serial: int
+    """The serial under which the countersigner signed; -1 when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node that belongs to the mesh: its words and its standing."""
+
+    key: NodeKey
+    record: Record
+    standing: Standing
+    address: IPv6Address
+
+    @property
+    def role(self) -> Role:
+        return self.standing.role
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A prefix that is reached through a member of the same mesh."""
+
+    prefix: IPv6Network
+    via: NodeKey
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRecord:
+    """What a node puts into its own record; `seal_record` signs it."""
+
+    name: str
+    gossip: tuple[Endpoint, ...] = ()
+    wireguard: tuple[Endpoint, ...] = ()
+    keepalive: int = 0
+    collision: int = 0
+    routes: tuple[IPv6Network, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+def seal_record(mesh: str, own: OwnRecord, counter: int, credential: bytes, seed: Secret, node: NodeKey) -> Document:
+    fields: dict[str, object] = {
+        "node": encode(node),
+        "counter": counter,
+        "credential": encode(credential),
+        "name": own.name,
+        "collision": own.collision,
+        "gossip": [str(endpoint) for endpoint in own.gossip],
+        "wireguard": [str(endpoint) for endpoint in own.wireguard],
+        "keepalive": own.keepalive,
+        "routes": [str(prefix) for prefix in own.routes],
+    }
+    return seal(Kind.RECORD, mesh, {**own.extra, **fields}, seed)
+
+
+def read_record(document: Document) -> Record:
+    """Raises `RemoteError`."""
+    if len(document.raw) > MAX_RECORD:
+        raise RemoteError("malformed", f"a record of {len(document.raw)} bytes: the bound is {MAX_RECORD}")
+    fields = document.fields()
+    return Record(
+        document,
+        fields.signer("node"),
+        fields.integer("counter", 1, MAX_COUNTER),
+        fields.digest("credential"),
+        fields.text("name", 63),
+        fields.integer("collision", 0, 255, 0),
+        _endpoints(fields, "gossip"),
+        _endpoints(fields, "wireguard"),
+        fields.integer("keepalive", 0, 65535, 0),
+        fields.prefixes("routes"),
+    )
+
+
+def _endpoints(fields: Fields, name: str) -> tuple[Endpoint, ...]:
+    """Literal addresses or DNS names. An address nobody can dial is refused: it would aim us at ourselves."""
+    found = tuple(parse_endpoint(text) for text in fields.texts(name, MAX_ENDPOINTS, 260))
+    for endpoint in found:
+        try:
+            address = ip_address(endpoint.host)
+        except ValueError:
+            continue
+        if address.is_multicast or address.is_unspecified:
+            raise RemoteError("malformed", f"a record with the endpoint {endpoint}, which nobody can dial")
+    return found
+
+
+def seal_leave(mesh: str, node: NodeKey, serial: int, counter: int, seed: Secret) -> Document:
+    fields = {"node": encode(node), "serial": serial, "action": Action.LEAVE.value, "counter": counter}
+    return seal(Kind.REMOVE, mesh, fields, seed)
+
+
+def seal_evict(
+    mesh: str, node: NodeKey, serial: int, admin: Document, seed: Secret, admitted: frozenset[bytes], reason: str
+) -> Document:
+    """`admitted` are first 8 bytes of node keys, at most `MAX_ADMITTED`."""
+    fields = {
+        "node": encode(node),
+        "serial": serial,
+        "action": Action.EVICT.value,
+        "by": encode(admin.hash),
+        "admitted": encode(b"".join(sorted(admitted))),
+        "reason": reason,
+    }
+    return seal(Kind.REMOVE, mesh, fields, seed)
+
+
+def read_remove(document: Document) -> Remove:
+    """Raises `RemoteError`."""
+    fields = document.fields()
+    try:
+        action = Action(fields.text("action", 10))
+    except ValueError as error:
+        raise RemoteError("malformed", f"a remove that cannot be read: {error}") from error
+    evict = action is Action.EVICT
+    blob = fields.blob("admitted", MAX_ADMITTED * PREFIX_BYTES)
+    admitted = frozenset(blob[at : at + PREFIX_BYTES] for at in range(0, len(blob), PREFIX_BYTES))
+    return Remove(
+        document,
+        fields.signer("node"),
+        fields.integer("serial", 0, MAX_SERIAL),
+        action,
+        0 if evict else fields.integer("counter", 1, MAX_COUNTER),
+        fields.digest("by") if evict else b"",
+        admitted,
+    )

@@ -1,0 +1,80 @@
+"""What this node's device in one mesh should look like: a pure function of members, liveness and routes.
+
+Every live member is a WireGuard peer with its own address; prefixes behind it follow the chosen routes. Prefixes of
+different peers never overlap but by being longer: WireGuard gives each prefix to one peer and each packet to the
+longest match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Interface, IPv6Network
+
+from smeg.addresses import overlay_prefix
+from smeg.certificates import Role
+from smeg.device import DeviceState, Endpoint, WgPeer
+from smeg.keys import NodeKey
+from smeg.records import Member, Route
+from smeg.rings import Rings
+
+ChooseEndpoint = Callable[[Member], Endpoint | None]
+"""Which of a member's endpoints to use: a literal address that this host has a route to, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that the device of one mesh depends on."""
+
+    mesh: str
+    own: NodeKey
+    members: Mapping[NodeKey, Member]
+    """In key order."""
+    pruned: frozenset[NodeKey]
+    routes: tuple[Route, ...]
+    listen_port: int
+    mtu: int
+    keepalive: int
+    """seconds; what a client keeps its NAT mapping open with."""
+
+
+def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
+    """The device as it should be; None while this node is not a member."""
+    own = view.members.get(view.own)
+    if own is None:
+        return None
+    prefix = overlay_prefix(view.mesh)
+    live = [member for key, member in view.members.items() if key != view.own and key not in view.pruned]
+    if own.role is Role.CLIENT:
+        live = [member for member in live if member.role is Role.PEER]
+    allowed: dict[NodeKey, list[IPv6Network]] = {member.key: [] for member in live}
+    taken = {own.address}
+    for member in live:
+        # Key order: of two members at one address the lower key keeps it.
+        if member.address not in taken:
+            taken.add(member.address)
+            allowed[member.key].append(IPv6Network(member.address))
+    if own.role is Role.CLIENT:
+        for upstream in Rings(allowed).upstream(view.own)[:1]:
+            allowed[upstream].append(prefix)
+    routes = {prefix}
+    for route in view.routes:
+        if route.via in allowed and route.prefix not in routes:
+            allowed[route.via].append(route.prefix)
+            routes.add(route.prefix)
+    keepalive = view.keepalive if own.role is Role.CLIENT else 0
+    peers = {
+        member.standing.wireguard: WgPeer(
+            member.standing.wireguard, tuple(sorted(allowed[member.key])), choose(member), keepalive
+        )
+        for member in live
+    }
+    return DeviceState(
+        own.standing.wireguard,
+        view.listen_port,
+        view.mtu,
+        True,
+        (IPv6Interface((own.address, 128)),),
+        tuple(sorted(routes)),
+        peers,
+    )
