@@ -14,7 +14,8 @@ RUN apt-get update \
 COPY --from=build /opt/smegmesh /opt/smegmesh
 COPY docs/examples/node.yaml /etc/smegmesh/node.yaml
 ENV PATH=/opt/smegmesh/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-# Keys and state: whoever loses this folder is a new node.
+# Keys and state: who loses this folder is a new node. A new volume takes the folder's mode over.
+RUN install --directory --mode=0700 /var/lib/smegmesh
 VOLUME /var/lib/smegmesh
 EXPOSE 51800/tcp 51820/udp
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["smeg-cli", "status"]

@@ -80,7 +80,7 @@ class Actor(pykka.ThreadingActor):
         self._actor_ref = pykka.ActorRef(self)
         self._directory: Directory | None = None
         self._early: list[Message] = []
-        self._snapshots: dict[type[Message], Message] = {}
+        self._snapshots: dict[tuple[type[Message], str], Message] = {}
 
     @staticmethod
     def _create_future() -> pykka.Future[Any]:
@@ -173,7 +173,7 @@ class Actor(pykka.ThreadingActor):
         """Send each message to everybody who hears its kind."""
         for message in messages:
             if isinstance(message, SNAPSHOTS):
-                self._snapshots[type(message)] = message
+                self._snapshots[type(message), getattr(message, "mesh", "")] = message
             if self._directory is not None:
                 for place in self._directory.listeners(message):
                     address = self._directory.places.get(place)

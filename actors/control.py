@@ -37,7 +37,8 @@ class ControlActor(Actor):
         self._path = path
         self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now())
         self._server: ControlServer | None = None
-        self._ticket = 0
+        # Answers to what a predecessor passed on must not meet a ticket of ours.
+        self._ticket = incarnation << 32
         self._waiting: dict[int, tuple[bytes, float]] = {}
 
     def begin(self, now: float) -> Iterable[Message]:
@@ -98,6 +99,8 @@ class ControlActor(Actor):
                 return self._dashboard.list_meshes()
             case "members":
                 return self._dashboard.members(str(mesh or ""))
+            case "plan":
+                return self._dashboard.plan(str(mesh or ""))
             case "status":
                 return self._dashboard.status(str(mesh) if mesh else None, now)
         return None
@@ -117,7 +120,7 @@ class ControlActor(Actor):
         match message:
             case m.MeshStarted():
                 self.runtime.log("info", "mesh works", mesh=message.name, address=message.address)
-            case m.MeshStopped(mesh, problem):
+            case m.MeshStopped(mesh, problem) if self._dashboard.knows(mesh):
                 self.runtime.log("info", "mesh ended", mesh=mesh, reason=str(problem) if problem else "left")
             case m.Alarm(mesh, problem):
                 self.runtime.log("warning", "alarm", mesh=mesh, code=problem.code, problem=str(problem))

@@ -6,6 +6,7 @@ outlives a restart of this actor; it goes when `Release` says so.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,7 +16,7 @@ from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec
+from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, SetPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
 from smeg.plan import difference, simulate
@@ -26,6 +27,12 @@ TRY_AGAIN = 5.0
 """seconds after a failure."""
 LOOK_AGAIN = 30.0
 """seconds between two looks at the real device: somebody else may have changed it."""
+NUDGE_EVERY = 0.25
+NUDGES = 32
+"""New tunnels shake hands at once, so many at a time, every so many seconds: the other side may hold keys of an
+earlier tunnel, and would use them for 15 s before it tried anew."""
+NUDGE_KEEPALIVE = 25
+"""seconds; WireGuard sends something at once when it is switched on. It is switched off again right away."""
 OpenBackend = Callable[[InterfaceSpec], Backend]
 
 
@@ -80,6 +87,8 @@ class DeviceActor(Actor):
         self._retry_at: float | None = None
         self._look_at: float | None = None
         self._handshakes_at: float | None = None
+        self._nudges: deque[bytes] = deque()
+        self._nudge_at: float | None = None
 
     def begin(self, now: float) -> Iterable[Message]:
         address = Address(self)
@@ -106,7 +115,8 @@ class DeviceActor(Actor):
         return self._apply(self._backend, now)
 
     def next_deadline(self) -> float | None:
-        return min((at for at in (self._retry_at, self._look_at, self._handshakes_at) if at is not None), default=None)
+        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudge_at)
+        return min((at for at in deadlines if at is not None), default=None)
 
     def release(self) -> None:
         backend, self._backend = self._backend, None
@@ -162,11 +172,15 @@ class DeviceActor(Actor):
             return [m.DeviceFailed(self.mesh, error.problem)]
         self._retry_at = None
         self._state = simulate(state, operations)
+        new = [key for key, peer in target.peers.items() if key not in state.peers and not peer.keepalive]
+        self._nudges.extend(new)
+        if self._nudges and self._nudge_at is None:
+            self._nudge_at = now
         self._configured = {key: peer.endpoint for key, peer in target.peers.items() if peer.endpoint is not None}
         if not operations:
             return []
         self._version += 1
-        return [m.DeviceApplied(self.mesh, self._version, operations)]
+        return [m.DeviceApplied(self.mesh, self._version, operations, target)]
 
     def _choose(self, member: Member, now: float) -> Endpoint | None:
         return self._underlay.choose(member.record.wireguard, now)
@@ -182,10 +196,29 @@ class DeviceActor(Actor):
             self._look_at = now + LOOK_AGAIN
             self._state = None
             self._dirty = True
+        if self._nudge_at is not None and now >= self._nudge_at:
+            self._nudge(now)
         if self._handshakes_at is not None and now >= self._handshakes_at:
             self._handshakes_at = now + self._settings.handshake_interval
             out += self._read_handshakes()
         return out
+
+    def _nudge(self, now: float) -> None:
+        """Make WireGuard shake hands over some of the new tunnels."""
+        batch = [self._nudges.popleft() for _ in range(min(NUDGES, len(self._nudges)))]
+        self._nudge_at = now + NUDGE_EVERY if self._nudges else None
+        if self._backend is None or self._state is None:
+            return
+        known = self._state.peers
+        dialled = [known[key] for key in batch if key in known and known[key].endpoint is not None]
+        peers = [replace(peer, endpoint=None) for peer in dialled]
+        try:
+            self._backend.apply(tuple(SetPeer(replace(peer, keepalive=NUDGE_KEEPALIVE)) for peer in peers))
+            self._backend.apply(tuple(SetPeer(peer) for peer in peers))
+        except LocalError:
+            # Nothing is lost but time: the first packet shakes hands too. The next look sets what is left behind.
+            self._state = None
+            self._dirty = True
 
     def _read_handshakes(self) -> Iterable[Message]:
         if self._backend is None:

@@ -6,8 +6,10 @@ else's. What the meshes do is their own affair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 
 from actors.base import Actor, Address
 from actors.cast import Cast
@@ -50,6 +52,7 @@ STAGES: tuple[tuple[tuple[Role, ...], float], ...] = (
 GROUP_LIMIT = 8.0
 """seconds that the actors of one mesh may take to end."""
 PORTS_TRIED = 16
+KEPT_TICKETS = 256
 MAX_MESHES = 64
 
 
@@ -60,10 +63,16 @@ class MeshEntry:
     stored: StoredMesh
     origin: Origin
     token: Token | None = None
-    ticket: int | None = None
-    """The request that waits for this mesh to start or to be gone."""
+    tickets: list[int] = field(default_factory=list)
+    """The requests that wait for this mesh to start or to be gone."""
+    asked: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT_TICKETS))
+    """Requests that were passed on to its `Mesh`: they are answered here should it fail. Answering twice is harmless."""
     started: bool = False
     stopping: bool = False
+    restarting: bool = False
+    """Its actors failed and are not started again yet."""
+    disk: m.LoadMesh | m.ForgetMesh | None = None
+    """What the store was asked and has not answered: asked again when the store was replaced."""
     problem: Problem | None = None
 
 
@@ -100,6 +109,15 @@ class Node(Actor):
         self._later: list[Later] = []
         self._ending = False
 
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nobody supervises the root: without it the daemon is over, and a service manager has to know."""
+        self._finished(Problem("node-failed", f"the root of the daemon failed: {exception_value!r}", "see the log"))
+
     # Beginning.
 
     def begin(self, now: float) -> Iterable[Message]:
@@ -129,7 +147,12 @@ class Node(Actor):
     def _publish(self) -> Iterable[Message]:
         """Tell everybody who lives where; the report goes to who asks."""
         directory = self._book.directory()
+        before, control = self._directory, directory.places.get((Role.CONTROL, ""))
         self._move_to(directory, self.runtime.now())
+        if control is not None and before is not None and control is not before.places.get((Role.CONTROL, "")):
+            # First of all, so that it knows what the others' snapshots are about.
+            for entry in self._meshes.values():
+                control.tell(self._known(entry))
         for address in self._book.everybody():
             address.tell(directory)
         return [self._book.report()]
@@ -169,8 +192,11 @@ class Node(Actor):
         return min(deadlines, default=None)
 
     def _loaded(self, loaded: m.Loaded) -> Iterable[Message]:
-        if self._keys is not None:
+        if self._ending:
             return []
+        if self._keys is not None:
+            # A new store: what its predecessor was asked may be lost.
+            return [entry.disk for entry in self._meshes.values() if entry.disk is not None]
         self._keys = Keys(loaded.identity, loaded.curve)
         self._stored = loaded.meshes
         self._book.problems += loaded.problems
@@ -181,19 +207,18 @@ class Node(Actor):
     def _gossip_ready(self, ready: m.GossipReady) -> Iterable[Message]:
         first = self._underlay is None
         self._underlay = ready
-        if not first:
+        if not first or self._ending:
             return []
         for stored in self._stored:
             self._meshes[stored.id] = MeshEntry(stored, Origin.RESUMED)
-        out: list[Message] = []
         for entry in self._meshes.values():
-            out += self._start_group(entry)
+            self._start_group(entry)
         self._stored = ()
-        return [*out, *self._publish()]
+        return self._publish()
 
     # Meshes.
 
-    def _start_group(self, entry: MeshEntry) -> Iterable[Message]:
+    def _start_group(self, entry: MeshEntry) -> None:
         """Start the actors of a mesh; `_publish` makes them known."""
         keys, underlay, runtime, node = self._keys, self._underlay, self.runtime, Address(self)
         assert keys is not None and underlay is not None, "meshes start after the daemon's own actors"
@@ -253,8 +278,12 @@ class Node(Actor):
         }
         for role in OF_A_MESH:
             self._book.start((role, stored.id), makes[role])
-        state = "joining" if entry.origin is Origin.JOINED else "starting"
-        return [m.MeshKnown(stored.id, stored.name, state)]
+        # Before `_publish` lets them speak of a mesh that nobody has heard of.
+        self.emit([self._known(entry)])
+
+    def _known(self, entry: MeshEntry) -> m.MeshKnown:
+        state = "restarting" if entry.restarting else "joining" if entry.origin is Origin.JOINED else "starting"
+        return m.MeshKnown(entry.stored.id, entry.stored.name, state)
 
     def _ports(self, entry: MeshEntry) -> tuple[int, ...]:
         """A known mesh keeps its port; a new one takes the first that is free."""
@@ -270,15 +299,20 @@ class Node(Actor):
 
     def _mesh_started(self, mesh: str, started: m.MeshStarted) -> Iterable[Message]:
         entry = self._meshes.get(mesh)
-        if entry is None:
+        if entry is None or entry.stopping or entry.started:
             return []
         entry.started = True
         entry.origin, entry.token = Origin.RESUMED, None
-        ticket, entry.ticket = entry.ticket, None
-        if ticket is None:
-            return []
         about = {"name": started.name, "id": mesh}
-        return [m.Reply(ticket, {"mesh": about, "address": started.address, "interface": started.interface})]
+        result = {"mesh": about, "address": started.address, "interface": started.interface}
+        return self._answer(entry, result)
+
+    def _answer(
+        self, entry: MeshEntry, result: Mapping[str, object] | None, problem: Problem | None = None
+    ) -> Iterable[Message]:
+        """Tell everybody who waits for the mesh."""
+        tickets, entry.tickets = entry.tickets, []
+        return [m.Reply(ticket, result, problem) for ticket in tickets]
 
     def _stop_mesh(self, mesh: str, problem: Problem | None, now: float) -> Iterable[Message]:
         """A mesh is over: take its device down, end its actors, forget it."""
@@ -286,7 +320,7 @@ class Node(Actor):
         if entry is None or entry.stopping:
             return []
         entry.stopping, entry.problem = True, problem
-        if problem is not None and entry.ticket is None:
+        if problem is not None and not entry.tickets:
             self._book.problems.append(problem)
         for address in self._book.addresses([(Role.DEVICE, mesh)]):
             address.tell(m.Release())
@@ -294,23 +328,40 @@ class Node(Actor):
 
     def _forget(self, mesh: str) -> Iterable[Message]:
         self._book.forget(self._group(mesh))
-        return [*self._publish(), m.ForgetMesh(mesh)]
+        entry = self._meshes[mesh]
+        entry.disk = m.ForgetMesh(mesh)
+        # Its own actors may have spoken of it since it said so itself, or failed before they could.
+        return [*self._publish(), m.MeshStopped(mesh, entry.problem), entry.disk]
 
     def _mesh_forgotten(self, mesh: str) -> Iterable[Message]:
         entry = self._meshes.pop(mesh, None)
-        if entry is None or entry.ticket is None:
+        if entry is None:
             return []
         about = {"name": entry.stored.name, "id": mesh}
+        lost = [m.Reply(ticket, problem=self._interrupted(entry)) for ticket in entry.asked]
         if entry.problem is not None:
-            return [m.Reply(entry.ticket, problem=entry.problem)]
-        return [m.Reply(entry.ticket, {"mesh": about})]
+            return [*self._answer(entry, None, entry.problem), *lost]
+        return [*self._answer(entry, {"mesh": about}), *lost]
+
+    def _interrupted(self, entry: MeshEntry) -> Problem:
+        name = entry.stored.name
+        return Problem("interrupted", f"{name} ended or was restarted before it answered", "see `smeg-cli status`")
 
     def _mesh_loaded(self, stored: StoredMesh) -> Iterable[Message]:
         entry = self._meshes.get(stored.id)
-        if entry is None or entry.stopping or self._ending:
+        if entry is None or entry.stopping or not entry.restarting or self._ending:
             return []
-        entry.stored, entry.origin = stored, Origin.RESUMED
-        return [*self._start_group(entry), *self._publish()]
+        entry.stored, entry.origin, entry.restarting, entry.disk = stored, Origin.RESUMED, False, None
+        self._start_group(entry)
+        return self._publish()
+
+    def _load(self, mesh: str) -> Iterable[Message]:
+        """Read a mesh whose actors are to be started again."""
+        entry = self._meshes.get(mesh)
+        if entry is None or entry.stopping or not entry.restarting or self._ending:
+            return []
+        entry.disk = m.LoadMesh(mesh)
+        return [entry.disk]
 
     # Requests.
 
@@ -339,7 +390,7 @@ class Node(Actor):
         runtime = self.runtime
         wireguard = new_secret(runtime.entropy)
         stored = found(name, self._keys.identity, self._keys.curve, wireguard, "", 0, runtime.entropy, runtime.wall())
-        return self._begin_mesh(MeshEntry(stored, Origin.FOUNDED, None, request.ticket))
+        return self._begin_mesh(MeshEntry(stored, Origin.FOUNDED, None, [request.ticket]))
 
     def _join_mesh(self, request: m.Request) -> Iterable[Message]:
         token = read_token(str(request.arguments.get("token", "")))
@@ -353,14 +404,15 @@ class Node(Actor):
             raise LocalError("token-expired", "this token has expired", "ask for a new one, or check this host's clock")
         wireguard = new_secret(self.runtime.entropy)
         stored = StoredMesh(token.mesh, token.name, token.admin.root, "", 0, wireguard, ())
-        return self._begin_mesh(MeshEntry(stored, Origin.JOINED, token, request.ticket))
+        return self._begin_mesh(MeshEntry(stored, Origin.JOINED, token, [request.ticket]))
 
     def _begin_mesh(self, entry: MeshEntry) -> Iterable[Message]:
         taken = {other.stored.interface for other in self._meshes.values()}
         entry.stored = replace(entry.stored, interface=interface_name(entry.stored.name, entry.stored.id, taken))
         assert len(entry.stored.interface.encode()) <= MAX_INTERFACE_NAME
         self._meshes[entry.stored.id] = entry
-        return [*self._start_group(entry), *self._publish()]
+        self._start_group(entry)
+        return self._publish()
 
     def _check_room(self) -> None:
         if len(self._meshes) >= MAX_MESHES:
@@ -371,14 +423,13 @@ class Node(Actor):
         entry = find_mesh(names, str(request.arguments.get("mesh", "")), self._meshes)
         if not entry.started or entry.stopping:
             raise LocalError("mesh-not-ready", f"{entry.stored.name} is starting or ending", "try again soon")
-        if request.command == "leave-mesh":
-            if entry.ticket is not None:
-                raise LocalError("mesh-not-ready", f"{entry.stored.name} is being left already", "wait for it")
-            entry.ticket = request.ticket
         addresses = self._book.addresses([(Role.MESH, entry.stored.id)])
-        if not addresses:
-            entry.ticket = None
+        if not addresses or entry.restarting:
             raise LocalError("mesh-not-ready", f"{entry.stored.name} is being restarted", "try again soon")
+        if request.command == "leave-mesh":
+            entry.tickets = [*entry.tickets[-KEPT_TICKETS:], request.ticket]
+        else:
+            entry.asked.append(request.ticket)
         addresses[0].tell(request)
         return []
 
@@ -389,16 +440,19 @@ class Node(Actor):
         if all(problem != message.problem for problem in self._book.problems):
             self._book.problems = [*self._book.problems[-9:], message.problem]
         entry = self._meshes.get(message.mesh)
-        if entry is not None and not entry.stopping and not self._book.addresses(self._group(message.mesh)):
-            self._after(5.0, now, lambda _: [m.LoadMesh(message.mesh)])
+        if entry is not None and isinstance(entry.disk, m.LoadMesh):
+            entry.disk = None
+            self._after(5.0, now, lambda _: self._load(message.mesh))
         return [self._book.report()]
 
     def _actor_failed(self, message: m.ActorFailed, now: float) -> Iterable[Message]:
         place = self._book.place_of(message.name, message.incarnation)
-        out = list(self._tick_off(message.name, message.incarnation, now))
         if place is None or self._ending:
-            return out
+            if place is not None:
+                self._book.ended(place)
+            return self._tick_off(message.name, message.incarnation, now)
         wait = self._book.failed(place, message.problem, now)
+        out = list(self._tick_off(message.name, message.incarnation, now))
         role, mesh = place
         if not mesh:
             if self._underlay is None:
@@ -406,15 +460,18 @@ class Node(Actor):
                 return [*out, *self._end_with(message.problem, now)]
             self._after(wait, now, lambda _: self._restart(role))
             return [*out, *self._publish()]
-        entry = self._meshes[mesh]
+        entry = self._meshes.get(mesh)
+        if entry is None or entry.stopping or entry.restarting:
+            return [*out, self._book.report()]
         if not entry.started and entry.origin is not Origin.RESUMED:
             return [*out, *self._stop_mesh(mesh, message.problem, now)]
+        entry.restarting = True
+        problem = self._interrupted(entry)
+        lost = [*self._answer(entry, None, problem), *(m.Reply(ticket, problem=problem) for ticket in entry.asked)]
+        entry.asked.clear()
         rest = [other for other in self._group(mesh) if other != place]
-        known = m.MeshKnown(mesh, entry.stored.name, "restarting")
-        again = self._stop_actors(
-            rest, GROUP_LIMIT, now, lambda at: self._after(wait, at, lambda _: [m.LoadMesh(mesh)])
-        )
-        return [*out, known, *again, *self._publish()]
+        again = self._stop_actors(rest, GROUP_LIMIT, now, lambda at: self._after(wait, at, lambda _: self._load(mesh)))
+        return [*out, self._known(entry), *lost, *again, *self._publish()]
 
     def _restart(self, role: Role) -> Iterable[Message]:
         if self._ending:
@@ -463,6 +520,11 @@ class Node(Actor):
             out += later.do(now)
         for stopping in [item for item in self._stoppings if item.deadline <= now]:
             self._stoppings.remove(stopping)
+            for name, incarnation in sorted(stopping.waiting):
+                # It is given up: whatever it does later, its place is free.
+                place = self._book.place_of(name, incarnation)
+                if place is not None:
+                    self._book.ended(place)
             out += stopping.then(now)
         return out
 

@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
 from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from actors.wiring import Directory
+from smeg.messages import Release
 
 if TYPE_CHECKING:
     from actors.base import Actor, Address
 
 INBOX_BOUND = 20_000
-"""messages; beyond it a message is dropped and counted."""
+"""messages; beyond it a message is dropped and counted, unless it is `urgent`."""
+
+
+def urgent(envelope: Envelope[Any]) -> bool:
+    """Whether this may not be lost: an actor that never heard its end, or where the others live, would go on for ever."""
+    return isinstance(envelope.message, (_ActorStop, Directory, Release))
+
 
 _current = threading.local()
 

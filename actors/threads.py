@@ -21,7 +21,7 @@ import zmq
 from pykka._envelope import Envelope
 
 from actors.base import Actor, Address
-from actors.runtime import INBOX_BOUND
+from actors.runtime import INBOX_BOUND, urgent
 from smeg.messages import Readable, Tick
 
 
@@ -30,22 +30,24 @@ class ThreadInbox:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._queue: queue.Queue[Envelope[Any]] = queue.Queue(INBOX_BOUND)
+        self._queue: queue.Queue[Envelope[Any]] = queue.Queue()
         self._deadline: float | None = None
         self._poller: zmq.Poller | None = None
         self._wake = -1
+        self._waking = threading.Lock()
         self._sockets_first = True
         self._ticked = False
-        """Whether the last thing handed out was a `Tick`: a timer in the past must not starve the messages."""
+        """Whether the last thing handed out was a `Tick`: a timer in the past must starve neither messages nor sockets."""
 
     def put(self, envelope: Envelope[Any]) -> None:
-        try:
-            self._queue.put_nowait(envelope)
-        except queue.Full:
+        if self._queue.qsize() >= INBOX_BOUND and not urgent(envelope):
             self.dropped += 1
             return
-        if self._wake >= 0:
-            os.eventfd_write(self._wake, 1)
+        self._queue.put_nowait(envelope)
+        # Unlocked, the owner could close the descriptor in between, and another file get its number.
+        with self._waking:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def empty(self) -> bool:
         return self._queue.empty()
@@ -55,13 +57,14 @@ class ThreadInbox:
 
     def watch(self, sockets: tuple[zmq.Socket[Any], ...]) -> None:
         """Called by the actor's own thread; again whenever the set changes, with nothing at the end."""
-        if self._wake < 0 and sockets:
-            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        if not sockets:
-            wake, self._wake, self._poller = self._wake, -1, None
-            if wake >= 0:
-                os.close(wake)
-            return
+        with self._waking:
+            if self._wake < 0 and sockets:
+                self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            if not sockets:
+                wake, self._wake, self._poller = self._wake, -1, None
+                if wake >= 0:
+                    os.close(wake)
+                return
         self._poller = zmq.Poller()
         for socket in sockets:
             self._poller.register(socket, zmq.POLLIN)
@@ -70,7 +73,7 @@ class ThreadInbox:
     def get(self) -> Envelope[Any]:
         while True:
             wait = None if self._deadline is None else self._deadline - time.monotonic()
-            if wait is not None and wait <= 0 and not (self._ticked and not self._queue.empty()):
+            if wait is not None and wait <= 0 and not self._ticked:
                 self._deadline = None
                 self._ticked = True
                 return Envelope(Tick())

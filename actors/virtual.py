@@ -8,6 +8,7 @@ then raises past pykka's loop, which ends after exactly that message.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from pykka._envelope import Envelope
 
 from actors.base import Actor, Address
-from actors.runtime import INBOX_BOUND
+from actors.runtime import INBOX_BOUND, urgent
 from smeg.messages import Tick
 
 WALL_START = 1_800_000_000
@@ -49,7 +50,7 @@ class VirtualInbox:
         self._waiting: deque[Envelope[Any]] = deque()
 
     def put(self, envelope: Envelope[Any]) -> None:
-        if len(self._waiting) >= INBOX_BOUND:
+        if len(self._waiting) >= INBOX_BOUND and not urgent(envelope):
             self.dropped += 1
             return
         self._waiting.append(envelope)
@@ -71,7 +72,11 @@ class VirtualInbox:
     def arm(self, deadline: float | None) -> None:
         if deadline is not None and (self._armed is None or deadline < self._armed):
             self._armed = deadline
-            self.runtime.at(deadline + self.host.offset, lambda: self._ring(deadline))
+            at = deadline + self.host.offset
+            while at - self.host.offset < deadline:
+                # Rounded down, the timer would ring before its time, for ever.
+                at = math.nextafter(at, math.inf)
+            self.runtime.at(at, lambda: self._ring(deadline))
         elif deadline is None:
             self._armed = None
 

@@ -85,6 +85,7 @@ SNAPSHOTS = (
     m.LivenessChanged,
     m.RoutesChanged,
     m.DeviceReady,
+    m.DeviceApplied,
     m.Supervised,
     m.MeshStarted,
     m.GossipReady,

@@ -22,7 +22,7 @@ from smeg.errors import LocalError
 
 NAMES = ("alice", "bob", "carol")
 MESH = "demo"
-PATIENCE = 30.0
+PATIENCE = 60.0
 """seconds that any one thing may take before the demonstration gives up."""
 LOG_LINES = 15
 """of a daemon's log, shown when something fails."""

@@ -20,7 +20,7 @@ from smeg.chain import Chain
 from smeg.errors import RemoteError
 from smeg.keys import Secret, possession
 from smeg.notary import Notary
-from smeg.records import Action, Record, Remove, Standing
+from smeg.records import Record, Remove, Standing
 from smeg.replica import Replica
 from smeg.roster import Roster
 
@@ -64,6 +64,7 @@ class Admission:
             raise RemoteError("malformed", "a request to join without a node certificate")
         invite = self._chain.check_request(certificate, offered)
         self._check_keys(certificate, proof, curve)
+        self._check_removes(certificate)
         known = self._known_countersignature(certificate)
         if known is not None:
             return known
@@ -85,7 +86,7 @@ class Admission:
         if certificate.curve != curve:
             raise RemoteError("key-mismatch", "the certificate names another CURVE key than the connection proves")
         if proof != possession(self._curve, certificate.wireguard, certificate.document.raw):
-            raise RemoteError("key-mismatch", "the WireGuard key's holder did not sign this request")
+            raise RemoteError("no-possession", "the WireGuard key's holder did not sign this request")
         for member in self._roster.members.values():
             if member.key != certificate.key and (
                 member.standing.wireguard == certificate.wireguard or member.standing.curve == certificate.curve
@@ -101,12 +102,7 @@ class Admission:
         if invite.deadline < wall:
             raise RemoteError("token-expired", "this token has expired", "ask for a new one")
         if certificate.grant.expires <= wall:
-            raise RemoteError("token-expired", "the membership that this token gives has ended", "ask for a new one")
-        remove = self._replica.removes.get(certificate.key)
-        if remove is not None and remove.action is Action.EVICT and remove.serial >= certificate.serial:
-            raise RemoteError("evicted", "this node was evicted", "an admin has to invite it anew")
-        if remove is not None and remove.serial > certificate.serial:
-            raise RemoteError("old-serial", "this certificate is older than one that has ended", "join again")
+            raise RemoteError("grant-expired", "the membership that this token gives has ended", "ask for a new one")
         invitation = invite.document.hash
         if self._roster.void(invitation):
             raise RemoteError("token-revoked", "a user of this token was evicted, and the token with it")
@@ -114,3 +110,10 @@ class Admission:
             raise RemoteError(
                 "token-used", f"this token was used up ({invite.uses} of {invite.uses})", "ask for a new one"
             )
+
+    def _check_removes(self, certificate: NodeCertificate) -> None:
+        evict, leave = self._replica.evicts.get(certificate.key), self._replica.leaves.get(certificate.key)
+        if evict is not None and evict.serial >= certificate.serial:
+            raise RemoteError("evicted", "this node was evicted", "an admin has to invite it anew")
+        if leave is not None and leave.serial > certificate.serial:
+            raise RemoteError("old-serial", "this certificate is older than one that has ended", "join again")

@@ -9,6 +9,7 @@ those.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from smeg.addresses import mesh_id
 from smeg.certificates import (
@@ -44,6 +45,7 @@ class Chain:
         self._standings: dict[bytes, Standing] = {}
         self._users: dict[bytes, set[NodeKey]] = {}
         self._credentials: dict[bytes, bytes] = {}
+        self._given: dict[bytes, int] = {}
 
     def __contains__(self, certificate: bytes) -> bool:
         return certificate in self._pool
@@ -63,9 +65,9 @@ class Chain:
         """Everybody whom a peer ever let in by this invite, as far as is known here."""
         return frozenset(self._users.get(invite, ()))
 
-    def documents(self) -> list[bytes]:
-        """Everything, ancestors before descendants."""
-        return [certificate.document.raw for certificate in self._pool.values()]
+    def documents(self, since: int = 0) -> list[bytes]:
+        """Everything that came after the first `since`, ancestors before descendants."""
+        return [certificate.document.raw for certificate in islice(self._pool.values(), since, None)]
 
     def standing(self, credential: bytes) -> Standing | None:
         """What a credential in the pool proves."""
@@ -107,33 +109,47 @@ class Chain:
         known = self._standings.get(credential)
         if known is not None:
             return known
-        self._check_flood(credential, offered)
-        missing: set[bytes] = set()
-        stack = [credential]
-        while stack:
-            at = stack[-1]
-            if at in self._pool:
-                stack.pop()
-                continue
-            certificate = offered.get(at)
-            if certificate is None:
-                missing.add(at)
-                stack.pop()
-                continue
-            absent = [parent for parent in _parents(certificate) if parent not in self._pool and parent not in missing]
-            if absent:
-                stack.extend(absent)
-            elif missing:
-                stack.pop()
-            else:
-                self._enter(certificate)
-                stack.pop()
-        if missing:
-            raise MissingDocuments(frozenset(missing))
+        entered: list[bytes] = []
+        try:
+            self._follow(credential, offered, entered)
+        finally:
+            self._drop_unused(entered)
         standing = self._standings.get(credential)
         if standing is None:
             raise RemoteError("no-credential", "a node certificate without a peer's countersignature admits nobody")
         return standing
+
+    def _follow(self, credential: bytes, offered: Mapping[bytes, Certificate], entered: list[bytes]) -> None:
+        """Enter a certificate after its ancestors. What rests on something missing is looked at once, never again."""
+        missing: set[bytes] = set()
+        stuck: set[bytes] = set()
+        stack = [credential]
+        while stack:
+            at = stack[-1]
+            certificate = offered.get(at)
+            if at in self._pool or at in stuck:
+                stack.pop()
+            elif certificate is None:
+                missing.add(at)
+                stuck.add(at)
+            else:
+                absent = [p for p in _parents(certificate) if p not in self._pool and p not in stuck]
+                if absent:
+                    stack.extend(absent)
+                elif missing:
+                    stuck.add(at)
+                else:
+                    self._enter(certificate)
+                    entered.append(at)
+        if missing:
+            raise MissingDocuments(frozenset(missing))
+
+    def _drop_unused(self, entered: list[bytes]) -> None:
+        """Forget node certificates that nobody countersigned: whoever has a token makes as many as it likes."""
+        for key in entered:
+            counts = key in self._standings or key in self._credentials
+            if isinstance(self._pool[key], NodeCertificate) and not counts:
+                del self._pool[key]
 
     def establish_issuer(self, certificate: bytes, offered: Mapping[bytes, Certificate]) -> AdminCertificate:
         """Verify and keep an admin certificate. Raises as `establish`."""
@@ -156,17 +172,6 @@ class Chain:
             self._enter(invite)
         self._check_node(certificate, invite)
         return invite
-
-    def _check_flood(self, credential: bytes, offered: Mapping[bytes, Certificate]) -> None:
-        countersignature = offered.get(credential)
-        if isinstance(countersignature, Countersignature):
-            certificate = offered.get(countersignature.certificate)
-            invite = self._pool.get(certificate.issuer) if isinstance(certificate, NodeCertificate) else None
-            if (
-                isinstance(invite, InviteCertificate)
-                and len(self._users.get(invite.document.hash, ())) >= 2 * invite.uses + USES_SLACK
-            ):
-                raise RemoteError("invite-flooded", "an invitation was used far more often than it allows")
 
     def _enter(self, certificate: Certificate) -> None:
         """Verify one whose parents are in the pool, then keep it."""
@@ -211,8 +216,12 @@ class Chain:
             raise RemoteError("no-authority", "a countersignature by somebody who is not a peer, or by oneself")
         if countersignature.at > invite.deadline:
             raise RemoteError("token-expired", "a countersignature after the invitation had expired")
+        given = self._given.get(certificate.issuer, 0)
+        if given >= 2 * invite.uses + USES_SLACK:
+            raise RemoteError("invite-flooded", "an invitation was used far more often than it allows")
         self._check_signature(countersignature, by.node)
         key = countersignature.document.hash
+        self._given[certificate.issuer] = given + 1
         self._credentials[certificate.document.hash] = min(key, self._credentials.get(certificate.document.hash, key))
         self._users.setdefault(invite.document.hash, set()).add(certificate.key)
         return _standing(certificate, countersignature.document.hash, invite.issuer, invite.document.hash, by)
@@ -250,4 +259,5 @@ def _standing(
         invite,
         by.node if by is not None else None,
         by.serial if by is not None else -1,
+        by,
     )

@@ -13,7 +13,7 @@ from smeg import __version__
 from smeg import messages as m
 from smeg.addresses import node_id
 from smeg.core import Message
-from smeg.device import Handshake
+from smeg.device import DeviceState, Handshake
 from smeg.errors import LocalError, Problem
 from smeg.keys import NodeKey, wireguard_text
 from smeg.records import Member
@@ -36,6 +36,7 @@ class MeshView:
     members: m.MembersChanged | None = None
     liveness: m.LivenessChanged | None = None
     device_problem: Problem | None = None
+    plan: DeviceState | None = None
     handshakes: dict[bytes, Handshake] = field(default_factory=dict)
 
 
@@ -52,6 +53,10 @@ class Dashboard:
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
 
+    def knows(self, mesh: str) -> bool:
+        """Whether this id is one of this node's meshes."""
+        return mesh in self._meshes
+
     def hear(self, message: Message) -> None:
         """Take in a snapshot or an event."""
         match message:
@@ -59,6 +64,8 @@ class Dashboard:
                 self._meshes.setdefault(message.mesh, MeshView(message.mesh, message.name)).state = message.state
             case m.MeshStopped():
                 self._meshes.pop(message.mesh, None)
+                for place in [place for place in self._alarms if place[0] == message.mesh]:
+                    del self._alarms[place]
             case m.Supervised():
                 self._supervised = message
             case m.GossipReady():
@@ -89,7 +96,7 @@ class Dashboard:
             case m.DeviceReady():
                 view.interface, view.backend, view.device_problem = message.interface, message.backend, None
             case m.DeviceApplied():
-                view.device_problem = None
+                view.device_problem, view.plan = None, message.plan
             case m.DeviceFailed():
                 view.device_problem = message.problem
             case m.HandshakesSeen():
@@ -112,6 +119,33 @@ class Dashboard:
             for key in sorted(quarantined)
         ]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
+
+    def plan(self, text: str) -> dict[str, Any]:
+        """What the interface of a mesh is set to: as `wg showconf` would say it, with the members' names."""
+        view = self.find(text)
+        if view.plan is None:
+            raise LocalError("no-plan", f"the device of {view.name} is not set up yet", "see `smeg-cli status`")
+        members = view.members.members if view.members is not None else {}
+        names = {member.standing.wireguard: member.record.name for member in members.values()}
+        return {
+            "mesh": {"name": view.name, "id": view.id},
+            "interface": view.interface,
+            "public_key": wireguard_text(view.plan.public_key),
+            "listen_port": view.plan.listen_port,
+            "mtu": view.plan.mtu,
+            "addresses": [str(address) for address in view.plan.addresses],
+            "routes": [str(route) for route in view.plan.routes],
+            "peers": [
+                {
+                    "name": names.get(key, ""),
+                    "public_key": wireguard_text(key),
+                    "endpoint": str(peer.endpoint) if peer.endpoint is not None else None,
+                    "allowed_ips": [str(prefix) for prefix in peer.allowed_ips],
+                    "keepalive": peer.keepalive,
+                }
+                for key, peer in view.plan.peers.items()
+            ],
+        }
 
     def status(self, text: str | None, now: float) -> dict[str, Any]:
         views = [self.find(text)] if text else list(self._meshes.values())

@@ -166,10 +166,15 @@ class Fields:
         return tuple(value)
 
     def prefixes(self, name: str) -> tuple[IPv6Network, ...]:
+        texts = self.texts(name, MAX_PREFIXES, 50)
         try:
-            return tuple(IPv6Network(text) for text in self.texts(name, MAX_PREFIXES, 50))
+            # A scope ("fe80::%1") means nothing elsewhere, and would make equal prefixes compare as different.
+            found = tuple(IPv6Network(text) for text in texts if "%" not in text)
         except ValueError as error:
             raise self._wrong(name, f"a list of IPv6 prefixes ({error})") from error
+        if len(found) != len(texts):
+            raise self._wrong(name, "a list of IPv6 prefixes without scopes")
+        return found
 
 
 def encode(data: bytes) -> str:

@@ -10,7 +10,7 @@ merged by OR, so that any way they take is right. The rules that keep the living
 3. An answer to a later epoch than that of the pruning clears it. Nobody's pruning is passed on to others.
 4. A member counts as having answered the epoch in which it became known here.
 
-The leader has no other power, and being pruned removes nobody.
+The leader has no other power, and being pruned removes nobody: one of the pruned is told the newest in every interval.
 """
 
 from __future__ import annotations
@@ -140,7 +140,11 @@ class Heartbeat:
         if tuple(members) != self._lists[0].keys:
             self._lists = [Ranks(tuple(members)), *self._lists[: KEPT_LISTS - 1]]
             self._told = None
+        alone = self.leader in (None, self._own)
         self._members = members
+        if alone:
+            # Whoever leads now had no time yet to let us hear of it.
+            self._heard_at = now
 
     # The refresh.
 
@@ -160,7 +164,7 @@ class Heartbeat:
         if ranks is not None:
             news = False
             for item in items[1:]:
-                answered, bitmap = _EPOCH.unpack(item[:8])[0], item[8:]
+                answered, bitmap = int.from_bytes(item[:8], "big"), item[8:]
                 if len(bitmap) == ranks.size and answered in self._answers:
                     news |= self._merge(answered, bitmap, ranks)
             if news and self._pass_on_at is None:
@@ -234,6 +238,10 @@ class Heartbeat:
             neighbours = self._rings.neighbours(self._own)
             if neighbours:
                 out.append(self._refresh_for(self._random.choice(neighbours)))
+            # When each half of a mesh has pruned the other, nobody else would ever bring them together.
+            pruned = [key for key in sorted(self._pruned) if self._members[key].role is Role.PEER]
+            if pruned:
+                out.append(self._refresh_for(self._random.choice(pruned)))
         self._prune(now)
         return out
 

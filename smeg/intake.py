@@ -73,7 +73,7 @@ class Intake:
         for remove in removes:
             self._guard(self._take_remove, remove, offered, taken)
         if len(self._chain) > before:
-            taken.certificates = self._chain.documents()[before:]
+            taken.certificates = self._chain.documents(before)
         return taken
 
     def _take_credentials(self, offered: Mapping[bytes, Certificate]) -> None:
@@ -124,10 +124,11 @@ class Intake:
                 taken.first_seen.add(record.node)
 
     def _take_remove(self, remove: Remove, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
-        known = self._replica.removes.get(remove.node)
+        evict = remove.action is Action.EVICT
+        known = (self._replica.evicts if evict else self._replica.leaves).get(remove.node)
         if known is not None and known.document.hash == remove.document.hash:
             return
-        if remove.action is Action.EVICT:
+        if evict:
             admin = self._chain.establish_issuer(remove.by, offered)
             signer: bytes = admin.key
         else:

@@ -108,7 +108,9 @@ class Joining:
     def _ask_next(self, now: float) -> None:
         self._contact = (self._contact + 1) % len(self.token.contacts)
         self._next_contact_at = now + ASK_TIMEOUT
-        self._ask_at = now
+        # Who refused once is not asked again and again as fast as it can refuse.
+        asked = any(endpoint in self._reasons for endpoint in self.token.contacts[self._contact].endpoints)
+        self._ask_at = now + ASK_AGAIN if asked else now
 
     def _ask(self) -> list[Message]:
         contact = self.token.contacts[self._contact]
@@ -153,7 +155,8 @@ class Joining:
         for raw in items:
             statement = self._notary.read(raw)
             if isinstance(statement, (Record, Remove)):
-                if statement.node == self._keys.node:
+                own = self._keys.node
+                if statement.node == own and self._notary.signed(statement.document, own):
                     self.counter = max(self.counter, statement.counter)
             else:
                 self._offered[statement.document.hash] = statement

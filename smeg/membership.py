@@ -22,7 +22,7 @@ from smeg.intake import Intake, Taken
 from smeg.keys import KEY_BYTES, NodeKey, Secret
 from smeg.notary import Notary
 from smeg.range_digest import DIGEST_BYTES, EMPTY, FAN_OUT, LEAF, MAX_DEPTH
-from smeg.records import Member, Record, Remove
+from smeg.records import Action, Member, Record, Remove
 from smeg.replica import Replica
 from smeg.rings import Rings
 from smeg.roster import Roster
@@ -162,6 +162,7 @@ class Membership:
             digest, documents = items[0], items[1:]
             out = self._count(self._intake.take(documents), message.sender, now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
+            out += self._tell_removed(message.curve, documents)
             if known and digest != self.replica.digest.of():
                 payloads = chunks(Word.DOCUMENTS, self._documents(list(self.replica)))
                 out += [m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload) for payload in payloads]
@@ -182,6 +183,26 @@ class Membership:
         payloads = chunks(Word.ADMITTED, [*earlier, *self.chain.ancestry([standing.credential])])
         return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
 
+    def _tell_removed(self, curve: bytes, documents: list[bytes]) -> list[Message]:
+        """Somebody who presents itself may not know yet that its membership has ended."""
+        removes = [
+            remove
+            for node, remove in self.replica.evicts.items()
+            if self.roster.get(node) is None
+            and node in self.replica.records
+            and self.replica.records[node].document.raw in documents
+        ]
+        return [message for remove in removes for message in self._tell_evicted(remove) if message.to == curve]
+
+    def _tell_evicted(self, remove: Remove) -> list[m.SendGuest]:
+        """Bring an evict to whom it is about, over a connection that is still there: nobody else will."""
+        record = self.replica.records.get(remove.node)
+        standing = self.chain.standing(record.credential) if record is not None else None
+        if standing is None or remove.node == self._own or remove.action is not Action.EVICT:
+            return []
+        payload = pack(Word.DOCUMENTS, self._with_issuer(remove))
+        return [m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, standing.curve, payload)]
+
     def _presented(self, documents: list[bytes]) -> list[Member]:
         """Members among those whose records these are."""
         return [member for member in self.roster.members.values() if member.record.document.raw in documents]
@@ -199,6 +220,8 @@ class Membership:
                 self._news.documents.update(dict.fromkeys(self.chain.lineage(credential)))
             for statement in statements:
                 self._learned.append(statement.document.raw)
+                if isinstance(statement, Remove):
+                    out += self._tell_evicted(statement)
                 self._news.documents.update(dict.fromkeys(self._with_issuer(statement)))
         if taken.changed:
             self.roster.update(taken.changed, self._wall())

@@ -26,7 +26,7 @@ from smeg.membership import presentation
 from smeg.notary import Notary
 from smeg.own_record import OwnRecordWriter
 from smeg.range_digest import EMPTY
-from smeg.records import Member, OwnRecord, Record, Remove, Standing, read_record
+from smeg.records import Action, Member, OwnRecord, Record, Remove, Standing, read_record
 from smeg.roster import Verdict
 from smeg.stored import Contact, StoredMesh
 from smeg.tokens import MAX_CONTACTS, Token
@@ -39,6 +39,8 @@ REPUBLISH_AFTER = 1.0
 """seconds that lie at least between two records."""
 LEAVE_LINGER = 1.0
 """seconds that a leave has to spread before the mesh is taken down."""
+SAVE_AGAIN = 5.0
+"""seconds after which what the store has not answered, or may not lose, is sent to it again."""
 CONTACTS_EVERY = 60.0
 """seconds between two looks whether the stored contacts still hold."""
 
@@ -119,6 +121,13 @@ class Mesh:
         self._ticket = 0
         self._pending: dict[int, tuple[bytes, ...]] = {}
         self._replies: dict[int, m.Reply] = {}
+        self._saves: dict[int, m.SaveMesh | m.SaveOwn] = {}
+        """What the store has not answered. Saving twice is harmless."""
+        self._save_again_at: float | None = None
+        self._unsaid = False
+        """Whether the own record that goes with `SaveMesh` is not on disk yet."""
+        self._removed = False
+        self._leave_save = 0
         self._leave_ticket = 0
         self._stop_at: float | None = None
         self._settled_at: float | None = None
@@ -149,7 +158,7 @@ class Mesh:
             case m.Saved():
                 return self._saved(message.ticket, now)
             case m.SaveFailed():
-                return self._save_failed(message)
+                return self._save_failed(message, now)
             case m.MembersChanged():
                 return self._members_changed(message, now)
             case m.Request():
@@ -170,12 +179,12 @@ class Mesh:
         self._record = read_record(document)
         self._ticket += 1
         self._pending[self._ticket] = (document.raw,)
-        return [m.SaveOwn(self._mesh, (document.raw,), self._ticket)]
+        return self._save(m.SaveOwn(self._mesh, (document.raw,), self._ticket), now)
 
     def next_deadline(self) -> float | None:
         joining = self._joining.next_deadline() if self._joining is not None else None
         settled = self._settled_at if self._state is State.SETTLING else None
-        deadlines = [joining, self._stop_at, settled, self._present_at]
+        deadlines = [joining, self._stop_at, settled, self._present_at, self._save_again_at]
         if self._has_news() and not self._pending:
             deadlines.append(self._republish_at)
         return min((at for at in deadlines if at is not None), default=None)
@@ -209,7 +218,7 @@ class Mesh:
         elif self._origin is Origin.RESUMED:
             writer.lost(self._random)
         # Nobody to wait for: a founder is alone, and who resumes has its members on disk.
-        return self._save_all(settled_at=now)
+        return self._save_all(now, settled_at=now)
 
     def _new_writer(self, standing: Standing) -> OwnRecordWriter:
         self._standing = standing
@@ -247,15 +256,16 @@ class Mesh:
         admission = tuple(joining.chain.documents())
         contacts = (self._contact_first(joining), *(c for c in joining.token.contacts))
         self._stored = replace(self._stored, admission=admission, contacts=tuple(dict.fromkeys(contacts)))
-        return self._save_all(settled_at=now + ALONE)
+        return self._save_all(now, settled_at=now + ALONE)
 
     def _contact_first(self, joining: Joining) -> Contact:
         return next(c for c in joining.token.contacts if c.curve == joining.contact_curve)
 
-    def _save_all(self, settled_at: float) -> list[Message]:
+    def _save_all(self, now: float, settled_at: float) -> list[Message]:
         """Write the mesh's files and the own record; at the latest at `settled_at` the mesh counts as started."""
         assert self._writer is not None and self._standing is not None
         document = self._writer.revise(self._standing.credential)
+        self._unsaid = document is not None
         if document is not None:
             self._record = read_record(document)
         own = (self._record.document.raw,) if self._record is not None else ()
@@ -265,9 +275,24 @@ class Mesh:
         self._settled_at = settled_at
         self._ticket += 1
         self._pending[self._ticket] = self._stored.documents
-        return [m.SaveMesh(self._stored, self._ticket)]
+        return self._save(m.SaveMesh(self._stored, self._ticket), now)
+
+    def _save(self, message: m.SaveMesh | m.SaveOwn, now: float) -> list[Message]:
+        self._saves[message.ticket] = message
+        if self._save_again_at is None:
+            self._save_again_at = now + SAVE_AGAIN
+        return [message]
+
+    def _settle_save(self, ticket: int) -> None:
+        """The store has answered, for good."""
+        self._saves.pop(ticket, None)
+        if not self._saves:
+            self._save_again_at = None
 
     def _saved(self, ticket: int, now: float) -> list[Message]:
+        if ticket not in self._saves:
+            return []
+        self._settle_save(ticket)
         documents = self._pending.pop(ticket, ())
         out: list[Message] = [m.Publish(self._mesh, documents)] if documents else []
         reply = self._replies.pop(ticket, None)
@@ -279,16 +304,29 @@ class Mesh:
             self._state = State.SETTLING
             self._republish_at = now + REPUBLISH_AFTER
             self._present_at = now
-        elif self._state is State.LEAVING and self._stop_at is None:
+            if self._removed and self._origin is Origin.RESUMED:
+                out += self._end(self._why_removed())
+        elif self._state is State.LEAVING and ticket == self._leave_save:
             self._stop_at = now + LEAVE_LINGER
         return out
 
-    def _save_failed(self, message: m.SaveFailed) -> list[Message]:
-        self._pending.pop(message.ticket, None)
+    def _save_failed(self, message: m.SaveFailed, now: float) -> list[Message]:
+        save = self._saves.get(message.ticket)
+        if save is None:
+            return []
         reply = self._replies.pop(message.ticket, None)
+        if self._state is State.SAVING and self._origin is Origin.RESUMED:
+            # All this was on disk before; a disk that is full now must not end a mesh that works.
+            return [] if self._unsaid else self._saved(message.ticket, now)
+        leaving = self._state is State.LEAVING and message.ticket == self._leave_save
+        if reply is None and not leaving and isinstance(save, m.SaveOwn):
+            # The own record: nobody waits for it, but it has to be said in the end. It is sent again.
+            return []
+        self._settle_save(message.ticket)
+        self._pending.pop(message.ticket, None)
         if self._state is State.SAVING:
             return self._end(message.problem)
-        if self._state is State.LEAVING:
+        if leaving:
             self._state = State.ACTIVE
             return [m.Reply(self._leave_ticket, problem=message.problem)]
         return [replace(reply, result=None, problem=message.problem)] if reply is not None else []
@@ -299,14 +337,23 @@ class Mesh:
         self._members = message.members
         if self._writer is not None:
             self._writer.see(message.members)
-        if message.own_verdict == Verdict.REMOVED.value and self._state in (State.SETTLING, State.ACTIVE):
-            hint = "ask an admin of the mesh for a new token if this was a mistake"
-            return self._end(Problem("evicted", f"an admin evicted this node from {self._stored.name}", hint))
+        self._removed = message.own_verdict == Verdict.REMOVED.value
+        if self._removed and self._state in (State.SETTLING, State.ACTIVE):
+            return self._end(self._why_removed())
         if self._others() and self._state is State.SETTLING:
             self._settled_at = now
         if self._others():
             self._present_at = None
         return self._refresh_contacts(now)
+
+    def _why_removed(self) -> Problem | None:
+        """None when it was by this node's own will, and the daemon ended before all of it was done."""
+        for raw in self._stored.documents:
+            statement = self._notary.read(raw)
+            if isinstance(statement, Remove) and statement.node == self._node and statement.action is Action.LEAVE:
+                return None
+        hint = "ask an admin of the mesh for a new token if this was a mistake"
+        return Problem("evicted", f"an admin evicted this node from {self._stored.name}", hint)
 
     def _others(self) -> list[Member]:
         return [member for key, member in self._members.items() if key != self._node]
@@ -321,7 +368,7 @@ class Mesh:
             return []
         self._stored = replace(self._stored, contacts=contacts, documents=())
         self._ticket += 1
-        return [m.SaveMesh(self._stored, self._ticket)]
+        return self._save(m.SaveMesh(self._stored, self._ticket), now)
 
     def _peer_contacts(self, most: int) -> tuple[Contact, ...]:
         return tuple(
@@ -340,8 +387,11 @@ class Mesh:
         if self._stop_at is not None and now >= self._stop_at:
             out += self._end(None)
         if self._present_at is not None and now >= self._present_at:
-            self._present_at = now + PRESENT_EVERY
+            self._present_at = None if self._others() else now + PRESENT_EVERY
             out += self._present()
+        if self._save_again_at is not None and now >= self._save_again_at:
+            self._save_again_at = now + SAVE_AGAIN
+            out += self._saves.values()
         return out
 
     def _start(self) -> list[Message]:
@@ -374,39 +424,42 @@ class Mesh:
                     token = self._authority.invite(request.arguments, contacts)
                     return [m.Reply(request.ticket, {"token": token.reveal().decode()})]
                 case "evict":
-                    return self._evict(request)
+                    return self._evict(request, now)
                 case "leave-mesh":
-                    return self._leave(request)
+                    return self._leave(request, now)
                 case command:
                     raise LocalError("unknown-command", f"a mesh does not know the command {command!r}")
         except LocalError as error:
             return [m.Reply(request.ticket, problem=error.problem)]
 
-    def _evict(self, request: m.Request) -> list[Message]:
+    def _evict(self, request: m.Request, now: float) -> list[Message]:
         target = find_member(self._members, str(request.arguments.get("node", "")))
         if target.key == self._node:
             raise LocalError("evict-self", "this is the node itself", "use `smeg-cli leave-mesh`")
-        admitted = [key for key, member in self._members.items() if member.standing.countersigner == target.key]
-        documents = self._authority.evict(target, admitted, str(request.arguments.get("reason", "")))
+        # Also who has gone since, if a member rests on it: otherwise that member would go too.
+        lines = (standing for member in self._members.values() for standing in member.standing.line())
+        admitted = {standing.node for standing in lines if standing.countersigner == target.key}
+        documents = self._authority.evict(target, sorted(admitted), str(request.arguments.get("reason", "")))
         self._ticket += 1
         self._pending[self._ticket] = documents
         self._replies[self._ticket] = m.Reply(request.ticket, {"evicted": target.record.name})
-        return [m.SaveOwn(self._mesh, documents, self._ticket)]
+        return self._save(m.SaveOwn(self._mesh, documents, self._ticket), now)
 
-    def _leave(self, request: m.Request) -> list[Message]:
+    def _leave(self, request: m.Request, now: float) -> list[Message]:
         assert self._writer is not None and self._standing is not None
         self._state = State.LEAVING
         self._leave_ticket = request.ticket
         document = self._writer.leave(self._standing.serial)
         self._ticket += 1
         self._pending[self._ticket] = (document.raw,)
-        return [m.SaveOwn(self._mesh, (document.raw,), self._ticket)]
+        self._leave_save = self._ticket
+        return self._save(m.SaveOwn(self._mesh, (document.raw,), self._ticket), now)
 
     def _end(self, problem: Problem | None) -> list[Message]:
         if self._state is State.OVER:
             return []
         self._state = State.OVER
-        self._stop_at = self._settled_at = self._present_at = None
+        self._stop_at = self._settled_at = self._present_at = self._save_again_at = None
         self._joining = None
         return [m.MeshStopped(self._mesh, problem)]
 

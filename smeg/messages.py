@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from smeg.device import Endpoint, Handshake, Operation
+from smeg.device import DeviceState, Endpoint, Handshake, Operation
 from smeg.errors import Problem
 from smeg.keys import NodeKey, Secret
 from smeg.records import Member, Route
@@ -218,6 +218,9 @@ class DeviceApplied:
     mesh: str
     version: int
     operations: tuple[Operation, ...]
+    """What was changed."""
+    plan: DeviceState
+    """What it looks like now."""
 
 
 @dataclass(frozen=True, slots=True)

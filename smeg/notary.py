@@ -7,22 +7,21 @@ bounded; forgetting only costs time.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeVar
 
 from smeg.certificates import Certificate, read_certificate
 from smeg.documents import Document, Kind, document_hash, read
 from smeg.errors import RemoteError
 from smeg.records import Record, Remove, read_record, read_remove
 
-K = TypeVar("K")
-V = TypeVar("V")
 Statement = Certificate | Record | Remove
 """What a document says, read by its kind."""
 
 
 class Notary:
-    def __init__(self, bound: int = 50_000) -> None:
+    def __init__(self, bound: int = 50_000, bound_bytes: int = 64 * 2**20) -> None:
         self._bound = bound
+        self._bound_bytes = bound_bytes
+        self._bytes = 0
         self._read: OrderedDict[bytes, Statement] = OrderedDict()
         self._signed: OrderedDict[tuple[bytes, bytes], bool] = OrderedDict()
         self.verified = 0
@@ -33,7 +32,12 @@ class Notary:
         key = document_hash(raw)
         found = self._read.get(key)
         if found is None:
-            found = self._keep(self._read, key, _state(read(raw)))
+            found = self._read[key] = _state(read(raw))
+            self._bytes += len(raw)
+            # By bytes too: nothing is verified yet, and anybody may have sent it.
+            while self._bytes > self._bound_bytes or len(self._read) > self._bound:
+                _, oldest = self._read.popitem(last=False)
+                self._bytes -= len(oldest.document.raw)
         return found
 
     def signed(self, document: Document, key: bytes) -> bool:
@@ -41,14 +45,10 @@ class Notary:
         known = self._signed.get((document.hash, key))
         if known is None:
             self.verified += 1
-            known = self._keep(self._signed, (document.hash, key), document.signed_by(key))
+            known = self._signed[document.hash, key] = document.signed_by(key)
+            if len(self._signed) > self._bound:
+                self._signed.popitem(last=False)
         return known
-
-    def _keep(self, cache: OrderedDict[K, V], key: K, value: V) -> V:
-        cache[key] = value
-        if len(cache) > self._bound:
-            cache.popitem(last=False)
-        return value
 
 
 def _state(document: Document) -> Statement:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
+from smeg.addresses import MAX_COLLISION
 from smeg.certificates import MAX_SERIAL, Role
 from smeg.documents import Document
 from smeg.keys import NodeKey, Secret
@@ -70,7 +71,7 @@ class OwnRecordWriter:
             self._written = None
         for key, member in members.items():
             if key < self._node and member.address == own.address:
-                self._wanted = replace(self._wanted, collision=own.record.collision + 1)
+                self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
 
     def leave(self, serial: int) -> Document:
         """The remove that ends this node's membership by its own will."""

@@ -56,8 +56,10 @@ class RangeDigest:
             else:
                 content = b"".join(self.parts(digits))
             known = blake2b(content, digest_size=DIGEST_BYTES).digest()
-            self._ranges[digits] = known
-            self._deepest = max(self._deepest, len(digits))
+            # Not for a single key: whoever asks for ever longer names of its range would fill the memory.
+            if high - low > 1:
+                self._ranges[digits] = known
+                self._deepest = max(self._deepest, len(digits))
         return known
 
     def parts(self, digits: str) -> list[bytes]:

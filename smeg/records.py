@@ -6,7 +6,7 @@ writer may write it, `replica.Replica` which of two counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -75,10 +75,10 @@ class Remove:
     """First 8 bytes of the keys whose countersignature by the evicted node stands."""
 
     @property
-    def order(self) -> tuple[int, bool, int, bytes]:
-        """Bigger wins: a later certificate's, then an evict, then the later leave, then the lower hash."""
+    def order(self) -> tuple[int, int, bytes]:
+        """Of two of one action the bigger wins: a later certificate's, then the later leave, then the lower hash."""
         hash_order = bytes(255 - octet for octet in self.document.hash)
-        return self.serial, self.action is Action.EVICT, self.counter, hash_order
+        return self.serial, self.counter, hash_order
 
     def covers(self, serial: int, counter: int) -> bool:
         """Whether a record at `counter` under the certificate `serial` is ended by this."""
@@ -107,6 +107,15 @@ class Standing:
     countersigner: NodeKey | None
     countersigner_serial: int
     """The serial under which the countersigner signed; -1 when there was none."""
+    above: Standing | None = field(default=None, repr=False, compare=False)
+    """The standing under which the countersigner signed."""
+
+    def line(self) -> Iterator[Standing]:
+        """This one, then those that it rests on, up to one that an admin gave."""
+        at: Standing | None = self
+        while at is not None:
+            yield at
+            at = at.above
 
 
 @dataclass(frozen=True, slots=True)

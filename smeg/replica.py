@@ -1,6 +1,7 @@
 """The membership CRDT: an add set, a remove set, and the vector clock that orders them.
 
-*Add set*: node → its newest record. *Remove set*: node → its newest remove. The clock maps a node to the counter of its
+*Add set*: node → its newest record. *Remove set*: node → its newest evict and its newest leave, kept apart so that
+nothing an evicted node signs displaces the evict. The clock maps a node to the counter of its
 record. Merging takes the newest element-wise under total orders (`Record.order`, `Remove.order`), so it is commutative,
 associative and idempotent, and replicas that have seen the same statements are equal, whatever the order.
 
@@ -17,7 +18,7 @@ from hashlib import blake2b
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey
 from smeg.range_digest import RangeDigest
-from smeg.records import MAX_STEP, Record, Remove
+from smeg.records import MAX_STEP, Action, Record, Remove
 
 SerialOf = Callable[[Record], int]
 """The serial of the certificate under which a record was written."""
@@ -41,17 +42,22 @@ class Outcome(Enum):
 class Replica:
     def __init__(self) -> None:
         self._records: dict[NodeKey, Record] = {}
-        self._removes: dict[NodeKey, Remove] = {}
+        self._evicts: dict[NodeKey, Remove] = {}
+        self._leaves: dict[NodeKey, Remove] = {}
         self.digest = RangeDigest()
-        """Over every node's record and remove; equal exactly when replicas are (up to a hash collision)."""
+        """Over every node's record and removes; equal exactly when replicas are (up to a hash collision)."""
 
     @property
     def records(self) -> Mapping[NodeKey, Record]:
         return self._records
 
     @property
-    def removes(self) -> Mapping[NodeKey, Remove]:
-        return self._removes
+    def evicts(self) -> Mapping[NodeKey, Remove]:
+        return self._evicts
+
+    @property
+    def leaves(self) -> Mapping[NodeKey, Remove]:
+        return self._leaves
 
     def clock(self) -> dict[NodeKey, int]:
         """The vector clock."""
@@ -76,13 +82,14 @@ class Replica:
 
     def remove(self, remove: Remove) -> Outcome:
         """Offer a remove to the remove set."""
-        known = self._removes.get(remove.node)
+        removes = self._evicts if remove.action is Action.EVICT else self._leaves
+        known = removes.get(remove.node)
         if known is not None:
             if remove.document.hash == known.document.hash:
                 return Outcome.KNOWN
             if remove.order < known.order:
                 return Outcome.OLDER
-        self._removes[remove.node] = remove
+        removes[remove.node] = remove
         self._update_digest(remove.node)
         return Outcome.NEWER
 
@@ -90,7 +97,7 @@ class Replica:
         """Take over whatever is newer in another replica."""
         for record in other._records.values():
             self.add(record)
-        for remove in other._removes.values():
+        for remove in (*other._evicts.values(), *other._leaves.values()):
             self.remove(remove)
 
     def present(self, node: NodeKey, serial_of: SerialOf) -> bool:
@@ -98,17 +105,13 @@ class Replica:
         record = self._records.get(node)
         if record is None:
             return False
-        remove = self._removes.get(node)
-        return remove is None or not remove.covers(serial_of(record), record.counter)
+        removes = [held[node] for held in (self._evicts, self._leaves) if node in held]
+        return not any(remove.covers(serial_of(record), record.counter) for remove in removes)
 
     def statements(self, node: NodeKey) -> list[Record | Remove]:
-        """What is known of a node: its record, its remove."""
-        found: list[Record | Remove] = []
-        if node in self._records:
-            found.append(self._records[node])
-        if node in self._removes:
-            found.append(self._removes[node])
-        return found
+        """What is known of a node: its record, its evict, its leave."""
+        kinds: tuple[Mapping[NodeKey, Record | Remove], ...] = (self._records, self._evicts, self._leaves)
+        return [held[node] for held in kinds if node in held]
 
     def __iter__(self) -> Iterator[NodeKey]:
         """Every node of which anything is known, in key order."""
@@ -120,13 +123,20 @@ class Replica:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Replica):
             return NotImplemented
-        return _hashes(self._records) == _hashes(other._records) and _hashes(self._removes) == _hashes(other._removes)
+        return all(
+            _hashes(mine) == _hashes(theirs)
+            for mine, theirs in (
+                (self._records, other._records),
+                (self._evicts, other._evicts),
+                (self._leaves, other._leaves),
+            )
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
     def _update_digest(self, node: NodeKey) -> None:
         hashes = b"".join(statement.document.hash for statement in self.statements(node))
-        marks = bytes([node in self._records, node in self._removes])
+        marks = bytes([node in self._records, node in self._evicts, node in self._leaves])
         self.digest.set(node, blake2b(marks + hashes, digest_size=8).digest())
 
 

@@ -14,7 +14,7 @@ from smeg.addresses import overlay_address
 from smeg.certificates import InviteCertificate
 from smeg.chain import Chain
 from smeg.keys import NodeKey
-from smeg.records import PREFIX_BYTES, Action, Member, Record, Standing
+from smeg.records import PREFIX_BYTES, Member, Record, Remove, Standing
 from smeg.replica import Replica
 
 
@@ -27,7 +27,7 @@ class Verdict(Enum):
     """A leave or an evict covers its record."""
     EXPIRED = "expired"
     ORPHANED = "orphaned"
-    """Who countersigned it was evicted, and the evict does not keep it."""
+    """Who countersigned it, or somebody above, was evicted, and the evict does not keep what it had let in."""
     QUARANTINED = "quarantined"
     """Its invite has more users than uses; an admin decides by evicting."""
 
@@ -41,7 +41,13 @@ class Roster:
         self._quarantined: set[NodeKey] = set()
         self._filed: dict[NodeKey, Standing] = {}
         self._users: dict[bytes, set[NodeKey]] = {}
+        self._counting: dict[bytes, set[NodeKey]] = {}
+        """Users of an invite who were not evicted."""
+        self._overdrawn_before: set[bytes] = set()
         self._admitted: dict[NodeKey, set[NodeKey]] = {}
+        self._evicts: dict[NodeKey, Remove] = {}
+        self._orphans: dict[bytes, bool] = {}
+        self._expired: set[NodeKey] = set()
         self._next_expiry: float = float("inf")
         self.version = 0
         """Grows with every change of the members."""
@@ -74,15 +80,18 @@ class Roster:
     def update(self, nodes: Iterable[NodeKey], wall: int) -> bool:
         """Judge these nodes, and whoever depends on them, again; whether any member changed. `wall`: s since 1970."""
         touched: set[NodeKey] = set()
+        evicts = False
         for node in nodes:
             touched.add(node)
-            touched |= self._admitted.get(node, set())
-            standing = self._standing(node)
-            before = self._filed.get(node)
-            if before is not standing:
-                touched |= self._file(node, before, standing)
-            if standing is not None and standing.invite is not None:
-                touched |= self._users[standing.invite]
+            evict = self._replica.evicts.get(node)
+            if self._evicts.get(node) is not evict and evict is not None:
+                self._evicts[node] = evict
+                evicts = True
+            touched |= self._file(node)
+        if evicts:
+            # Whoever rests on an evicted countersigner, however far below, even by way of nodes without a record.
+            self._orphans.clear()
+            touched.update(self._filed)
         changed = False
         for node in touched:
             changed |= self._judge(node, wall)
@@ -91,15 +100,16 @@ class Roster:
         return changed
 
     def expire(self, wall: int) -> bool:
-        """Judge whoever may have expired by now."""
-        if wall < self._next_expiry:
+        """Judge whoever may have expired by now, or is back because the clock was set back."""
+        back = [node for node in self._expired if self._filed[node].expires > wall]
+        if wall < self._next_expiry and not back:
             return False
         late = [key for key, member in self._members.items() if member.standing.expires <= wall]
         self._next_expiry = min(
             (member.standing.expires for member in self._members.values() if member.standing.expires > wall),
             default=float("inf"),
         )
-        return self.update(late, wall)
+        return self.update([*late, *back], wall)
 
     def verdict(self, node: NodeKey, wall: int) -> Verdict:
         """Whether a node belongs, and else why not."""
@@ -116,27 +126,38 @@ class Roster:
             return Verdict.QUARANTINED
         return Verdict.MEMBER
 
-    def _file(self, node: NodeKey, before: Standing | None, now: Standing | None) -> set[NodeKey]:
-        """Keep the look-ups by invite and countersigner to what counts now; who shared the invite that it left."""
-        shared: set[NodeKey] = set()
-        if before is not None and before.invite is not None:
-            shared = self._users[before.invite]
-            shared.discard(node)
-        if before is not None and before.countersigner is not None:
-            self._admitted[before.countersigner].discard(node)
+    def _file(self, node: NodeKey) -> set[NodeKey]:
+        """Keep the look-ups to what counts now; the users of invites that are overdrawn since, or no more."""
+        before, now = self._filed.get(node), self._standing(node)
+        if before is not None and before is not now:
+            del self._filed[node]
+            self._admitted.get(before.countersigner or node, set()).discard(node)
+            if before.invite is not None:
+                self._users[before.invite].discard(node)
+                self._counting[before.invite].discard(node)
         if now is not None:
             self._filed[node] = now
-            if now.invite is not None:
-                self._users.setdefault(now.invite, set()).add(node)
             if now.countersigner is not None:
                 self._admitted.setdefault(now.countersigner, set()).add(node)
-        return set(shared)
+            if now.invite is not None:
+                self._users.setdefault(now.invite, set()).add(node)
+                counting = self._counting.setdefault(now.invite, set())
+                counting.discard(node) if self._evicted(node) else counting.add(node)
+        affected: set[NodeKey] = set()
+        for invite in {standing.invite for standing in (before, now) if standing is not None} - {None}:
+            assert invite is not None
+            overdrawn = self._overdrawn(invite)
+            if overdrawn != (invite in self._overdrawn_before):
+                self._overdrawn_before ^= {invite}
+                affected |= self._users[invite]
+        return affected
 
     def _judge(self, node: NodeKey, wall: int) -> bool:
         verdict = self.verdict(node, wall)
         before = self._members.get(node), node in self._quarantined
         self._members.pop(node, None)
         self._quarantined.discard(node)
+        self._expired.discard(node)
         if verdict is Verdict.MEMBER:
             record = self._replica.records[node]
             if before[0] is not None and before[0].record is record:
@@ -149,6 +170,8 @@ class Roster:
                 self._next_expiry = min(self._next_expiry, standing.expires)
         elif verdict is Verdict.QUARANTINED:
             self._quarantined.add(node)
+        elif verdict is Verdict.EXPIRED:
+            self._expired.add(node)
         return before != (self._members.get(node), node in self._quarantined)
 
     def _standing(self, node: NodeKey) -> Standing | None:
@@ -160,18 +183,31 @@ class Roster:
         return -1 if standing is None else standing.serial
 
     def _evicted(self, node: NodeKey) -> bool:
-        remove = self._replica.removes.get(node)
-        return remove is not None and remove.action is Action.EVICT
+        return node in self._replica.evicts
 
     def _orphaned(self, standing: Standing) -> bool:
-        if standing.countersigner is None:
+        """Whether anybody that it rests on was cut off by an evict. Kept by credential until the next evict."""
+        open_ones: list[Standing] = []
+        orphaned = False
+        for at in standing.line():
+            known = self._orphans.get(at.credential)
+            if known is not None:
+                orphaned = known
+                break
+            open_ones.append(at)
+        for at in reversed(open_ones):
+            orphaned = orphaned or self._cut_off(at)
+            self._orphans[at.credential] = orphaned
+        return orphaned
+
+    def _cut_off(self, standing: Standing) -> bool:
+        """Whether an evict of its countersigner, under the serial that signed, does not keep it."""
+        evict = self._replica.evicts.get(standing.countersigner) if standing.countersigner is not None else None
+        if evict is None or standing.countersigner_serial > evict.serial:
             return False
-        remove = self._replica.removes.get(standing.countersigner)
-        if remove is None or remove.action is not Action.EVICT or standing.countersigner_serial > remove.serial:
-            return False
-        return standing.node[:PREFIX_BYTES] not in remove.admitted
+        return standing.node[:PREFIX_BYTES] not in evict.admitted
 
     def _overdrawn(self, invite: bytes) -> bool:
         certificate = self._chain.certificate(invite)
-        users = sum(not self._evicted(node) for node in self._users.get(invite, ()))
+        users = len(self._counting.get(invite, ()))
         return isinstance(certificate, InviteCertificate) and users > certificate.uses

@@ -13,6 +13,9 @@ from smeg.addresses import overlay_prefix
 from smeg.core import Message
 from smeg.records import Member, Route
 
+NEVER = tuple(IPv6Network(text) for text in ("::/127", "fe80::/10", "ff00::/8"))
+"""Unspecified and loopback, link-local, multicast: no route may cover any of it, so neither may a default route."""
+
 
 class RoutingTable:
     def __init__(self) -> None:
@@ -68,7 +71,6 @@ class RoutingTable:
 
 
 def _allowed(mesh: str, member: Member, prefix: IPv6Network) -> bool:
-    overlay = overlay_prefix(mesh)
-    if prefix.overlaps(overlay) or prefix.prefixlen == 0 or prefix.is_link_local or prefix.is_multicast:
+    if prefix.overlaps(overlay_prefix(mesh)) or any(prefix.overlaps(never) for never in NEVER):
         return False
     return any(prefix.subnet_of(wider) for wider in member.standing.prefixes)

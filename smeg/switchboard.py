@@ -39,7 +39,11 @@ class Switchboard:
 
     def members_changed(self, message: m.MembersChanged) -> None:
         self._members[message.mesh] = message.members
-        self._keys[message.mesh] = {member.standing.curve: key for key, member in message.members.items()}
+        keys: dict[bytes, NodeKey] = {}
+        for key, member in message.members.items():
+            # In key order: of two members who claim one CURVE key the lower keeps it.
+            keys.setdefault(member.standing.curve, key)
+        self._keys[message.mesh] = keys
 
     def mesh_stopped(self, mesh: str) -> None:
         self._members.pop(mesh, None)

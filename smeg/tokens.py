@@ -15,6 +15,7 @@ from hashlib import blake2b
 
 import orjson
 
+from smeg.addresses import mesh_id
 from smeg.certificates import AdminCertificate, InviteCertificate, read_certificate
 from smeg.documents import Document, read
 from smeg.endpoints import MAX_ENDPOINTS, parse_endpoint
@@ -82,6 +83,10 @@ def read_token(text: str) -> Token:
             raise ValueError("the mesh's name is not a DNS label")
         if not isinstance(admin, AdminCertificate) or not isinstance(invite, InviteCertificate):
             raise ValueError("its certificates are of the wrong kind")
+        if admin.document.mesh != mesh_id(admin.root) or invite.document.mesh != admin.document.mesh:
+            raise ValueError("its certificates are of different meshes")
+        if invite.issuer != admin.document.hash:
+            raise ValueError("its invitation is not by its admin")
         if len(seed.reveal()) != KEY_BYTES or node_key(seed) != invite.key:
             raise ValueError("its key is not the one that was invited")
     except (RemoteError, ValueError, TypeError, KeyError, AttributeError) as error:

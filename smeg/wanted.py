@@ -47,6 +47,11 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
     live = [member for key, member in view.members.items() if key != view.own and key not in view.pruned]
     if own.role is Role.CLIENT:
         live = [member for member in live if member.role is Role.PEER]
+    # Key order here too: of two members who claim one WireGuard key the lower keeps it, and nobody has ours.
+    first: dict[bytes, Member] = {own.standing.wireguard: own}
+    for member in live:
+        first.setdefault(member.standing.wireguard, member)
+    live = [member for member in live if first[member.standing.wireguard] is member]
     allowed: dict[NodeKey, list[IPv6Network]] = {member.key: [] for member in live}
     taken = {own.address}
     for member in live:

@@ -385,7 +385,7 @@ def two_devices_shake_hands_and_learn_where_the_other_is(kind: str) -> None:
     assert seen.age < DEADLINE
     assert seen.received > 0
     assert seen.sent > 0
-    # A second opening adopts nothing from itself, and setting the same again keeps the session.
+    # What is set again as it was does not cost the session.
     near.apply((SetInterface(0, 1420),))
     assert near.handshakes()[far_key].age is not None
     near.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from smeg.cli import views
-from smeg.cli.parameters import duration, endpoint, prefix
+from smeg.cli.parameters import duration, prefix
 from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options, write_json
 from smeg.cli.tokens import read_token, token_file
 from smeg.errors import RemoteError
@@ -35,13 +35,11 @@ def main() -> None:
 
 @main.command("new-mesh")
 @click.argument("name")
-@click.option("--endpoint", "endpoints", type=endpoint, multiple=True,
-              help="Where others dial this node, instead of publicEndpoint; may be given again.")  # fmt: skip
 @shared_options
 @pass_settings
-def new_mesh(settings: Settings, name: str, endpoints: tuple[str, ...]) -> None:
+def new_mesh(settings: Settings, name: str) -> None:
     """Make a mesh called NAME; this node becomes its first member and holds its admin key."""
-    result = settings.ask("new-mesh", {"name": name, "endpoints": list(endpoints)})
+    result = settings.ask("new-mesh", {"name": name})
     settings.show(result, views.made_mesh)
 
 
@@ -128,6 +126,15 @@ def list_meshes(settings: Settings) -> None:
 def members(settings: Settings, mesh: str) -> None:
     """The members of MESH, and how they look from here."""
     settings.show(settings.ask("members", {"mesh": mesh}), views.members)
+
+
+@main.command()
+@click.argument("mesh")
+@shared_options
+@pass_settings
+def plan(settings: Settings, mesh: str) -> None:
+    """How the interface of MESH is set: addresses, routes, and each WireGuard peer."""
+    settings.show(settings.ask("plan", {"mesh": mesh}), views.plan)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Arguments that are more than text: times, endpoints, prefixes. Each is checked before the daemon is asked.
+"""Arguments that are more than text: times, prefixes. Each is checked before the daemon is asked.
 
 These are click types as plain functions: each takes what was typed and raises `click.BadParameter`.
 """
@@ -9,8 +9,6 @@ import re
 from ipaddress import IPv6Network
 
 import click
-
-from smeg.config_keys import public_endpoint
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
@@ -33,14 +31,6 @@ def seconds(text: str) -> float:
     if not 0.01 <= number <= 3600:
         raise click.BadParameter(f"{text!r} is not from 0.01 to 3600 seconds")
     return number
-
-
-def endpoint(text: str) -> str:
-    """An address or name, without or with a port, in canonical form."""
-    try:
-        return str(public_endpoint(text))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 def prefix(text: str) -> str:

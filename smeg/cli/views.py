@@ -54,6 +54,25 @@ def members(result: Row) -> None:
     show_table([column.upper() for column in columns], table)
 
 
+def plan(result: Row) -> None:
+    fields = ("interface", "public_key", "listen_port", "mtu")
+    described = [(name.replace("_", " "), str(result.get(name, ""))) for name in fields]
+    show_fields([*described, ("addresses", _list(result, "addresses")), ("routes", _list(result, "routes"))])
+    columns = ("name", "public key", "endpoint", "allowed ips", "keepalive")
+    table = [
+        (
+            _text(row, "name"),
+            _text(row, "public_key"),
+            _text(row, "endpoint"),
+            _list(row, "allowed_ips"),
+            str(row.get("keepalive") or "off"),
+        )
+        for row in _rows(result, "peers")
+    ]
+    click.echo()
+    show_table([column.upper() for column in columns], table)
+
+
 def status(result: Row) -> None:
     healthy = "healthy" if result.get("healthy") is True else "not healthy"
     show_fields(
