@@ -16,7 +16,7 @@ from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, SetPeer
+from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
 from smeg.plan import difference, simulate
@@ -31,6 +31,8 @@ NUDGE_EVERY = 0.25
 NUDGES = 32
 """New tunnels shake hands at once, so many at a time, every so many seconds: the other side may hold keys of an
 earlier tunnel, and would use them for 15 s before it tried anew."""
+SECOND_NUDGE = 1.5
+"""seconds that the side with the higher key leaves to the other: two handshakes that cross undo each other for 5 s."""
 NUDGE_KEEPALIVE = 25
 """seconds; WireGuard sends something at once when it is switched on. It is switched off again right away."""
 OpenBackend = Callable[[InterfaceSpec], Backend]
@@ -88,6 +90,7 @@ class DeviceActor(Actor):
         self._look_at: float | None = None
         self._handshakes_at: float | None = None
         self._nudges: deque[bytes] = deque()
+        self._second_nudges: deque[tuple[float, bytes]] = deque()
         self._nudge_at: float | None = None
 
     def begin(self, now: float) -> Iterable[Message]:
@@ -172,10 +175,12 @@ class DeviceActor(Actor):
             return [m.DeviceFailed(self.mesh, error.problem)]
         self._retry_at = None
         self._state = simulate(state, operations)
-        new = [key for key, peer in target.peers.items() if key not in state.peers and not peer.keepalive]
-        self._nudges.extend(new)
-        if self._nudges and self._nudge_at is None:
-            self._nudge_at = now
+        new = [key for key in target.peers if key not in state.peers]
+        # A client's keep-alive has shaken hands already, maybe before the peer knew it.
+        first = [key for key in new if target.public_key < key and not target.peers[key].keepalive]
+        self._nudges.extend(first)
+        self._second_nudges.extend((now + SECOND_NUDGE, key) for key in new if key not in first)
+        self._plan_nudges(now)
         self._configured = {key: peer.endpoint for key, peer in target.peers.items() if peer.endpoint is not None}
         if not operations:
             return []
@@ -203,22 +208,43 @@ class DeviceActor(Actor):
             out += self._read_handshakes()
         return out
 
+    def _plan_nudges(self, now: float) -> None:
+        if self._nudges:
+            self._nudge_at = max(now, self._nudge_at or now)
+        elif self._nudge_at is None and self._second_nudges:
+            self._nudge_at = self._second_nudges[0][0]
+
     def _nudge(self, now: float) -> None:
         """Make WireGuard shake hands over some of the new tunnels."""
         batch = [self._nudges.popleft() for _ in range(min(NUDGES, len(self._nudges)))]
+        late: list[bytes] = []
+        while self._second_nudges and self._second_nudges[0][0] <= now and len(batch) + len(late) < NUDGES:
+            late.append(self._second_nudges.popleft()[1])
         self._nudge_at = now + NUDGE_EVERY if self._nudges else None
+        self._plan_nudges(now + NUDGE_EVERY)
         if self._backend is None or self._state is None:
             return
-        known = self._state.peers
-        dialled = [known[key] for key in batch if key in known and known[key].endpoint is not None]
-        peers = [replace(peer, endpoint=None) for peer in dialled]
+        # Whom we have no endpoint of, a client, has to begin itself.
+        dialled = {key: peer for key, peer in self._state.peers.items() if peer.endpoint is not None}
+        silent = self._silent(self._backend, [key for key in late if key in dialled])
+        peers = [dialled[key] for key in (*batch, *silent) if key in dialled]
         try:
+            # A handshake that was lost is not tried again for 5 s, unless the peer is made anew.
+            self._backend.apply(tuple(RemovePeer(key) for key in silent))
             self._backend.apply(tuple(SetPeer(replace(peer, keepalive=NUDGE_KEEPALIVE)) for peer in peers))
-            self._backend.apply(tuple(SetPeer(peer) for peer in peers))
+            self._backend.apply(tuple(SetPeer(replace(peer, endpoint=None)) for peer in peers))
         except LocalError:
             # Nothing is lost but time: the first packet shakes hands too. The next look sets what is left behind.
             self._state = None
             self._dirty = True
+
+    def _silent(self, backend: Backend, keys: list[bytes]) -> list[bytes]:
+        """Those of these peers that have never shaken hands."""
+        try:
+            seen = backend.handshakes() if keys else {}
+        except LocalError:
+            return []
+        return [key for key in keys if key in seen and seen[key].age is None]
 
     def _read_handshakes(self) -> Iterable[Message]:
         if self._backend is None:

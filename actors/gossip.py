@@ -92,6 +92,9 @@ class GossipActor(Actor):
             case m.Dial():
                 self._switchboard.dialled(message)
                 self._dial(message.curve, message.endpoints, now)
+                nowhere = self._resolver.unresolved(message.endpoints)
+                reason = "the name does not resolve"
+                return [m.LinkFailed(message.mesh, message.curve, endpoint, reason) for endpoint in nowhere]
             case m.MembersChanged():
                 self._switchboard.members_changed(message)
                 self._transport_members()

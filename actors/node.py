@@ -21,7 +21,7 @@ from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.store import StoreActor
 from actors.supervision import Make, Place, Supervision
-from actors.wiring import OF_A_MESH, Role
+from actors.wiring import OF_A_MESH, Directory, Role
 from smeg import messages as m
 from smeg.authority import found
 from smeg.certificates import Role as NodeRole
@@ -66,11 +66,13 @@ class MeshEntry:
     tickets: list[int] = field(default_factory=list)
     """The requests that wait for this mesh to start or to be gone."""
     asked: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT_TICKETS))
-    """Requests that were passed on to its `Mesh`: they are answered here should it fail. Answering twice is harmless."""
+    """Requests that were passed on to its `Mesh`: answered here should it fail. Answering twice is harmless."""
     started: bool = False
     stopping: bool = False
     restarting: bool = False
     """Its actors failed and are not started again yet."""
+    cleaned: bool = False
+    """A device actor that failed was replaced by one that only removes the interface."""
     disk: m.LoadMesh | m.ForgetMesh | None = None
     """What the store was asked and has not answered: asked again when the store was replaced."""
     problem: Problem | None = None
@@ -103,7 +105,6 @@ class Node(Actor):
         self._book = Supervision(runtime, Address(self))
         self._keys: Keys | None = None
         self._meshes: dict[str, MeshEntry] = {}
-        self._stored: tuple[StoredMesh, ...] = ()
         self._underlay: m.GossipReady | None = None
         self._stoppings: list[Stopping] = []
         self._later: list[Later] = []
@@ -173,8 +174,8 @@ class Node(Actor):
                 return self._stop_mesh(mesh, problem, now)
             case m.MeshLoaded(stored):
                 return self._mesh_loaded(stored)
-            case m.MeshForgotten(mesh):
-                return self._mesh_forgotten(mesh)
+            case m.MeshForgotten(mesh, kept):
+                return self._mesh_forgotten(mesh, kept)
             case m.StoreFailed():
                 return self._store_failed(message, now)
             case m.ActorFailed():
@@ -198,7 +199,7 @@ class Node(Actor):
             # A new store: what its predecessor was asked may be lost.
             return [entry.disk for entry in self._meshes.values() if entry.disk is not None]
         self._keys = Keys(loaded.identity, loaded.curve)
-        self._stored = loaded.meshes
+        self._meshes = {stored.id: MeshEntry(stored, Origin.RESUMED) for stored in loaded.meshes}
         self._book.problems += loaded.problems
         for role in (Role.GOSSIP, Role.ROUTING, Role.CONTROL):
             self._start_daemon_actor(role)
@@ -209,11 +210,8 @@ class Node(Actor):
         self._underlay = ready
         if not first or self._ending:
             return []
-        for stored in self._stored:
-            self._meshes[stored.id] = MeshEntry(stored, Origin.RESUMED)
         for entry in self._meshes.values():
             self._start_group(entry)
-        self._stored = ()
         return self._publish()
 
     # Meshes.
@@ -222,18 +220,15 @@ class Node(Actor):
         """Start the actors of a mesh; `_publish` makes them known."""
         keys, underlay, runtime, node = self._keys, self._underlay, self.runtime, Address(self)
         assert keys is not None and underlay is not None, "meshes start after the daemon's own actors"
+        entry.cleaned = False
         stored, settings, own = entry.stored, self._cast.settings, node_key(keys.identity)
         public = settings.public_endpoints or tuple(PublicEndpoint(address) for address in underlay.addresses)
         gossip = tuple(Endpoint(place.host, place.port or underlay.port) for place in public)
         keepalive = settings.keepalive
-        spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
-        device = DeviceSettings(self._ports(entry), settings.mtu, keepalive, settings.handshake_interval)
         mesh = MeshSettings(settings.name, NodeRole(settings.role), gossip, keepalive)
         random, cast = runtime.random, self._cast
         makes: dict[Role, Make] = {
-            Role.DEVICE: lambda n: DeviceActor(
-                runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay()
-            ),
+            Role.DEVICE: self._device(entry),
             Role.MEMBERSHIP: lambda n: MembershipActor(
                 runtime,
                 stored.id,
@@ -285,6 +280,25 @@ class Node(Actor):
         state = "restarting" if entry.restarting else "joining" if entry.origin is Origin.JOINED else "starting"
         return m.MeshKnown(entry.stored.id, entry.stored.name, state)
 
+    def _device(self, entry: MeshEntry) -> Make:
+        stored, settings, cast = entry.stored, self._cast.settings, self._cast
+        assert self._keys is not None, "meshes start after the store"
+        runtime, node, own = self.runtime, Address(self), node_key(self._keys.identity)
+        spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
+        device = DeviceSettings(self._ports(entry), settings.mtu, settings.keepalive, settings.handshake_interval)
+        return lambda n: DeviceActor(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
+
+    def _clean_device(self, mesh: str) -> Address | None:
+        """Who failed cannot remove its interface any more: another actor, that nobody hears, is made for just that."""
+        entry, place = self._meshes.get(mesh), (Role.DEVICE, mesh)
+        if entry is None or entry.cleaned or self._book.addresses([place]):
+            return None
+        entry.cleaned = True
+        self._book.start(place, self._device(entry))
+        (address,) = self._book.addresses([place])
+        address.tell(Directory(0, {}))
+        return address
+
     def _ports(self, entry: MeshEntry) -> tuple[int, ...]:
         """A known mesh keeps its port; a new one takes the first that is free."""
         if entry.stored.listen_port:
@@ -321,7 +335,8 @@ class Node(Actor):
             return []
         entry.stopping, entry.problem = True, problem
         if problem is not None and not entry.tickets:
-            self._book.problems.append(problem)
+            self._book.note(problem)
+        self._clean_device(mesh)
         for address in self._book.addresses([(Role.DEVICE, mesh)]):
             address.tell(m.Release())
         return self._stop_actors(self._group(mesh), GROUP_LIMIT, now, lambda _: self._forget(mesh))
@@ -333,15 +348,21 @@ class Node(Actor):
         # Its own actors may have spoken of it since it said so itself, or failed before they could.
         return [*self._publish(), m.MeshStopped(mesh, entry.problem), entry.disk]
 
-    def _mesh_forgotten(self, mesh: str) -> Iterable[Message]:
+    def _mesh_forgotten(self, mesh: str, kept: str) -> Iterable[Message]:
         entry = self._meshes.pop(mesh, None)
         if entry is None:
             return []
         about = {"name": entry.stored.name, "id": mesh}
-        lost = [m.Reply(ticket, problem=self._interrupted(entry)) for ticket in entry.asked]
+        lost: list[Message] = [m.Reply(ticket, problem=self._interrupted(entry)) for ticket in entry.asked]
+        if kept and (entry.problem is not None or not entry.tickets):
+            # Nobody is told by a reply.
+            message = f"the root and admin keys of {entry.stored.name}, which has ended here, are in {kept}"
+            hint = "move them to a safe place, or to another member's folder of this mesh"
+            self._book.note(Problem("authority-kept", message, hint))
+            lost.append(self._book.report())
         if entry.problem is not None:
             return [*self._answer(entry, None, entry.problem), *lost]
-        return [*self._answer(entry, {"mesh": about}), *lost]
+        return [*self._answer(entry, {"mesh": about, "keys": kept} if kept else {"mesh": about}), *lost]
 
     def _interrupted(self, entry: MeshEntry) -> Problem:
         name = entry.stored.name
@@ -437,8 +458,7 @@ class Node(Actor):
 
     def _store_failed(self, message: m.StoreFailed, now: float) -> Iterable[Message]:
         """Say so; a mesh that could not be read again is tried later."""
-        if all(problem != message.problem for problem in self._book.problems):
-            self._book.problems = [*self._book.problems[-9:], message.problem]
+        self._book.note(message.problem)
         entry = self._meshes.get(message.mesh)
         if entry is not None and isinstance(entry.disk, m.LoadMesh):
             entry.disk = None
@@ -447,11 +467,13 @@ class Node(Actor):
 
     def _actor_failed(self, message: m.ActorFailed, now: float) -> Iterable[Message]:
         place = self._book.place_of(message.name, message.incarnation)
-        if place is None or self._ending:
-            if place is not None:
-                self._book.ended(place)
+        if place is None:
             return self._tick_off(message.name, message.incarnation, now)
         wait = self._book.failed(place, message.problem, now)
+        if place[0] is Role.DEVICE:
+            self._device_failed(place[1], message.incarnation)
+        if self._ending:
+            return self._tick_off(message.name, message.incarnation, now)
         out = list(self._tick_off(message.name, message.incarnation, now))
         role, mesh = place
         if not mesh:
@@ -472,6 +494,16 @@ class Node(Actor):
         rest = [other for other in self._group(mesh) if other != place]
         again = self._stop_actors(rest, GROUP_LIMIT, now, lambda at: self._after(wait, at, lambda _: self._load(mesh)))
         return [*out, self._known(entry), *lost, *again, *self._publish()]
+
+    def _device_failed(self, mesh: str, incarnation: int) -> None:
+        """If somebody waits for its end: that of its cleaner is what counts now."""
+        for stopping in self._stoppings:
+            name = f"{Role.DEVICE.value}@{mesh}"
+            cleans = self._ending or self._meshes[mesh].stopping
+            if cleans and (name, incarnation) in stopping.waiting and (cleaner := self._clean_device(mesh)) is not None:
+                cleaner.tell(m.Release())
+                cleaner.stop()
+                stopping.waiting.add((cleaner.name, cleaner.incarnation))
 
     def _restart(self, role: Role) -> Iterable[Message]:
         if self._ending:
@@ -545,6 +577,9 @@ class Node(Actor):
             Address(self).stop()
             return []
         roles, limit = STAGES[number]
+        if Role.DEVICE in roles:
+            for mesh in self._meshes:
+                self._clean_device(mesh)
         places: list[Place] = [(role, mesh) for role in roles for mesh in ("", *self._meshes)]
         for address in self._book.addresses(places):
             address.tell(m.Release())

@@ -26,7 +26,7 @@ INBOX_BOUND = 20_000
 
 
 def urgent(envelope: Envelope[Any]) -> bool:
-    """Whether this may not be lost: an actor that never heard its end, or where the others live, would go on for ever."""
+    """Whether this may not be lost: an actor that never hears its end, or who replaced whom, would go on for ever."""
     return isinstance(envelope.message, (_ActorStop, Directory, Release))
 
 

@@ -8,6 +8,7 @@ meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Protocol
 
 from actors.base import Actor, Address
@@ -37,7 +38,7 @@ class Disk(Protocol):
         self, mesh: str, obsolete_hashes: tuple[bytes, ...], documents: tuple[bytes, ...]
     ) -> None: ...
 
-    def forget_mesh(self, mesh: str) -> None: ...
+    def forget_mesh(self, mesh: str) -> Path | None: ...
 
     def close(self) -> None: ...
 
@@ -121,7 +122,7 @@ class StoreActor(Actor):
     def _forget(self, mesh: str) -> Iterable[Message]:
         self._learned.pop(mesh, None)
         try:
-            self.disk.forget_mesh(mesh)
+            kept = self.disk.forget_mesh(mesh)
         except LocalError as error:
             return [m.StoreFailed(mesh, error.problem), m.MeshForgotten(mesh)]
-        return [m.MeshForgotten(mesh)]
+        return [m.MeshForgotten(mesh, str(kept or ""))]

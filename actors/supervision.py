@@ -19,6 +19,7 @@ Place = tuple[Role, str]
 """A role and a mesh id, the latter empty for the daemon's own actors."""
 Make = Callable[[int], Actor]
 """Makes an actor for an incarnation."""
+KEPT_PROBLEMS = 10
 
 
 @dataclass(slots=True)
@@ -77,6 +78,11 @@ class Supervision:
         entry = self._entries[place]
         entry.address, entry.state, entry.last_error = None, "restarting", problem.message
         return entry.backoff.failed(now)
+
+    def note(self, problem: Problem) -> None:
+        """Add to what a person should know; the oldest gives way."""
+        if problem not in self.problems:
+            self.problems = [*self.problems[1 - KEPT_PROBLEMS :], problem]
 
     def forget(self, places: Iterable[Place]) -> None:
         for place in places:

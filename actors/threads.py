@@ -22,6 +22,7 @@ from pykka._envelope import Envelope
 
 from actors.base import Actor, Address
 from actors.runtime import INBOX_BOUND, urgent
+from smeg.errors import LocalError
 from smeg.messages import Readable, Tick
 
 
@@ -37,7 +38,7 @@ class ThreadInbox:
         self._waking = threading.Lock()
         self._sockets_first = True
         self._ticked = False
-        """Whether the last thing handed out was a `Tick`: a timer in the past must starve neither messages nor sockets."""
+        """Whether a `Tick` was handed out last: a timer in the past must starve neither messages nor sockets."""
 
     def put(self, envelope: Envelope[Any]) -> None:
         if self._queue.qsize() >= INBOX_BOUND and not urgent(envelope):
@@ -120,7 +121,12 @@ class ThreadedRuntime:
         return ThreadInbox()
 
     def failed(self, name: str, failure: BaseException) -> None:
-        structlog.get_logger("smeg").error("actor failed", actor=name, exc_info=failure)
+        logger = structlog.get_logger("smeg")
+        if isinstance(failure, LocalError):
+            # Not a fault of the program: where in it this was found out helps nobody.
+            logger.error("actor failed", actor=name, code=failure.problem.code, problem=str(failure.problem))
+        else:
+            logger.error("actor failed", actor=name, exc_info=failure)
 
     def log(self, level: str, event: str, **fields: object) -> None:
         structlog.get_logger("smeg").log(logging.getLevelNamesMapping()[level.upper()], event, **fields)

@@ -19,7 +19,7 @@ from smeg.certificates import (
 from smeg.chain import Chain
 from smeg.errors import RemoteError
 from smeg.keys import Secret, possession
-from smeg.notary import Notary
+from smeg.notary import Notary, check_mesh
 from smeg.records import Record, Remove, Standing
 from smeg.replica import Replica
 from smeg.roster import Roster
@@ -55,6 +55,7 @@ class Admission:
         certificate: NodeCertificate | None = None
         for raw in documents:
             statement = self._notary.read(raw)
+            check_mesh(statement.document, self._chain.mesh)
             if isinstance(statement, (Record, Remove)):
                 raise RemoteError("malformed", "a request to join with other documents than certificates")
             offered[statement.document.hash] = statement
@@ -105,7 +106,9 @@ class Admission:
             raise RemoteError("grant-expired", "the membership that this token gives has ended", "ask for a new one")
         invitation = invite.document.hash
         if self._roster.void(invitation):
-            raise RemoteError("token-revoked", "a user of this token was evicted, and the token with it")
+            raise RemoteError(
+                "token-revoked", "a user of this token was evicted, and the token with it", "ask for a new one"
+            )
         if len(self._chain.users(invitation) - {certificate.key}) >= invite.uses:
             raise RemoteError(
                 "token-used", f"this token was used up ({invite.uses} of {invite.uses})", "ask for a new one"

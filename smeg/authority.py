@@ -32,6 +32,7 @@ LIFETIME = 10 * 365 * 24 * 3600
 """seconds that a mesh's first admin certificate, and memberships under it, last."""
 MAX_REASON = 200
 """bytes."""
+_SEE_HELP = "see `smeg-cli invite --help`"
 
 
 def found(
@@ -100,7 +101,7 @@ class Authority:
             role = Role(arguments.get("role", "peer"))
             prefixes = tuple(IPv6Network(str(prefix)) for prefix in arguments.get("prefixes") or ())
         except ValueError as error:
-            raise LocalError("bad-argument", f"the invitation cannot be made: {error}") from error
+            raise LocalError("bad-argument", f"the invitation cannot be made: {error}", _SEE_HELP) from error
         if not any(contact.endpoints for contact in contacts):
             raise LocalError(
                 "no-endpoint",
@@ -108,7 +109,7 @@ class Authority:
                 "set publicEndpoint in the configuration",
             )
         if len(prefixes) > 64:
-            raise LocalError("bad-argument", "an invitation takes at most 64 prefixes")
+            raise LocalError("bad-argument", "an invitation takes at most 64 prefixes", _SEE_HELP)
         exit_allowed = bool(arguments.get("exit", False))
         grant = Grant(role, prefixes, exit_allowed, admin.grant.expires)
         one_use = new_secret(self._entropy)
@@ -128,7 +129,14 @@ class Authority:
         keep = frozenset(key[:PREFIX_BYTES] for key in admitted)
         reason = reason.encode()[:MAX_REASON].decode("utf-8", "ignore")
         document = seal_evict(
-            self._stored.id, target.key, target.standing.serial, admin.document, seed, keep, _printable(reason)
+            self._stored.id,
+            target.key,
+            target.standing.serial,
+            admin.document,
+            seed,
+            keep,
+            _printable(reason),
+            target.standing.invite,
         )
         return (admin.document.raw, document.raw)
 
@@ -152,7 +160,8 @@ def _whole(arguments: Mapping[str, Any], name: str, default: int, low: int, high
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int or not low <= value <= high:
-        raise LocalError("bad-argument", f"{name} is {value!r}, not a whole number from {low} to {high}")
+        message = f"{name} is {value!r}, not a whole number from {low} to {high}"
+        raise LocalError("bad-argument", message, _SEE_HELP)
     return value
 
 

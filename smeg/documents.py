@@ -147,6 +147,10 @@ class Fields:
     def digest(self, name: str) -> bytes:
         return self.octets(name, HASH_BYTES)
 
+    def optional_digest(self, name: str) -> bytes:
+        """Empty when the field is absent."""
+        return self.digest(name) if name in self._body else b""
+
     def signer(self, name: str) -> NodeKey:
         return check_ed25519(self.octets(name, KEY_BYTES))
 

@@ -127,6 +127,7 @@ class Mesh:
         self._unsaid = False
         """Whether the own record that goes with `SaveMesh` is not on disk yet."""
         self._removed = False
+        self._left = False
         self._leave_save = 0
         self._leave_ticket = 0
         self._stop_at: float | None = None
@@ -211,6 +212,7 @@ class Mesh:
         chain = Chain(self._mesh, self._notary)
         credential = chain_of(chain, self._stored.admission, self._notary)
         writer = self._new_writer(credential)
+        self._left = self._has_left(credential.serial)
         own = self._newest_own_record()
         if own is not None:
             writer.resume(own)
@@ -348,12 +350,18 @@ class Mesh:
 
     def _why_removed(self) -> Problem | None:
         """None when it was by this node's own will, and the daemon ended before all of it was done."""
-        for raw in self._stored.documents:
-            statement = self._notary.read(raw)
-            if isinstance(statement, Remove) and statement.node == self._node and statement.action is Action.LEAVE:
-                return None
+        if self._left:
+            return None
         hint = "ask an admin of the mesh for a new token if this was a mistake"
         return Problem("evicted", f"an admin evicted this node from {self._stored.name}", hint)
+
+    def _has_left(self, serial: int) -> bool:
+        """Whether what was on disk at the start says that this node leaves, this stay of it."""
+        for raw in self._stored.documents:
+            statement = self._notary.read(raw)
+            if isinstance(statement, Remove) and statement.node == self._node and statement.serial >= serial:
+                return statement.action is Action.LEAVE
+        return False
 
     def _others(self) -> list[Member]:
         return [member for key, member in self._members.items() if key != self._node]

@@ -290,6 +290,8 @@ class MeshLoaded:
 @dataclass(frozen=True, slots=True)
 class MeshForgotten:
     mesh: str
+    kept: str = ""
+    """The folder where the keys of the mesh's authority were set aside, if this node held any."""
 
 
 @dataclass(frozen=True, slots=True)

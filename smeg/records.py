@@ -73,6 +73,8 @@ class Remove:
     """Hash of the admin certificate; empty for `leave`."""
     admitted: frozenset[bytes]
     """First 8 bytes of the keys whose countersignature by the evicted node stands."""
+    invite: bytes = b""
+    """For `evict`: hash of the invite by which the node was in, empty for none."""
 
     @property
     def order(self) -> tuple[int, int, bytes]:
@@ -85,6 +87,10 @@ class Remove:
         if self.serial != serial:
             return serial < self.serial
         return self.action is Action.EVICT or counter <= self.counter
+
+    def ends_invite(self, invite: bytes | None) -> bool:
+        """Whether what the node has by this invite is ended whatever its serial: it may have got several at once."""
+        return invite is not None and invite == self.invite
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +212,16 @@ def seal_leave(mesh: str, node: NodeKey, serial: int, counter: int, seed: Secret
 
 
 def seal_evict(
-    mesh: str, node: NodeKey, serial: int, admin: Document, seed: Secret, admitted: frozenset[bytes], reason: str
+    mesh: str,
+    node: NodeKey,
+    serial: int,
+    admin: Document,
+    seed: Secret,
+    admitted: frozenset[bytes],
+    reason: str,
+    invite: bytes | None = None,
 ) -> Document:
-    """`admitted` are first 8 bytes of node keys, at most `MAX_ADMITTED`."""
+    """`admitted` are first 8 bytes of node keys, at most `MAX_ADMITTED`; `invite` is the hash of the node's own."""
     fields = {
         "node": encode(node),
         "serial": serial,
@@ -217,6 +230,8 @@ def seal_evict(
         "admitted": encode(b"".join(sorted(admitted))),
         "reason": reason,
     }
+    if invite is not None:
+        fields["invite"] = encode(invite)
     return seal(Kind.REMOVE, mesh, fields, seed)
 
 
@@ -238,4 +253,5 @@ def read_remove(document: Document) -> Remove:
         0 if evict else fields.integer("counter", 1, MAX_COUNTER),
         fields.digest("by") if evict else b"",
         admitted,
+        fields.optional_digest("invite") if evict else b"",
     )

@@ -116,7 +116,8 @@ class Roster:
         record, standing = self._replica.records.get(node), self._standing(node)
         if record is None or standing is None:
             return Verdict.UNKNOWN
-        if not self._replica.present(node, self._serial):
+        evict = self._replica.evicts.get(node)
+        if not self._replica.present(node, self._serial) or (evict and evict.ends_invite(standing.invite)):
             return Verdict.REMOVED
         if standing.expires <= wall:
             return Verdict.EXPIRED
@@ -201,9 +202,11 @@ class Roster:
         return orphaned
 
     def _cut_off(self, standing: Standing) -> bool:
-        """Whether an evict of its countersigner, under the serial that signed, does not keep it."""
+        """Whether an evict of its countersigner, under the serial or invite that signed, does not keep it."""
         evict = self._replica.evicts.get(standing.countersigner) if standing.countersigner is not None else None
-        if evict is None or standing.countersigner_serial > evict.serial:
+        if evict is None or standing.above is None:
+            return False
+        if standing.countersigner_serial > evict.serial and not evict.ends_invite(standing.above.invite):
             return False
         return standing.node[:PREFIX_BYTES] not in evict.admitted
 

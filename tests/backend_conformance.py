@@ -214,9 +214,10 @@ def impossible_names_and_sizes_are_refused(kind: str) -> None:
     backend.close()
 
 
-def three_thousand_peers_take_seconds(kind: str) -> None:
+def thousands_of_peers_take_seconds(kind: str) -> None:
     backend = opened(kind)
-    wish = replace(backend.read(), peers=many(3000))
+    # The kernel's is tried on an emulated processor, where each costs 10 ms.
+    wish = replace(backend.read(), peers=many(400 if kind == "kernel" else 3000))
     operations = difference(backend.read(), wish, {})
     spent = {}
     for what, action in (
@@ -227,7 +228,7 @@ def three_thousand_peers_take_seconds(kind: str) -> None:
         start = time.monotonic()
         action()
         spent[what] = round(time.monotonic() - start, 3)
-    print(f"{kind}, 3000 peers, seconds: {spent}")
+    print(f"{kind}, {len(wish.peers)} peers, seconds: {spent}")
     assert backend.read() == wish
     backend.apply(tuple(RemovePeer(key) for key in wish.peers))
     assert backend.read().peers == {}
@@ -497,7 +498,7 @@ EVERY: tuple[Check, ...] = (
     peers_without_a_handshake_have_no_age,
     a_closed_backend_is_gone_and_may_be_closed_and_opened_again,
     impossible_names_and_sizes_are_refused,
-    three_thousand_peers_take_seconds,
+    thousands_of_peers_take_seconds,
     a_peer_may_have_thousands_of_prefixes,
 )
 REAL: tuple[Check, ...] = (

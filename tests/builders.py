@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from hashlib import blake2b
 from ipaddress import IPv6Network
+
+from hypothesis import HealthCheck, settings
 
 from smeg.addresses import mesh_id
 from smeg.admission import Admission
@@ -35,6 +38,8 @@ from smeg.roster import Roster
 WALL = 1_800_000_000
 """seconds since 1970: the moment at which tests play."""
 DAY = 24 * 3600
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For properties: enough examples to find something, few enough to run always."""
 NOTARY = Notary()
 """Shared by all tests: a signature that was checked once is not checked again."""
 
@@ -73,6 +78,10 @@ class Node:
     serial: int
     papers: tuple[Document, ...]
     """All certificates from the admin's on; the last one is the credential."""
+    given: Grant
+    invite: Invite | None = None
+    by: Node | None = None
+    """Who let it in."""
 
     @property
     def key(self) -> NodeKey:
@@ -125,6 +134,7 @@ class MadeMesh:
 
     def founder(self, label: str = "founder", serial: int = 1, given: Grant | None = None) -> Node:
         """A node to which the admin itself gave its certificate."""
+        allowed = given or grant(prefixes=("2001:db8::/32",))
         node = self._bare(label, serial)
         certificate = new_node(
             self.admin,
@@ -133,9 +143,9 @@ class MadeMesh:
             x25519_public(node.wireguard),
             x25519_public(node.curve),
             serial,
-            given or grant(prefixes=("2001:db8::/32",)),
+            allowed,
         )
-        return replace(node, papers=(self.admin, certificate))
+        return replace(node, papers=(self.admin, certificate), given=allowed)
 
     def certificate(self, label: str, invite: Invite, serial: int = 1, given: Grant | None = None) -> Document:
         """What a joiner makes with its token."""
@@ -157,18 +167,61 @@ class MadeMesh:
         certificate = self.certificate(label, invite, serial, given)
         countersignature = new_countersignature(certificate, by.credential, at, by.identity)
         papers = dict.fromkeys((*by.papers, invite.document, certificate, countersignature))
-        return replace(self._bare(label, serial), papers=tuple(papers))
+        bare = self._bare(label, serial)
+        return replace(bare, papers=tuple(papers), given=given or grant(), invite=invite, by=by)
 
     def evict(self, node: Node, admitted: Iterable[Node] = (), serial: int | None = None) -> Document:
         keep = frozenset(other.key[:8] for other in admitted)
         ended = node.serial if serial is None else serial
-        return seal_evict(self.id, node.key, ended, self.admin, self.admin_seed, keep, "a test")
+        invite = node.invite.document.hash if node.invite is not None else None
+        return seal_evict(self.id, node.key, ended, self.admin, self.admin_seed, keep, "a test", invite)
 
     def _bare(self, label: str, serial: int) -> Node:
         base = f"{self.label}/node/{label}"
-        return Node(
-            label, self.id, secret(base), secret(f"{base}/wireguard"), secret(f"{base}/curve"), serial, (self.admin,)
-        )
+        keys = secret(base), secret(f"{base}/wireguard"), secret(f"{base}/curve")
+        return Node(label, self.id, *keys, serial, (self.admin,), grant())
+
+
+@dataclass(frozen=True)
+class Universe:
+    """A mesh in which about everything has happened: overdrawn invites, evicts, leaves, rejoins, double counters."""
+
+    mesh: MadeMesh
+    nodes: tuple[Node, ...]
+    """Every stay of every node: a node that came back is in it twice."""
+    statements: tuple[tuple[Document, tuple[bytes, ...]], ...]
+    """Records and removes, each with all certificates that it needs."""
+
+    def by_credential(self) -> dict[bytes, Node]:
+        return {node.credential: node for node in self.nodes}
+
+
+@cache
+def universe() -> Universe:
+    mesh = MadeMesh("universe")
+    founder, second = mesh.founder("founder"), mesh.founder("second", serial=3)
+    one, three, late = mesh.invite("one"), mesh.invite("three", uses=3), mesh.invite("late", uses=9)
+    client = grant(Role.CLIENT)
+    a1, a2 = mesh.joined("a1", one, founder), mesh.joined("a2", one, second)
+    a3 = mesh.joined("a3", one, a1)
+    b1, b2 = mesh.joined("b1", three, founder), mesh.joined("b2", three, a1)
+    b3, b4 = mesh.joined("b3", three, b2, given=client), mesh.joined("b4", three, b2)
+    ghost = mesh.joined("ghost", late, b1)
+    c1 = mesh.joined("c1", late, ghost)
+    c2 = mesh.joined("c2", late, c1)
+    short = mesh.joined("short", late, second, given=grant(expires=WALL + 10))
+    back, again = mesh.joined("b2", late, founder, serial=5), mesh.joined("a1", late, second, serial=4)
+    nodes = (founder, second, a1, a2, a3, b1, b2, b3, b4, c1, c2, short, back, again)
+    other = OwnRecord("twin")
+    documents: list[tuple[Document, Node]] = []
+    for node in nodes:
+        documents += [(node.record(counter + node.serial), node) for counter in (0, 1, 3)]
+        documents.append((node.record(1 + node.serial, other), node))
+    documents += [(node.leave(2, serial), node) for node, serial in ((a2, 1), (b1, 1), (b3, 1), (b1, 7), (second, 3))]
+    documents += [(back.leave(9), back), (again.leave(6), again)]
+    documents += [(mesh.evict(b1), b1), (mesh.evict(b1, [ghost]), b1), (mesh.evict(a1, [b2]), a1), (mesh.evict(a2), a2)]
+    documents += [(mesh.evict(a1, [], 4), again), (mesh.evict(second), second), (mesh.evict(b4), b4)]
+    return Universe(mesh, nodes, tuple((document, tuple(node.certificates)) for document, node in documents))
 
 
 class Desk:

@@ -1,4 +1,4 @@
-"""Real daemons on real hosts: how the tests of what crosses a wire start nodes, ask them, and wait for what must hold."""
+"""Real daemons on real hosts: how the tests of what crosses a wire start nodes, ask them, and wait for something."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Node:
         return {name: row["state"] for name, row in self.members(mesh).items()}
 
     def address(self, mesh: str) -> str:
-        return next(row["address"] for row in self.members(mesh).values() if row["self"])
+        return str(next(row["address"] for row in self.members(mesh).values() if row["self"]))
 
     def pings(self, address: str) -> bool:
         argv = ["ping", "-c1", f"-W{max(1, round(PATIENCE))}", address]

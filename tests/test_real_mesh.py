@@ -1,14 +1,16 @@
-"""Eight real daemons with real WireGuard, half of them dialled over IPv4 and half over IPv6: the mesh that people get."""
+"""Eight real daemons with real WireGuard, half of them dialled over IPv4 and half over IPv6."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import permutations
 
 import pytest
 
 from scenarios.hosts import World
-from tests.nodes import Node, all_at_once, form_mesh, left_over, make_world, showconf, wait_for
+from tests.nodes import PATIENCE, Node, all_at_once, form_mesh, left_over, make_world, showconf, wait_for
 
 MESH = "paris"
 SIZE = 8
@@ -38,7 +40,7 @@ def pairs_ping(nodes: list[Node]) -> None:
     def until_answered(one: Node, other: Node) -> None:
         wait_for(f"{one.name} pings {other.name}", lambda: one.pings(addresses[other.name]), ALL_PAIRS)
 
-    all_at_once(lambda one=one, other=other: until_answered(one, other) for one, other in permutations(nodes, 2))
+    all_at_once(partial(until_answered, one, other) for one, other in permutations(nodes, 2))
 
 
 def keys(nodes: list[Node]) -> dict[str, str]:
@@ -46,8 +48,9 @@ def keys(nodes: list[Node]) -> dict[str, str]:
 
 
 def test_every_ordered_pair_pings_within_ten_seconds_of_the_last_join(nodes: list[Node]) -> None:
-    took = wait_for("all pairs ping", lambda: pairs_ping(nodes) is None, ALL_PAIRS)
-    assert took < ALL_PAIRS
+    started = time.monotonic()
+    pairs_ping(nodes)
+    assert time.monotonic() - started < ALL_PAIRS * PATIENCE
 
 
 def test_wireguard_shows_exactly_the_other_seven_on_each_host(nodes: list[Node]) -> None:
@@ -63,7 +66,7 @@ def test_half_are_reached_over_ipv4_and_half_over_ipv6(nodes: list[Node]) -> Non
 
 
 def test_what_wg_showconf_prints_is_what_the_plan_says(nodes: list[Node]) -> None:
-    hosts = {str(node.host.address(family)) for node in nodes for family in (4, 6)}  # type: ignore[arg-type]
+    hosts = {str(node.host.address(family)) for node in nodes for family in (4, 6)}
     for node in nodes:
         plan = node.ask("plan", MESH)
         peers = showconf(node.host.run(["wg", "showconf", plan["interface"]]).stdout)

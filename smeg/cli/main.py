@@ -6,7 +6,9 @@ through argv. Nothing slow is imported here: a command is done before a person n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -107,8 +109,17 @@ def join_mesh(settings: Settings, file: str | None) -> None:
 @shared_options
 @pass_settings
 def leave_mesh(settings: Settings, mesh: str) -> None:
-    """Leave MESH, tell its members, and remove its interface and keys from this node."""
-    settings.show(settings.ask("leave-mesh", {"mesh": mesh}), lambda _: report("done", f"left {mesh}"))
+    """Leave MESH, tell its members, and remove its interface and keys from this node.
+
+    A root or admin key is not removed: the folder that it is kept in is named.
+    """
+    settings.show(settings.ask("leave-mesh", {"mesh": mesh}), lambda result: _left(mesh, result))
+
+
+def _left(mesh: str, result: Mapping[str, Any]) -> None:
+    report("done", f"left {mesh}")
+    if result.get("keys"):
+        report("keys", f"its root and admin keys are in {result['keys']}: who has them rules over the mesh")
 
 
 @main.command("list-meshes")

@@ -60,6 +60,12 @@ class Resolver:
                 found += [Endpoint(address, endpoint.port) for address in self._known(endpoint.host, now)]
         return tuple(found)
 
+    def unresolved(self, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        """Those whose name was asked for and has no address."""
+        with self._lock:
+            nameless = {host for host, (_, addresses) in self._names.items() if not addresses} - self._asking
+        return tuple(endpoint for endpoint in endpoints if endpoint.host in nameless)
+
     def close(self) -> None:
         self._closed = True
         if self._pool is not None:

@@ -3,7 +3,7 @@
 Keys and descriptions are files, each replaced whole; documents are opaque bytes in SQLite, found again by their hash. A
 lost database therefore costs neither a key nor a membership. A mesh exists when its `mesh.json` does: that is written
 last and removed first. What is damaged is renamed aside and reported. Nothing here reads a document, deletes a key that
-might be the only authority over a mesh (except to forget it), or says that something is saved before it is on disk.
+might be the only authority over a mesh, or says that something is saved before it is on disk.
 
     lock  identity.key  curve.key  state.db  meshes/<mesh id>/{mesh.json, wireguard.key, admin.key, root.key}
 """
@@ -177,15 +177,28 @@ class Store:
             database.executemany("DELETE FROM documents WHERE mesh = ? AND hash = ?", obsolete)
             database.executemany(_INSERT, rows)
 
-    def forget_mesh(self, mesh: str) -> None:
-        """Remove a mesh with all its keys and documents. Harmless when there is none; after a failure, do it again."""
+    def forget_mesh(self, mesh: str) -> Path | None:
+        """Remove a mesh with its keys and documents. Harmless when there is none; after a failure, do it again.
+
+        A root or admin key may be the only authority over a mesh that others are still in: the folder of such a mesh is
+        renamed, loses only its WireGuard key, and is returned.
+        """
         self._check_open()
         folder = self._folder_of(mesh)
+        kept: Path | None = None
         with _system_calls(f"remove {folder}"):
             if folder.is_dir():
-                _remove(folder)
+                # Without a mesh.json it was never founded, and nobody else has ever heard of it.
+                if _authority_files(folder) and (folder / "mesh.json").exists():
+                    kept = _rename(folder, "left")
+                    for name in ("wireguard.key", "wireguard.key.next"):
+                        (kept / name).unlink(missing_ok=True)
+                    sync_folder(kept)
+                else:
+                    _remove(folder)
         with self._documents.transaction() as database:
             database.execute("DELETE FROM documents WHERE mesh = ?", (mesh,))
+        return kept
 
     def close(self) -> None:
         """Close the database, then let go of the folder. Harmless when done twice."""
@@ -633,18 +646,27 @@ def _settle(folder: Path, public: Mapping[str, bytes]) -> None:
 
 def _set_aside(folder: Path, reason: str) -> Problem | None:
     """Rename a folder that holds what cannot be had again; remove one that an unfinished join or removal left."""
-    names = set(os.listdir(folder))
-    authority = names & {name + suffix for name in ("root.key", "admin.key") for suffix in ("", ".next")}
-    if not authority and not names >= {"mesh.json", "wireguard.key"}:
+    if not _authority_files(folder) and not set(os.listdir(folder)) >= {"mesh.json", "wireguard.key"}:
         _remove(folder)
         return None
+    aside = _rename(folder, "damaged")
+    message = f"the mesh in {folder} was not loaded ({reason}); its folder was renamed to {aside.name}"
+    return Problem("mesh-damaged", message, "restore mesh.json and the name, or join again; its keys are still there")
+
+
+def _authority_files(folder: Path) -> set[str]:
+    """The names of the files in it that hold a root or admin key."""
+    return set(os.listdir(folder)) & {f"{stem}.key{suffix}" for stem in ("root", "admin") for suffix in ("", ".next")}
+
+
+def _rename(folder: Path, why: str) -> Path:
+    """Give a mesh's folder a name that is not loaded, and return it. Raises `OSError`."""
     number = 1
-    while os.path.lexists(aside := _beside(folder, f".damaged-{number}")):
+    while os.path.lexists(aside := _beside(folder, f".{why}-{number}")):
         number += 1
     os.rename(folder, aside)
     sync_folder(folder.parent)
-    message = f"the mesh in {folder} was not loaded ({reason}); its folder was renamed to {aside.name}"
-    return Problem("mesh-damaged", message, "restore mesh.json and the name, or join again; its keys are still there")
+    return aside
 
 
 def _remove(folder: Path) -> None:

@@ -1,0 +1,222 @@
+"""What a device should look like, from members, liveness and routes: each prefix goes to one peer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from ipaddress import IPv6Interface, IPv6Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smeg import messages as m
+from smeg.addresses import overlay_prefix
+from smeg.certificates import Role
+from smeg.device import DeviceState, Endpoint
+from smeg.keys import NodeKey, x25519_public
+from smeg.own_record import OwnRecordWriter
+from smeg.records import Member, OwnRecord, Route
+from smeg.rings import Rings
+from smeg.routing import RoutingTable
+from smeg.wanted import View, wanted
+from tests.builders import QUICK, WALL, Desk, MadeMesh, Node, grant
+
+MESH = MadeMesh("wanted")
+OVERLAY = overlay_prefix(MESH.id)
+WIDE = grant(prefixes=("::/0",))
+PREFIXES = [IPv6Network(f"2001:db8:{4 * index:x}::/{length}") for index in range(3) for length in (46, 48, 64)]
+FORBIDDEN = ["::/0", "::/1", "::1/128", "fe80::/10", "fe80::/9", "fe80:1::/32", "ff00::/8", "fe00::/7", "ff02::/16"]
+
+
+@cache
+def nodes() -> list[Node]:
+    founder = MESH.founder("founder")
+    clients = MESH.invite("clients", uses=3, given=grant(Role.CLIENT, ("::/0",)))
+    peers = [MESH.founder(f"peer {index}", given=WIDE) for index in range(5)]
+    joined = [MESH.joined(f"client {i}", clients, founder, given=grant(Role.CLIENT, ("::/0",))) for i in range(3)]
+    return sorted([founder, *peers, *joined], key=lambda node: node.key)
+
+
+def members(routes: dict[int, list[IPv6Network]] | None = None) -> dict[NodeKey, Member]:
+    desk = Desk(MESH.id)
+    for index, node in enumerate(nodes()):
+        own = OwnRecord(node.label, routes=tuple((routes or {}).get(index, ())))
+        desk.take([*node.certificates, node.record(1, own).raw])
+    assert len(desk.members) == len(nodes())
+    return desk.members
+
+
+def routed(known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> tuple[Route, ...]:
+    table = RoutingTable()
+    table.handle(m.MembersChanged(MESH.id, 1, known), 0.0)
+    table.handle(m.LivenessChanged(MESH.id, 1, 1, None, pruned), 0.0)
+    found = [message for message in table.settle(0.0) if isinstance(message, m.RoutesChanged)]
+    return found[-1].routes if found else ()
+
+
+def nowhere(member: Member) -> Endpoint | None:
+    return None
+
+
+def device(own: Node, known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:
+    view = View(MESH.id, own.key, known, pruned, routed(known, pruned), 51820, 1420, 25)
+    made = wanted(view, nowhere)
+    assert made is not None
+    return made
+
+
+def allowed(state: DeviceState) -> dict[IPv6Network, bytes]:
+    """Which peer gets each prefix; a prefix that two got is a failure."""
+    found: dict[IPv6Network, bytes] = {}
+    for key, peer in state.peers.items():
+        assert peer.public_key == key
+        assert list(peer.allowed_ips) == sorted(peer.allowed_ips)
+        for prefix in peer.allowed_ips:
+            assert prefix not in found
+            found[prefix] = key
+    return found
+
+
+INDEXES = st.sampled_from(range(9))
+
+
+@QUICK
+@given(
+    INDEXES,
+    st.frozensets(INDEXES, max_size=5),
+    st.dictionaries(INDEXES, st.lists(st.sampled_from([*PREFIXES, *map(IPv6Network, FORBIDDEN)]), max_size=5)),
+)
+def test_every_prefix_is_one_peers_and_every_live_member_has_its_address(
+    own: int, dead: frozenset[int], routes: dict[int, list[IPv6Network]]
+) -> None:
+    known, pruned = members(routes), frozenset(nodes()[index].key for index in dead - {own})
+    me = known[nodes()[own].key]
+    state = device(nodes()[own], known, pruned)
+    given_ = allowed(state)
+    live = [member for key, member in known.items() if key not in pruned and key != me.key]
+    reached = [member for member in live if me.role is Role.PEER or member.role is Role.PEER]
+    assert set(state.peers) == {member.standing.wireguard for member in reached}
+    for member in reached:
+        assert given_[IPv6Network(member.address)] == member.standing.wireguard
+    assert IPv6Network(me.address) not in given_
+    assert state.addresses == (IPv6Interface((me.address, 128)),)
+    for prefix, key in given_.items():
+        if not prefix.subnet_of(OVERLAY):
+            member = next(member for member in reached if member.standing.wireguard == key)
+            assert prefix in member.record.routes
+            assert prefix in PREFIXES
+            assert prefix in state.routes
+            others = [o.key for o in reached if prefix in o.record.routes]
+            lower = [key for key in others if key < member.key]
+            assert not lower or me.role is Role.CLIENT
+
+
+@QUICK
+@given(st.frozensets(INDEXES, max_size=8))
+def test_a_client_sends_all_of_the_overlay_through_the_first_live_peer_that_it_dials(dead: frozenset[int]) -> None:
+    known = members()
+    me = next(node for node in nodes() if known[node.key].role is Role.CLIENT)
+    pruned = frozenset(nodes()[index].key for index in dead) - {me.key}
+    state = device(me, known, pruned)
+    live = [key for key, member in known.items() if member.role is Role.PEER and key not in pruned]
+    holders = [key for key, peer in state.peers.items() if OVERLAY in peer.allowed_ips]
+    first = Rings(live).upstream(me.key)[:1]
+    assert holders == [known[key].standing.wireguard for key in first]
+    assert all(peer.keepalive == 25 for peer in state.peers.values())
+
+
+def test_a_peer_keeps_no_mapping_open() -> None:
+    founder = next(node for node in nodes() if node.label == "founder")
+    assert {peer.keepalive for peer in device(founder, members()).peers.values()} == {0}
+
+
+def test_who_is_no_member_wants_no_device() -> None:
+    stranger = MESH.founder("stranger")
+    view = View(MESH.id, stranger.key, members(), frozenset(), (), 1, 1420, 0)
+    assert wanted(view, nowhere) is None
+
+
+def test_of_two_members_at_one_address_the_lower_key_keeps_it() -> None:
+    known = members()
+    me, low, high = [key for key, member in known.items() if member.role is Role.PEER][:3]
+    known[high] = replace(known[high], address=known[low].address)
+    own = next(node for node in nodes() if node.key == me)
+    given_ = allowed(device(own, known))
+    assert given_[IPv6Network(known[low].address)] == known[low].standing.wireguard
+    assert device(own, known).peers[known[high].standing.wireguard].allowed_ips == ()
+
+
+def test_of_two_members_with_one_wireguard_key_the_lower_keeps_it_and_nobody_has_ones_own() -> None:
+    known = members()
+    me, low, high, thief = [key for key, member in known.items() if member.role is Role.PEER][:4]
+    for key, victim in ((high, low), (thief, me)):
+        stolen = replace(known[key].standing, wireguard=known[victim].standing.wireguard)
+        known[key] = replace(known[key], standing=stolen, address=known[victim].address)
+    own = next(node for node in nodes() if node.key == me)
+    state = device(own, known)
+    assert x25519_public(own.wireguard) not in state.peers
+    assert state.peers[known[low].standing.wireguard].allowed_ips == (IPv6Network(known[low].address),)
+
+
+def writer(node: Node) -> OwnRecordWriter:
+    made = OwnRecordWriter(MESH.id, node.key, node.identity, OwnRecord(node.label), Role.PEER)
+    assert made.revise(node.credential) is not None
+    return made
+
+
+def test_the_higher_key_moves_away_from_a_taken_address_and_the_lower_stays() -> None:
+    known = members()
+    low, high = nodes()[:2]
+    known[high.key] = replace(known[high.key], address=known[low.key].address)
+    staying, moving = writer(low), writer(high)
+    staying.see(known)
+    moving.see(known)
+    assert not staying.has_news(low.credential)
+    assert moving.has_news(high.credential)
+    assert moving.wanted.collision == 1
+    assert moving.revise(high.credential) is not None
+
+
+def test_a_collision_count_has_an_end() -> None:
+    known = members()
+    low, high = nodes()[:2]
+    last = replace(known[high.key].record, collision=255)
+    known[high.key] = replace(known[high.key], address=known[low.key].address, record=last)
+    moving = writer(high)
+    moving.see(known)
+    assert moving.wanted.collision == 255
+
+
+def test_a_node_that_sees_a_newer_record_of_its_own_continues_above_it() -> None:
+    known = members()
+    own = nodes()[0]
+    ahead = replace(known[own.key].record, counter=77)
+    known[own.key] = replace(known[own.key], record=ahead)
+    made = writer(own)
+    made.see(known)
+    assert made.revise(own.credential) is not None
+    assert made.counter == 78
+
+
+@pytest.mark.parametrize("prefix", [*FORBIDDEN, str(OVERLAY), str(OVERLAY.supernet(8)), f"{OVERLAY[1]}/128"])
+def test_no_route_covers_the_overlay_or_what_is_nobodys_to_route(prefix: str) -> None:
+    known = members({index: [IPv6Network(prefix)] for index in range(9)})
+    assert routed(known) == ()
+
+
+def test_a_route_counts_only_inside_what_the_certificate_allows() -> None:
+    desk = Desk(MESH.id)
+    node = MESH.founder("site", given=grant(prefixes=("2001:db8:5::/48",)))
+    wanted_ = tuple(IPv6Network(text) for text in ("2001:db8:5:1::/64", "2001:db8:6::/48", "2001:db8::/32"))
+    desk.take([*node.certificates, node.record(1, OwnRecord("site", routes=wanted_)).raw], WALL)
+    assert [str(route.prefix) for route in routed(desk.members)] == ["2001:db8:5:1::/64"]
+
+
+def test_of_several_ways_to_one_prefix_the_lowest_live_key_is_taken() -> None:
+    prefix = PREFIXES[0]
+    peers = [index for index, node in enumerate(nodes()) if node.label.startswith("peer")]
+    known = members({index: [prefix] for index in peers})
+    first, second = (nodes()[index].key for index in peers[:2])
+    assert routed(known) == (Route(prefix, first),)
+    assert routed(known, frozenset({first})) == (Route(prefix, second),)
