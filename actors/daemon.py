@@ -6,6 +6,7 @@ SIGTERM and SIGINT end it; a second one ends it at once. Exit status 0 after an 
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import queue
 import signal
@@ -78,8 +79,9 @@ def serve(config: Config) -> Problem | None:
     address = Address(node)
 
     def stop(number: int, frame: object) -> None:
-        # The handler stays short: a second signal ends the process the hard way.
+        # A second signal ends the process the hard way, and so does the alarm when the orderly end takes too long.
         signal.signal(number, signal.SIG_DFL)
+        signal.alarm(math.ceil(END_LIMIT))
         address.tell(Shutdown())
 
     for number in (signal.SIGTERM, signal.SIGINT):

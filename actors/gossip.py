@@ -27,8 +27,9 @@ from smeg.switchboard import Switchboard
 
 HELD_MESSAGES = 64
 HELD_BYTES = 512 * 1024
+HELD_RECEIVERS = 1024
 HELD_FOR = 5.0
-"""What waits for a connection that is being made: per receiver, and seconds."""
+"""What waits for a connection that is being made: messages and bytes a receiver, receivers, and seconds."""
 COUNT_EVERY = 2.0
 """seconds between two reports of the counters."""
 BATCHES = 8
@@ -38,7 +39,8 @@ BATCHES = 8
 class Held:
     """Messages for somebody who is being dialled, until `until`; the oldest give way when it is too much."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, endpoints: tuple[Endpoint, ...], until: float) -> None:
+        self.endpoints = endpoints
         self.until = until
         self.messages: deque[m.SendMember | m.SendGuest] = deque()
         self._bytes = 0
@@ -101,6 +103,9 @@ class GossipActor(Actor):
             case m.MeshStopped(mesh):
                 self._switchboard.mesh_stopped(mesh)
                 self._transport_members()
+            case m.Resolved():
+                for curve, held in self._held.items():
+                    self._dial(curve, held.endpoints, now)
             case m.Tick():
                 return self._tick(now)
         return []
@@ -141,7 +146,10 @@ class GossipActor(Actor):
             return
         if line.endpoints and not self.transport.reaches(line.curve):
             self._dial(line.curve, line.endpoints, now)
-            self._held.setdefault(line.curve, Held(now + HELD_FOR)).add(message)
+            if len(self._held) < HELD_RECEIVERS or line.curve in self._held:
+                self._held.setdefault(line.curve, Held(line.endpoints, now + HELD_FOR)).add(message)
+            else:
+                self._unsent += 1
             return
         self._put(line.curve, message)
 

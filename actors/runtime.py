@@ -59,7 +59,7 @@ class Runtime(Protocol):
         """Monotonic seconds."""
 
     def wall(self) -> int:
-        """Seconds since 1970: for the expiry of certificates and nothing else."""
+        """Seconds since 1970: for the expiry and the serials of certificates, and nothing else."""
 
     def random(self, name: str) -> Random:
         """A generator for the holder of `name`."""

@@ -147,7 +147,8 @@ class Joining:
                     self._reasons[endpoint] = text
                 self._ask_next(now)
             else:
-                self._fail(Problem(code, f"the mesh refused: {text}", hint or "ask an admin of the mesh for a new token"))
+                advice = hint or "ask an admin of the mesh for a new token"
+                self._fail(Problem(code, f"the mesh refused: {text}", advice))
         elif word is Word.ADMITTED:
             self._admitted(items)
 

@@ -59,7 +59,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class SendMember:
-    """Send to a member, over whatever connection reaches it; dropped and counted when none does."""
+    """Send to a member, over whatever connection reaches it; dropped and counted when none can be made in time."""
 
     mesh: str
     channel: Channel

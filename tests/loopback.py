@@ -9,8 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -241,3 +242,27 @@ def form_mesh(mesh: str, first: Daemon, *others: Daemon) -> str:
         for other in others:
             other.ask("join-mesh", token=token)
     return str(made["mesh"]["id"])
+
+
+def secrets_of(*folders: Path) -> set[bytes]:
+    """The keys in the key files of these state folders, each as bytes and in every spelling that a program may choose."""
+    keys = [b64decode(path.read_text()) for folder in folders for path in folder.rglob("*.key")]
+    assert all(len(key) == 32 for key in keys)
+    return {spelling for key in keys for spelling in spellings(key)}
+
+
+def spellings(key: bytes) -> set[bytes]:
+    text = {b64encode(key).rstrip(b"="), urlsafe_b64encode(key).rstrip(b"="), key.hex().encode()}
+    return {key, *text, repr(key).encode()[2:-1]}
+
+
+def seen_of_process(pid: int) -> bytes:
+    """What every user of the machine, or its administrator, sees of a process and of its children: arguments, environment."""
+    seen = b""
+    for name in ("cmdline", "environ"):
+        with suppress(OSError):
+            seen += Path(f"/proc/{pid}/{name}").read_bytes()
+    with suppress(OSError):
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            seen += b"".join(seen_of_process(int(child)) for child in children.read_text().split())
+    return seen

@@ -1,5 +1,5 @@
-"""Joining by way of a place where nobody of the mesh answers: the place and the reason are named in time, and nothing of
-the mesh stays. All are tried at once, by one daemon.
+"""Joining by way of a place where nobody of the mesh answers: the place and the reason are named in time, and nothing
+of the mesh stays. All are tried at once, by one daemon.
 """
 
 from __future__ import annotations

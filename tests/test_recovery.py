@@ -136,7 +136,7 @@ def test_all_daemons_killed_at_once_are_a_mesh_again(trio: tuple[Daemon, Daemon,
 def killed_while_joining(
     trio: tuple[Daemon, Daemon, Daemon], make: Callable[..., Daemon], folder: Path
 ) -> list[tuple[Daemon, str]]:
-    """Nodes that were killed from the first moment of a join to long after it, and are up again; each with its token."""
+    """Nodes that were killed at any moment of a join or just after, and are up again; each with its token."""
     chance = random.Random(17)
     moments = [0.0, *(chance.uniform(0.0, 0.2) for _ in range(KILLS - 2)), 0.5]
     victims = [make(folder / f"victim{number}") for number in range(KILLS)]

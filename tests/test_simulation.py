@@ -460,7 +460,7 @@ def test_an_idle_mesh_says_little() -> None:
     made.run(20.0)
     a_node_a_second = (made.network.messages - before) / (20.0 * 4)
     # Each second a refresh to and fro with three neighbours, twice for its answers, and a repair every other second.
-    assert a_node_a_second < 12.0
+    assert a_node_a_second < 8.5
 
 
 # Leaving.

@@ -164,10 +164,11 @@ def test_documents_are_kept_once_and_replaced_by_their_hash(tmp_path: Path) -> N
 def test_forgetting_leaves_nothing_and_the_other_meshes(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as store:
         store.load()
-        store.save_mesh(mesh(root=seed(2), admin=seed(3), documents=(b"1",)))
+        store.save_mesh(mesh(documents=(b"1",)))
         store.save_mesh(mesh(OTHER, documents=(b"2",)))
-        store.forget_mesh(ID)
-        store.forget_mesh(ID)
+        assert store.forget_mesh(ID) is None
+        assert store.forget_mesh(ID) is None
+        assert os.listdir(tmp_path / "state" / "meshes") == [OTHER]
         with pytest.raises(LocalError) as caught:
             store.save_documents(ID, (b"late",))
         assert caught.value.problem.code == "mesh-unknown"
@@ -175,6 +176,37 @@ def test_forgetting_leaves_nothing_and_the_other_meshes(tmp_path: Path) -> None:
     loaded = load(tmp_path / "state")
     assert loaded.meshes == (mesh(), mesh(OTHER, documents=(b"2",)))
     assert loaded.problems == ()
+
+
+@pytest.mark.parametrize("stems", [{"root", "admin"}, {"root"}, {"admin"}])
+def test_forgetting_sets_the_keys_of_a_meshs_authority_aside_as_often_as_it_takes(
+    tmp_path: Path, stems: set[str]
+) -> None:
+    folder = tmp_path / "state" / "meshes"
+    with opened(tmp_path / "state") as store:
+        store.load()
+        for number in (1, 2):
+            root, admin = (seed(at + number) if stem in stems else None for at, stem in ((20, "root"), (30, "admin")))
+            store.save_mesh(mesh(root=root, admin=admin, documents=(b"1",)))
+            keys = {f"{stem}.key": (folder / ID / f"{stem}.key").read_bytes() for stem in stems}
+            kept = store.forget_mesh(ID)
+            assert kept == folder / f"{ID}.left-{number}"
+            assert {path.name for path in kept.iterdir()} == {"mesh.json", *keys}
+            assert {name: (kept / name).read_bytes() for name in keys} == keys
+            assert store.forget_mesh(ID) is None
+    loaded = load(tmp_path / "state")
+    assert (loaded.meshes, loaded.problems) == ((), ())
+    assert len(list(folder.glob("*/*.key"))) == 2 * len(stems)
+
+
+def test_forgetting_removes_the_keys_of_a_mesh_that_was_never_really_founded(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "meshes" / ID
+    with opened(tmp_path / "state") as store:
+        store.load()
+        store.save_mesh(mesh(root=seed(2), admin=seed(3)))
+        (folder / "mesh.json").unlink()
+        assert store.forget_mesh(ID) is None
+    assert os.listdir(folder.parent) == []
 
 
 @pytest.mark.parametrize("name", ["", "..", "A2", "a1", "a" * 64, "a/b", "a\n", "a2\n", "ä", "../../etc"])

@@ -162,7 +162,7 @@ def status(settings: Settings, mesh: str | None) -> int:
 @main.command()
 @click.argument("mesh")
 @click.argument("node")
-@click.option("--reason", default="", help="Shown to the other members.")
+@click.option("--reason", default="", help="Kept in the signed eviction.")
 @shared_options
 @pass_settings
 def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:

@@ -46,7 +46,8 @@ FORMAT = 1
 """`format` of `mesh.json`."""
 MAX_DESCRIPTION = 1 << 20
 """bytes of a `mesh.json`."""
-MAX_ADMISSION = 32
+MAX_ADMISSION = 4096
+"""Certificates: who was let in by who was let in … has a long chain."""
 MAX_CONTACTS = 256
 MAX_ENDPOINTS = 32
 MAX_DAMAGED = 5
