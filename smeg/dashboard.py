@@ -112,12 +112,9 @@ class Dashboard:
     def members(self, text: str) -> dict[str, Any]:
         view = self.find(text)
         members = view.members.members if view.members is not None else {}
-        quarantined = view.members.quarantined if view.members is not None else frozenset()
+        quarantined = view.members.quarantined if view.members is not None else {}
         rows = [self._member(view, member) for member in members.values()]
-        rows += [
-            {"node": node_id(key), "name": "", "address": "", "role": "", "state": "quarantined", "self": False}
-            for key in sorted(quarantined)
-        ]
+        rows += [{**self._member(view, member), "state": "quarantined"} for member in quarantined.values()]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
 
     def plan(self, text: str) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class Mesh:
         self._record: Record | None = None
         self._interface = ""
         self._members: Mapping[NodeKey, Member] = {}
+        self._quarantined: Mapping[NodeKey, Member] = {}
         self._ticket = 0
         self._pending: dict[int, tuple[bytes, ...]] = {}
         self._replies: dict[int, m.Reply] = {}
@@ -336,7 +337,7 @@ class Mesh:
     # Living.
 
     def _members_changed(self, message: m.MembersChanged, now: float) -> list[Message]:
-        self._members = message.members
+        self._members, self._quarantined = message.members, message.quarantined
         if self._writer is not None:
             self._writer.see(message.members)
         self._removed = message.own_verdict == Verdict.REMOVED.value
@@ -441,11 +442,12 @@ class Mesh:
             return [m.Reply(request.ticket, problem=error.problem)]
 
     def _evict(self, request: m.Request, now: float) -> list[Message]:
-        target = find_member(self._members, str(request.arguments.get("node", "")))
+        everybody = {**self._members, **self._quarantined}
+        target = find_member(everybody, str(request.arguments.get("node", "")))
         if target.key == self._node:
             raise LocalError("evict-self", "this is the node itself", "use `smeg-cli leave-mesh`")
         # Also who has gone since, if a member rests on it: otherwise that member would go too.
-        lines = (standing for member in self._members.values() for standing in member.standing.line())
+        lines = (standing for member in everybody.values() for standing in member.standing.line())
         admitted = {standing.node for standing in lines if standing.countersigner == target.key}
         documents = self._authority.evict(target, sorted(admitted), str(request.arguments.get("reason", "")))
         self._ticket += 1

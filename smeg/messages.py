@@ -122,7 +122,7 @@ class MembersChanged:
     mesh: str
     version: int
     members: Mapping[NodeKey, Member]
-    quarantined: frozenset[NodeKey] = frozenset()
+    quarantined: Mapping[NodeKey, Member] = field(default_factory=dict)
     """Not members while an invite is overdrawn."""
     own_verdict: str = "member"
     """What this replica says of its own node: see `roster.Verdict`."""

@@ -38,7 +38,7 @@ class Roster:
         self._replica = replica
         self._chain = chain
         self._members: dict[NodeKey, Member] = {}
-        self._quarantined: set[NodeKey] = set()
+        self._quarantined: dict[NodeKey, Member] = {}
         self._filed: dict[NodeKey, Standing] = {}
         self._users: dict[bytes, set[NodeKey]] = {}
         self._counting: dict[bytes, set[NodeKey]] = {}
@@ -58,8 +58,9 @@ class Roster:
         return dict(sorted(self._members.items()))
 
     @property
-    def quarantined(self) -> frozenset[NodeKey]:
-        return frozenset(self._quarantined)
+    def quarantined(self) -> dict[NodeKey, Member]:
+        """Who would be a member if its invite were not overdrawn, in key order."""
+        return dict(sorted(self._quarantined.items()))
 
     @property
     def next_expiry(self) -> float:
@@ -155,25 +156,24 @@ class Roster:
 
     def _judge(self, node: NodeKey, wall: int) -> bool:
         verdict = self.verdict(node, wall)
-        before = self._members.get(node), node in self._quarantined
-        self._members.pop(node, None)
-        self._quarantined.discard(node)
+        before = self._members.pop(node, None), self._quarantined.pop(node, None)
         self._expired.discard(node)
         if verdict is Verdict.MEMBER:
-            record = self._replica.records[node]
-            if before[0] is not None and before[0].record is record:
-                self._members[node] = before[0]
-            else:
-                standing = self._chain.standing(record.credential)
-                assert standing is not None, "verdict looked it up"
-                address = overlay_address(self._mesh, standing.wireguard, record.collision)
-                self._members[node] = Member(node, record, standing, address)
-                self._next_expiry = min(self._next_expiry, standing.expires)
+            self._members[node] = self._member(node, before[0] or before[1])
         elif verdict is Verdict.QUARANTINED:
-            self._quarantined.add(node)
+            self._quarantined[node] = self._member(node, before[1] or before[0])
         elif verdict is Verdict.EXPIRED:
             self._expired.add(node)
-        return before != (self._members.get(node), node in self._quarantined)
+        return before != (self._members.get(node), self._quarantined.get(node))
+
+    def _member(self, node: NodeKey, before: Member | None) -> Member:
+        record = self._replica.records[node]
+        if before is not None and before.record is record:
+            return before
+        standing = self._chain.standing(record.credential)
+        assert standing is not None, "verdict looked it up"
+        self._next_expiry = min(self._next_expiry, standing.expires)
+        return Member(node, record, standing, overlay_address(self._mesh, standing.wireguard, record.collision))
 
     def _standing(self, node: NodeKey) -> Standing | None:
         record = self._replica.records.get(node)

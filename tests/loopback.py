@@ -1,5 +1,5 @@
-"""Real daemons on addresses of this machine's own loopback, without WireGuard: how the tests of what people do wrong start
-them, ask them, and see what a refusal said and what it left behind.
+"""Real daemons on addresses of this machine's own loopback, without WireGuard: how the tests of what people do wrong
+start them, ask them, and see what a refusal said and what it left behind.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ def form_mesh(mesh: str, first: Daemon, *others: Daemon) -> str:
 
 
 def secrets_of(*folders: Path) -> set[bytes]:
-    """The keys in the key files of these state folders, each as bytes and in every spelling that a program may choose."""
+    """The keys in the key files of these state folders, as bytes and in every spelling that a program may choose."""
     keys = [b64decode(path.read_text()) for folder in folders for path in folder.rglob("*.key")]
     assert all(len(key) == 32 for key in keys)
     return {spelling for key in keys for spelling in spellings(key)}
@@ -257,7 +257,7 @@ def spellings(key: bytes) -> set[bytes]:
 
 
 def seen_of_process(pid: int) -> bytes:
-    """What every user of the machine, or its administrator, sees of a process and of its children: arguments, environment."""
+    """What other people on the machine see of a process and of its children: arguments, environment."""
     seen = b""
     for name in ("cmdline", "environ"):
         with suppress(OSError):
