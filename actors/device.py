@@ -82,6 +82,7 @@ class DeviceActor(Actor):
         self._underlay = underlay
         self._view = View(mesh, own, {}, frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
         self._backend: Backend | None = None
+        self._released = False
         self._state: DeviceState | None = None
         self._configured: dict[bytes, Endpoint] = {}
         self._dirty = False
@@ -122,6 +123,7 @@ class DeviceActor(Actor):
         return min((at for at in deadlines if at is not None), default=None)
 
     def release(self) -> None:
+        self._released = True
         backend, self._backend = self._backend, None
         if backend is not None:
             backend.close()
@@ -194,7 +196,7 @@ class DeviceActor(Actor):
         out: list[Message] = []
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            if self._backend is None:
+            if self._backend is None and not self._released:
                 out += self._open(now)
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:

@@ -6,38 +6,30 @@ else's. What the meshes do is their own affair.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from actors.base import Actor, Address
 from actors.cast import Cast
-from actors.device import DeviceActor, DeviceSettings
-from actors.heartbeat import HeartbeatActor
-from actors.membership import MembershipActor
-from actors.mesh import MeshActor
+from actors.mesh_group import KEPT_TICKETS, MAX_MESHES, MeshEntry, MeshGroup
 from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.store import StoreActor
-from actors.supervision import Make, Place, Supervision
+from actors.supervision import PASSING, Make, Place, Supervision
 from actors.wiring import OF_A_MESH, Directory, Role
 from smeg import messages as m
 from smeg.authority import found
-from smeg.certificates import Role as NodeRole
-from smeg.config_keys import PublicEndpoint
 from smeg.core import Message
 from smeg.dashboard import find_mesh
-from smeg.device import MAX_INTERFACE_NAME, Endpoint, InterfaceSpec
+from smeg.device import MAX_INTERFACE_NAME
 from smeg.errors import LocalError, Problem
-from smeg.heartbeat import Heartbeat
-from smeg.keys import new_secret, node_key
-from smeg.membership import Membership
-from smeg.mesh import Keys, Mesh, MeshSettings, Origin
+from smeg.keys import new_secret
+from smeg.mesh import Keys, Origin
 from smeg.naming import interface_name
 from smeg.routing import RoutingTable
 from smeg.stored import StoredMesh
-from smeg.tokens import Token, read_token
+from smeg.tokens import read_token
 
 STAGES: tuple[tuple[tuple[Role, ...], float], ...] = (
     ((Role.CONTROL,), 2.0),
@@ -51,31 +43,6 @@ STAGES: tuple[tuple[tuple[Role, ...], float], ...] = (
 """The order of stopping, and the seconds that each stage may take: nobody speaks to what has ended before it."""
 GROUP_LIMIT = 8.0
 """seconds that the actors of one mesh may take to end."""
-PORTS_TRIED = 16
-KEPT_TICKETS = 256
-MAX_MESHES = 64
-
-
-@dataclass(slots=True)
-class MeshEntry:
-    """A mesh of this node, as `Node` sees it."""
-
-    stored: StoredMesh
-    origin: Origin
-    token: Token | None = None
-    tickets: list[int] = field(default_factory=list)
-    """The requests that wait for this mesh to start or to be gone."""
-    asked: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT_TICKETS))
-    """Requests that were passed on to its `Mesh`: answered here should it fail. Answering twice is harmless."""
-    started: bool = False
-    stopping: bool = False
-    restarting: bool = False
-    """Its actors failed and are not started again yet."""
-    cleaned: bool = False
-    """A device actor that failed was replaced by one that only removes the interface."""
-    disk: m.LoadMesh | m.ForgetMesh | None = None
-    """What the store was asked and has not answered: asked again when the store was replaced."""
-    problem: Problem | None = None
 
 
 @dataclass(slots=True)
@@ -153,7 +120,7 @@ class Node(Actor):
         if control is not None and before is not None and control is not before.places.get((Role.CONTROL, "")):
             # First of all, so that it knows what the others' snapshots are about.
             for entry in self._meshes.values():
-                control.tell(self._known(entry))
+                control.tell(entry.known())
         for address in self._book.everybody():
             address.tell(directory)
         return [self._book.report()]
@@ -218,75 +185,18 @@ class Node(Actor):
 
     def _start_group(self, entry: MeshEntry) -> None:
         """Start the actors of a mesh; `_publish` makes them known."""
-        keys, underlay, runtime, node = self._keys, self._underlay, self.runtime, Address(self)
-        assert keys is not None and underlay is not None, "meshes start after the daemon's own actors"
         entry.cleaned = False
-        stored, settings, own = entry.stored, self._cast.settings, node_key(keys.identity)
-        public = settings.public_endpoints or tuple(PublicEndpoint(address) for address in underlay.addresses)
-        gossip = tuple(Endpoint(place.host, place.port or underlay.port) for place in public)
-        keepalive = settings.keepalive
-        mesh = MeshSettings(settings.name, NodeRole(settings.role), gossip, keepalive)
-        random, cast = runtime.random, self._cast
-        makes: dict[Role, Make] = {
-            Role.DEVICE: self._device(entry),
-            Role.MEMBERSHIP: lambda n: MembershipActor(
-                runtime,
-                stored.id,
-                n,
-                node,
-                Membership(
-                    stored.id,
-                    own,
-                    keys.identity,
-                    keys.curve,
-                    cast.notary(),
-                    random(f"membership@{stored.id}"),
-                    runtime.wall,
-                    settings.repair_interval,
-                    stored.documents,
-                ),
-            ),
-            Role.HEARTBEAT: lambda n: HeartbeatActor(
-                runtime,
-                stored.id,
-                n,
-                node,
-                Heartbeat(stored.id, own, settings.heartbeat_interval, random(f"heartbeat@{stored.id}")),
-            ),
-            Role.MESH: lambda n: MeshActor(
-                runtime,
-                stored.id,
-                n,
-                node,
-                Mesh(
-                    stored,
-                    entry.origin,
-                    keys,
-                    mesh,
-                    cast.notary(),
-                    random(f"mesh@{stored.id}"),
-                    runtime.entropy,
-                    runtime.wall,
-                    entry.token,
-                ),
-            ),
-        }
+        makes = self._making().makes(entry, self._meshes.values())
         for role in OF_A_MESH:
-            self._book.start((role, stored.id), makes[role])
+            self._book.start((role, entry.stored.id), makes[role])
         # Before `_publish` lets them speak of a mesh that nobody has heard of.
-        self.emit([self._known(entry)])
+        self.emit([entry.known()])
 
-    def _known(self, entry: MeshEntry) -> m.MeshKnown:
-        state = "restarting" if entry.restarting else "joining" if entry.origin is Origin.JOINED else "starting"
-        return m.MeshKnown(entry.stored.id, entry.stored.name, state)
-
-    def _device(self, entry: MeshEntry) -> Make:
-        stored, settings, cast = entry.stored, self._cast.settings, self._cast
+    def _making(self) -> MeshGroup:
         assert self._keys is not None, "meshes start after the store"
-        runtime, node, own = self.runtime, Address(self), node_key(self._keys.identity)
-        spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
-        device = DeviceSettings(self._ports(entry), settings.mtu, settings.keepalive, settings.handshake_interval)
-        return lambda n: DeviceActor(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
+        # Without an underlay nothing is started any more; what was left behind is still removed.
+        underlay = self._underlay or m.GossipReady(0, ())
+        return MeshGroup(self.runtime, Address(self), self._cast, self._keys, underlay)
 
     def _clean_device(self, mesh: str) -> Address | None:
         """Who failed cannot remove its interface any more: another actor, that nobody hears, is made for just that."""
@@ -294,19 +204,10 @@ class Node(Actor):
         if entry is None or entry.cleaned or self._book.addresses([place]):
             return None
         entry.cleaned = True
-        self._book.start(place, self._device(entry))
+        self._book.start(place, self._making().device(entry, self._meshes.values()))
         (address,) = self._book.addresses([place])
         address.tell(Directory(0, {}))
         return address
-
-    def _ports(self, entry: MeshEntry) -> tuple[int, ...]:
-        """A known mesh keeps its port; a new one takes the first that is free."""
-        if entry.stored.listen_port:
-            return (entry.stored.listen_port,)
-        base = self._cast.settings.wireguard_port
-        taken = {other.stored.listen_port for other in self._meshes.values()}
-        found = [port for port in range(base, min(base + MAX_MESHES + PORTS_TRIED, 65536)) if port not in taken]
-        return tuple(found[:PORTS_TRIED]) if base else (0,)
 
     def _group(self, mesh: str) -> list[Place]:
         return [(role, mesh) for role in OF_A_MESH]
@@ -458,7 +359,8 @@ class Node(Actor):
 
     def _store_failed(self, message: m.StoreFailed, now: float) -> Iterable[Message]:
         """Say so; a mesh that could not be read again is tried later."""
-        self._book.note(message.problem)
+        self._book.note_passing(message.problem, now)
+        self._after(PASSING, now, lambda at: [self._book.report()] if self._book.calm(at) else [])
         entry = self._meshes.get(message.mesh)
         if entry is not None and isinstance(entry.disk, m.LoadMesh):
             entry.disk = None
@@ -493,7 +395,7 @@ class Node(Actor):
         entry.asked.clear()
         rest = [other for other in self._group(mesh) if other != place]
         again = self._stop_actors(rest, GROUP_LIMIT, now, lambda at: self._after(wait, at, lambda _: self._load(mesh)))
-        return [*out, self._known(entry), *lost, *again, *self._publish()]
+        return [*out, entry.known(), *lost, *again, *self._publish()]
 
     def _device_failed(self, mesh: str, incarnation: int) -> None:
         """If somebody waits for its end: that of its cleaner is what counts now."""

@@ -19,6 +19,8 @@ Place = tuple[Role, str]
 """A role and a mesh id, the latter empty for the daemon's own actors."""
 Make = Callable[[int], Actor]
 """Makes an actor for an incarnation."""
+PASSING = 30.0
+"""seconds after which a passing problem is over if nobody said it again."""
 KEPT_PROBLEMS = 10
 
 
@@ -37,6 +39,7 @@ class Supervision:
         self._entries: dict[Place, Entry] = {}
         self._incarnation = 0
         self._version = 0
+        self._passing: dict[Problem, float] = {}
         self.problems: list[Problem] = []
         """What a person should know beside the actors' states."""
 
@@ -84,6 +87,18 @@ class Supervision:
         if problem not in self.problems:
             self.problems = [*self.problems[1 - KEPT_PROBLEMS :], problem]
 
+    def note_passing(self, problem: Problem, now: float) -> None:
+        """Add what counts only while it goes on being said: see `calm`."""
+        self._passing[problem] = now
+        while len(self._passing) > KEPT_PROBLEMS:
+            del self._passing[min(self._passing, key=lambda known: self._passing[known])]
+
+    def calm(self, now: float) -> bool:
+        """Drop what was not said again lately; whether there was any."""
+        before = len(self._passing)
+        self._passing = {problem: at for problem, at in self._passing.items() if now < at + PASSING}
+        return len(self._passing) < before
+
     def forget(self, places: Iterable[Place]) -> None:
         for place in places:
             self._entries.pop(place, None)
@@ -100,4 +115,4 @@ class Supervision:
             )
             for place, entry in self._entries.items()
         )
-        return m.Supervised(self._version, actors, tuple(self.problems))
+        return m.Supervised(self._version, actors, (*self.problems, *self._passing))

@@ -37,7 +37,11 @@ KEPT_LISTS = 4
 """Lists of members whose bitmaps can still be read: others may be a change behind."""
 WINDOW = 0.25
 """seconds that answers are gathered before they are passed on."""
-MAX_EPOCH = 2**48
+MAX_EPOCH = 2**62
+MAX_JUMP = 2**32
+"""Epochs that one message may skip. Nobody honest does, and whoever does cannot use the numbers up."""
+FIRST_EPOCH = 2**40
+"""The highest epoch that somebody may hear first."""
 _EPOCH = struct.Struct(">Q")
 
 
@@ -154,7 +158,8 @@ class Heartbeat:
             raise RemoteError("malformed", f"{word.name} has no place in the refresh")
         (head,) = expect(items[:1], 16)
         epoch = _EPOCH.unpack(head[:8])[0]
-        if epoch > MAX_EPOCH or len(items) > KEPT_EPOCHS + 1:
+        highest = min(self._epoch + MAX_JUMP, MAX_EPOCH) if self._epoch else FIRST_EPOCH
+        if epoch > highest or len(items) > KEPT_EPOCHS + 1:
             raise RemoteError("malformed", "a refresh beyond its bounds")
         out: list[Message] = []
         behind = epoch < self._epoch

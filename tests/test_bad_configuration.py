@@ -34,12 +34,10 @@ def running(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Daemon:
         ("name: a\ngossipport: 51800\n", [(2, "gossipport", "did you mean gossipPort?")]),
         ("colour: blue\n", [(1, "colour", "is not a key")]),
         ("gossipPort: many\n", [(1, "gossipPort", "is text, 'many'")]),
-        ("mtu: 1420.5\n", [(1, "mtu", "is a number")]),
-        ("gRPCPort: 8080\n", [(1, "gRPCPort", "no longer used")]),
-        ("name: [a, b]\n", [(1, "name", "is a list")]),
         ("name: 'a\n", [(1, "file", "quoted scalar")]),
         (
-            "name: Ä\n# nothing\nmtu: 12\nbackend: kernal\nrole: 7\nstateDir: here\nname: b\n",
+            "name: Ä\n# nothing\nmtu: 12\nbackend: kernal\nrole: 7\nstateDir: here\nname: b\n"
+            "wireguardPort: 1.5\ngRPCPort: 8080\nlogLevel: [a, b]\n",
             [
                 (1, "name", "is '\\xc4'"),
                 (3, "mtu", "is out of range"),
@@ -47,6 +45,9 @@ def running(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Daemon:
                 (5, "role", "is a number"),
                 (6, "stateDir", "is 'here'"),
                 (7, "name", "set twice, first in line 1"),
+                (8, "wireguardPort", "is a number, 1.5"),
+                (9, "gRPCPort", "no longer used"),
+                (10, "logLevel", "is a list"),
             ],
         ),
     ],

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from scenarios.hosts import Process, World
+from smeg.edges.keyfiles import read_secret
 from smeg.errors import LocalError
+from smeg.keys import x25519_public
 from tests.loopback import TRACEBACK, one_refusal, secrets_of, seen_of_process
 from tests.nodes import PATIENCE, Node, make_world, wait_for
 from tests.test_nobody_answers import invented_token
@@ -49,9 +51,12 @@ def silent(world: World, founder: Node) -> dict[str, Process]:
     # An address whose packets are sent, and never come anywhere.
     argv = ["ip", "neigh", "add", BLACK_HOLE, "lladdr", "02:00:00:00:00:01", "dev", "eth0", "nud", "permanent"]
     node.host.run(argv)
+    # A node that runs, and that is in another mesh.
+    curve = x25519_public(read_secret(founder.host.folder / "state" / "curve.key"))
+    other = str(founder.host.address(4))
     begun = {}
-    for name, address in (("unused", UNUSED), ("blackhole", BLACK_HOLE)):
-        (node.host.folder / name).write_text(invented_token(name, address))
+    for name, address, key in (("unused", UNUSED, None), ("blackhole", BLACK_HOLE, None), ("elsewhere", other, curve)):
+        (node.host.folder / name).write_text(invented_token(name, address, key))
         argv = ["sh", "-c", f"smeg-cli --json join-mesh {name} >{name}.out 2>{name}.err"]
         begun[name] = node.host.start(argv)
     return begun
@@ -167,11 +172,13 @@ def test_no_secret_is_seen_of_the_processes_of_a_real_mesh(founder: Node) -> Non
 
 def test_addresses_that_do_not_answer_are_named_in_time(world: World, silent: dict[str, Process]) -> None:
     folder: Path = world.hosts["silent"].folder
-    for name, address in (("unused", UNUSED), ("blackhole", BLACK_HOLE)):
+    other = str(world.hosts["founder"].address(4))
+    places = ("unused", UNUSED, "unreachable"), ("blackhole", BLACK_HOLE, "unreachable"), ("elsewhere", other, "")
+    for name, address, reason in places:
         status = silent[name].wait(30 * PATIENCE)
         said = one_refusal(status, (folder / f"{name}.out").read_text(), (folder / f"{name}.err").read_text())
         assert said.code == "no-answer"
-        assert f"{address}:51800 (unreachable)" in said.message, said
+        assert f"{address}:51800 ({reason}" in said.message, said
     answered = world.hosts["silent"].run(["smeg-cli", "--json", "status"]).stdout
     assert json.loads(answered)["healthy"] is True
     assert json.loads(answered)["meshes"] == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from smeg import messages as m
 from smeg.certificates import Role
 from smeg.core import Message
-from smeg.heartbeat import GRACE, MAX_EPOCH, SILENT_EPOCHS, Heartbeat
+from smeg.heartbeat import FIRST_EPOCH, GRACE, SILENT_EPOCHS, Heartbeat
 from smeg.keys import NodeKey
 from smeg.records import Member
 from smeg.wire import Word, pack
@@ -350,7 +350,7 @@ HEAD = struct.pack(">Q", 9)
         pack(Word.REFRESH, [HEAD + TAG, HEAD]),
         pack(Word.REFRESH, [HEAD + TAG, HEAD + bytes(500)]),
         pack(Word.REFRESH, [HEAD + TAG] + [HEAD + b"\xff"] * 50),
-        pack(Word.REFRESH, [struct.pack(">Q", MAX_EPOCH + 1) + TAG]),
+        pack(Word.REFRESH, [struct.pack(">Q", FIRST_EPOCH + 1) + TAG]),
         pack(Word.REFRESH, [HEAD + TAG, HEAD + b"\xff"])[:-1],
     ],
 )

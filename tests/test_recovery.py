@@ -58,21 +58,13 @@ def garbage(path: Path) -> None:
     path.write_bytes(random.Random(1).randbytes(8192))
 
 
-def page_of_garbage(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(random.Random(2).randbytes(4096))
-
-
 @pytest.mark.parametrize(
     "spoil",
     [
         garbage,
-        page_of_garbage,
         lambda path: os.truncate(path, path.stat().st_size // 2 + 100),
-        lambda path: path.unlink(),
     ],
-    ids=["garbage", "a page of garbage", "half", "none"],
+    ids=["garbage", "half of it"],
 )
 def test_a_spoilt_database_costs_no_key_and_no_membership(
     trio: tuple[Daemon, Daemon, Daemon], spoil: Callable[[Path], None]
@@ -180,7 +172,7 @@ def test_kill_9_while_a_mesh_is_made_or_left(make: Callable[..., Daemon], folder
     daemon = make(folder / "founding")
     daemon.start()
     chance = random.Random(5)
-    for number in range(5):
+    for number in range(3):
         name = f"mesh{number}"
         process = daemon.popen("new-mesh", name)
         wait_for("it is asked", lambda process=process: bool(daemon.meshes()) or process.poll() is not None, 10)  # type: ignore[misc]

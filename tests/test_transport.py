@@ -650,7 +650,7 @@ def test_a_port_in_use_is_named_with_a_way_out(outside: Outside) -> None:
         Transport(new_secret(os.urandom), "*", first.transport.port, Limits(), random.Random(1))
     assert raised.value.problem.code == "port-in-use"
     assert str(first.transport.port) in raised.value.problem.message
-    assert "gossip port" in raised.value.problem.hint
+    assert "gossipPort" in raised.value.problem.hint
 
 
 @pytest.mark.parametrize(

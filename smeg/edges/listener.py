@@ -123,7 +123,7 @@ def _explained(error: zmq.ZMQError, address: str, port: int) -> LocalError:
             return LocalError(
                 "port-in-use",
                 f"port {port} at {address} is in use by another program",
-                f"stop what listens there (ss -ltnp sport = :{port}), or choose another gossip port",
+                f"stop what listens there (ss -ltnp sport = :{port}), or choose another gossipPort",
             )
         case errno.EADDRNOTAVAIL | errno.ENODEV:
             return LocalError(

@@ -1,0 +1,143 @@
+"""The four actors of one mesh: how each is made from what is known of the mesh, and what `Node` remembers about it.
+
+It makes and decides nothing more; `Node` starts what is made here, and stops it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from actors.base import Address
+from actors.cast import Cast
+from actors.device import DeviceActor, DeviceSettings
+from actors.heartbeat import HeartbeatActor
+from actors.membership import MembershipActor
+from actors.mesh import MeshActor
+from actors.runtime import Runtime
+from actors.supervision import Make
+from actors.wiring import Role
+from smeg import messages as m
+from smeg.certificates import Role as NodeRole
+from smeg.config_keys import PublicEndpoint
+from smeg.device import Endpoint, InterfaceSpec
+from smeg.errors import Problem
+from smeg.heartbeat import Heartbeat
+from smeg.keys import node_key
+from smeg.membership import Membership
+from smeg.mesh import Keys, Mesh, MeshSettings, Origin
+from smeg.stored import StoredMesh
+from smeg.tokens import Token
+
+MAX_MESHES = 64
+PORTS_TRIED = 16
+KEPT_TICKETS = 256
+
+
+@dataclass(slots=True)
+class MeshEntry:
+    """A mesh of this node, as `Node` sees it."""
+
+    stored: StoredMesh
+    origin: Origin
+    token: Token | None = None
+    tickets: list[int] = field(default_factory=list)
+    """The requests that wait for this mesh to start or to be gone."""
+    asked: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT_TICKETS))
+    """Requests that were passed on to its `Mesh`: answered here should it fail. Answering twice is harmless."""
+    started: bool = False
+    stopping: bool = False
+    restarting: bool = False
+    """Its actors failed and are not started again yet."""
+    cleaned: bool = False
+    """A device actor that failed was replaced by one that only removes the interface."""
+    disk: m.LoadMesh | m.ForgetMesh | None = None
+    """What the store was asked and has not answered: asked again when the store was replaced."""
+    problem: Problem | None = None
+
+    def known(self) -> m.MeshKnown:
+        """How far it is, for those who show it."""
+        joining = "joining" if self.origin is Origin.JOINED else "starting"
+        return m.MeshKnown(self.stored.id, self.stored.name, "restarting" if self.restarting else joining)
+
+
+class MeshGroup:
+    """Makes the actors of meshes for one daemon, with its keys and what its gossip actor found of the underlay."""
+
+    def __init__(self, runtime: Runtime, node: Address, cast: Cast, keys: Keys, underlay: m.GossipReady) -> None:
+        self._runtime = runtime
+        self._node = node
+        self._cast = cast
+        self._keys = keys
+        self._own = node_key(keys.identity)
+        self._underlay = underlay
+
+    def makes(self, entry: MeshEntry, others: Iterable[MeshEntry]) -> dict[Role, Make]:
+        """One for each role of a mesh. `others` have ports that are taken."""
+        return {
+            Role.DEVICE: self.device(entry, others),
+            Role.MEMBERSHIP: self._membership(entry.stored),
+            Role.HEARTBEAT: self._heartbeat(entry.stored.id),
+            Role.MESH: self._mesh(entry),
+        }
+
+    def device(self, entry: MeshEntry, others: Iterable[MeshEntry]) -> Make:
+        stored, settings, cast = entry.stored, self._cast.settings, self._cast
+        runtime, node, own = self._runtime, self._node, self._own
+        spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
+        ports = self._ports(stored, others)
+        device = DeviceSettings(ports, settings.mtu, settings.keepalive, settings.handshake_interval)
+        return lambda n: DeviceActor(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
+
+    def _membership(self, stored: StoredMesh) -> Make:
+        runtime, keys, interval = self._runtime, self._keys, self._cast.settings.repair_interval
+
+        def make(n: int) -> MembershipActor:
+            notary, random = self._cast.notary(), runtime.random(f"membership@{stored.id}")
+            core = Membership(
+                stored.id,
+                self._own,
+                keys.identity,
+                keys.curve,
+                notary,
+                random,
+                runtime.wall,
+                interval,
+                stored.documents,
+            )
+            return MembershipActor(runtime, stored.id, n, self._node, core)
+
+        return make
+
+    def _heartbeat(self, mesh: str) -> Make:
+        runtime, interval = self._runtime, self._cast.settings.heartbeat_interval
+        return lambda n: HeartbeatActor(
+            runtime, mesh, n, self._node, Heartbeat(mesh, self._own, interval, runtime.random(f"heartbeat@{mesh}"))
+        )
+
+    def _mesh(self, entry: MeshEntry) -> Make:
+        runtime, settings = self._runtime, self._cast.settings
+        found = tuple(PublicEndpoint(address) for address in self._underlay.addresses)
+        public = settings.public_endpoints or found
+        gossip = tuple(Endpoint(place.host, place.port or self._underlay.port) for place in public)
+        about = MeshSettings(settings.name, NodeRole(settings.role), gossip, settings.keepalive)
+        stored = entry.stored
+
+        def make(n: int) -> MeshActor:
+            notary, random = self._cast.notary(), runtime.random(f"mesh@{stored.id}")
+            core = Mesh(
+                stored, entry.origin, self._keys, about, notary, random, runtime.entropy, runtime.wall, entry.token
+            )
+            return MeshActor(runtime, stored.id, n, self._node, core)
+
+        return make
+
+    def _ports(self, stored: StoredMesh, others: Iterable[MeshEntry]) -> tuple[int, ...]:
+        """A known mesh keeps its port; a new one takes the first that is free."""
+        if stored.listen_port:
+            return (stored.listen_port,)
+        base = self._cast.settings.wireguard_port
+        taken = {other.stored.listen_port for other in others}
+        found = [port for port in range(base, min(base + MAX_MESHES + PORTS_TRIED, 65536)) if port not in taken]
+        return tuple(found[:PORTS_TRIED]) if base else (0,)
