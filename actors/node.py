@@ -317,7 +317,11 @@ class Node(Actor):
     def _join_mesh(self, request: m.Request) -> Iterable[Message]:
         token = read_token(str(request.arguments.get("token", "")))
         self._check_room()
-        if token.mesh in self._meshes:
+        entry = self._meshes.get(token.mesh)
+        if entry is not None and (entry.stopping or (entry.origin is Origin.JOINED and not entry.started)):
+            message = f"this node is joining {token.name} already, or just ending it"
+            raise LocalError("mesh-not-ready", message, "wait a moment, then see `smeg-cli list-meshes`")
+        if entry is not None:
             raise LocalError(
                 "already-joined", f"this node is already in mesh {token.name}", "see `smeg-cli list-meshes`"
             )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from smeg import messages as m
 from smeg.certificates import Role
 from smeg.core import Message
-from smeg.heartbeat import FIRST_EPOCH, GRACE, SILENT_EPOCHS, Heartbeat
+from smeg.heartbeat import FIRST_EPOCH, GRACE, MAX_JUMP, SILENT_EPOCHS, Heartbeat
 from smeg.keys import NodeKey
 from smeg.records import Member
 from smeg.wire import Word, pack
@@ -360,6 +360,15 @@ def test_a_malformed_refresh_breaks_nothing(payload: bytes) -> None:
     watcher.pass_time(HB)
     run_epochs(watcher, (10, 11, 12, 13))
     assert watcher.pruned == frozenset()
+
+
+def test_no_member_can_use_up_the_numbers_of_the_epochs() -> None:
+    watcher = Watcher(SECOND)
+    run_epochs(watcher, (1, 2))
+    for leap in (MAX_JUMP + 3, FIRST_EPOCH, 2**62, 2**64 - 1):
+        watcher.hear(refresh(leap, {}), sender=LAST)
+    run_epochs(watcher, (3, 4))
+    assert watcher.epochs == [1, 2, 3, 4]
 
 
 def test_bits_beyond_the_list_of_members_mean_nothing() -> None:
