@@ -9,7 +9,7 @@
 PYTHON ?= python3
 DOCKER ?= docker
 IMAGE ?= smegmesh
-PYTEST_FLAGS ?= -n auto --maxprocesses=4
+PYTEST_FLAGS ?= -n auto --maxprocesses=4 --dist loadfile
 
 bin := .venv/bin
 metadata := setup.cfg setup.py pyproject.toml

@@ -192,7 +192,7 @@ def test_two_joins_with_one_token_at_once_are_one_join() -> None:
         host.console.tell(m.Request(ticket, "join-mesh", {"token": token}))
     assert made.run(10.0, lambda: {901, 902} <= host.replies.keys())
     problems = {reply.problem.code if reply.problem else None for reply in host.replies.values()}
-    assert problems == {None, "already-joined"}
+    assert problems == {None, "mesh-not-ready"}
     assert len(host.dashboard.list_meshes()["meshes"]) == 1
 
 

@@ -235,7 +235,7 @@ def test_what_is_no_mesh_id_never_becomes_a_path(tmp_path: Path, name: str) -> N
         replace(mesh(), listen_port=-1),
         replace(mesh(), root=bytes(31)),
         replace(mesh(), admission=(b"",)),
-        replace(mesh(), admission=(b"x",) * 33),
+        replace(mesh(), admission=(b"x",) * 4097),
         replace(mesh(), admission=(bytes(1 << 20),)),
         replace(mesh(), contacts=(Contact(bytes(5), ()),)),
         replace(mesh(), contacts=(Contact(bytes(32), (Endpoint("", 1),)),)),
