@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Daemon, end_at_last, form_mesh
+from tests.nodes import wait_for
 
 Make = Callable[..., Daemon]
 
@@ -147,7 +148,7 @@ def test_a_key_file_that_others_can_read_keeps_the_daemon_from_starting(
 def test_after_that_the_daemon_starts_with_its_mesh(make: Make, tmp_path_factory: pytest.TempPathFactory) -> None:
     daemon = make(tmp_path_factory.getbasetemp() / "exposed")
     daemon.start()
-    assert daemon.is_whole("home")
+    wait_for("its mesh works again", lambda: daemon.is_whole("home"), 15)
 
 
 def test_a_state_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
