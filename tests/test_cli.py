@@ -350,20 +350,34 @@ def test_a_members_name_cannot_write_to_the_terminal(daemon: CannedDaemon) -> No
     assert len(shown.splitlines()) == 2
 
 
-def test_a_table_on_a_terminal_is_drawn(daemon: CannedDaemon) -> None:
-    daemon.answers["members"] = {"members": [{**MEMBER, "name": "\x1b[2Jevil[red]"}]}
+def shown_at(daemon: CannedDaemon, columns: int) -> str:
+    """The members as a terminal of that width gets them."""
     terminal, end = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "200", "TERM": "xterm", "LANG": "C.UTF-8"}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "LANG": "C.UTF-8"}
     try:
         with process(daemon.path, "members", "paris", stdout=end, env=environment) as showing:
             os.close(end)
             shown = read_terminal(terminal)
         assert showing.returncode == 0
-        assert "─────" in shown
-        assert "\\x1b[2Jevil[red]" in shown
-        assert "\x1b[2J" not in shown
+        return shown
     finally:
         os.close(terminal)
+
+
+def test_a_table_on_a_terminal_is_drawn(daemon: CannedDaemon) -> None:
+    daemon.answers["members"] = {"members": [{**MEMBER, "name": "\x1b[2Jevil[red]"}]}
+    shown = shown_at(daemon, 200)
+    assert "\x1b[1m" in shown, "the heads are bold"
+    assert "\\x1b[2Jevil[red]" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_addresses(daemon: CannedDaemon) -> None:
+    daemon.answers["members"] = {"members": [MEMBER]}
+    wide, narrow = shown_at(daemon, 200), shown_at(daemon, 80)
+    assert "SENT" in wide
+    assert "SENT" not in narrow
+    assert str(MEMBER["address"]) in narrow
 
 
 def test_a_problem_is_said_on_standard_error_with_its_hint(daemon: CannedDaemon) -> None:

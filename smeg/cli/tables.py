@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from shutil import get_terminal_size
 
 import click
+
+_GAP = 2
 
 
 def clean(text: str) -> str:
@@ -19,11 +22,15 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on standard output. Each row has as many cells as there are columns."""
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()) -> None:
+    """A table on standard output. Each row has as many cells as there are columns.
+
+    `spare` names columns that a terminal too narrow for all of them does without, the first one first. Programs that
+    read a pipe get them all.
+    """
     cells = [[clean(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _draw(columns, cells)
+        _draw(*_fitting(columns, cells, spare, get_terminal_size().columns))
         return
     lines = [list(columns), *([cell or "-" for cell in row] for row in cells)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
@@ -39,14 +46,26 @@ def show_fields(fields: Iterable[tuple[str, str]]) -> None:
         click.echo(f"{label.ljust(width)} {value}".rstrip())
 
 
+def _fitting(
+    columns: Sequence[str], cells: list[list[str]], spare: Sequence[str], width: int
+) -> tuple[list[str], list[list[str]]]:
+    """The columns that fit into `width` characters, with a gap of `_GAP`."""
+    kept = list(range(len(columns)))
+    widths = [max(len(row[index]) for row in [list(columns), *cells]) for index in kept]
+    for name in spare:
+        if sum(widths[index] + _GAP for index in kept) - _GAP <= width:
+            break
+        kept = [index for index in kept if columns[index] != name]
+    return [columns[index] for index in kept], [[row[index] for index in kept] for row in cells]
+
+
 def _draw(columns: Sequence[str], cells: list[list[str]]) -> None:
     # Slow to import, and of no use in a pipe.
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in cells:

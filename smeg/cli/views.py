@@ -51,7 +51,8 @@ def members(result: Row) -> None:
         )
         for row in rows
     ]
-    show_table([column.upper() for column in columns], table)
+    spare = ("SENT", "RECEIVED", "ENDPOINTS", "NODE", "HANDSHAKE")
+    show_table([column.upper() for column in columns], table, spare)
 
 
 def plan(result: Row) -> None:
@@ -104,7 +105,7 @@ def status(result: Row) -> None:
 def _table(columns: Iterable[str], rows: Iterable[Row], **special: Callable[[Row, str], str]) -> None:
     names = tuple(columns)
     table = [[special.get(name, _text)(row, name) for name in names] for row in rows]
-    show_table([name.upper().replace("_", " ") for name in names], table)
+    show_table([name.upper().replace("_", " ") for name in names], table, ("EPOCH", "BACKEND", "LEADER", "ID"))
 
 
 def _gossip(gossip: Row) -> str:
