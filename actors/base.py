@@ -126,9 +126,10 @@ class Actor(pykka.ThreadingActor):
                     self._early.append(message)
                 case _:
                     self.emit(self.handle(message, now))
-            if self.actor_inbox.empty():
-                self.emit(self.settle(now))
-            self.actor_inbox.arm(self.next_deadline())
+            if self._directory is not None:
+                if self.actor_inbox.empty():
+                    self.emit(self.settle(now))
+                self.actor_inbox.arm(self.next_deadline())
         finally:
             leave()
 
