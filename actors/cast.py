@@ -11,7 +11,7 @@ from actors.device import OpenBackend, Underlay
 from actors.runtime import Runtime
 from actors.store import Disk
 from smeg.config_keys import PublicEndpoint
-from smeg.mesh import Keys
+from smeg.mesh_settings import Keys
 from smeg.notary import Notary
 
 

@@ -18,7 +18,7 @@ from smeg.dashboard import Dashboard
 from smeg.edges.control import ControlServer
 from smeg.errors import LocalError, Problem
 from smeg.keys import node_key
-from smeg.mesh import Keys
+from smeg.mesh_settings import Keys
 from smeg.requests import Command
 
 PATIENCE = 60.0

@@ -22,7 +22,7 @@ from smeg.edges.routers import Limits
 from smeg.edges.transport import Transport
 from smeg.edges.underlay import local_addresses
 from smeg.errors import Problem, RemoteError
-from smeg.mesh import Keys
+from smeg.mesh_settings import Keys
 from smeg.switchboard import Switchboard
 
 HELD_MESSAGES = 64

@@ -26,7 +26,8 @@ from smeg.errors import Problem
 from smeg.heartbeat import Heartbeat
 from smeg.keys import node_key
 from smeg.membership import Membership
-from smeg.mesh import Keys, Mesh, MeshSettings, Origin
+from smeg.mesh import Mesh
+from smeg.mesh_settings import Keys, MeshSettings, Origin
 from smeg.stored import StoredMesh
 from smeg.tokens import Token
 

@@ -25,7 +25,7 @@ from smeg.dashboard import find_mesh
 from smeg.device import MAX_INTERFACE_NAME
 from smeg.errors import LocalError, Problem
 from smeg.keys import new_secret
-from smeg.mesh import Keys, Origin
+from smeg.mesh_settings import Keys, Origin
 from smeg.naming import interface_name
 from smeg.routing import RoutingTable
 from smeg.stored import StoredMesh

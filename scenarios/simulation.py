@@ -26,7 +26,7 @@ from smeg.documents import document_hash
 from smeg.edges.dry_run import DryRunBackend
 from smeg.errors import LocalError, Problem, RemoteError
 from smeg.keys import Secret, new_secret, node_key, x25519_public
-from smeg.mesh import Keys
+from smeg.mesh_settings import Keys
 from smeg.notary import Notary
 from smeg.stored import StoredMesh
 from smeg.switchboard import Switchboard

@@ -214,6 +214,8 @@ class Chain:
             raise RemoteError("malformed", "a countersignature where none is needed")
         if by.role is not Role.PEER or by.node == certificate.key:
             raise RemoteError("no-authority", "a countersignature by somebody who is not a peer, or by oneself")
+        if countersignature.at >= by.expires:
+            raise RemoteError("no-authority", "a countersignature by somebody whose own certificate had expired")
         if countersignature.at > invite.deadline:
             raise RemoteError("token-expired", "a countersignature after the invitation had expired")
         given = self._given.get(certificate.issuer, 0)

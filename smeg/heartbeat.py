@@ -9,8 +9,10 @@ merged by OR, so that any way they take is right. The rules that keep the living
 2. When no epoch comes for three intervals the leader is pruned and the next lowest expected, as often as needed.
 3. An answer to a later epoch than that of the pruning clears it. Nobody's pruning is passed on to others.
 4. A member counts as having answered the epoch in which it became known here.
+5. Who stood still itself (a stopped process, a suspended machine) judges nobody by what it missed.
 
 The leader has no other power, and being pruned removes nobody: one of the pruned is told the newest in every interval.
+Any member can say that an epoch began, and each costs the whole mesh a flood: those that come too fast are not entered.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from hashlib import blake2b
 from random import Random
 
 from smeg import messages as m
+from smeg.allowance import Allowance
 from smeg.certificates import Role
 from smeg.core import Message
 from smeg.errors import RemoteError
@@ -40,6 +43,9 @@ WINDOW = 0.25
 MAX_EPOCH = 2**62
 MAX_JUMP = 2**32
 """Epochs that one message may skip. Nobody honest does, and whoever does cannot use the numbers up."""
+EPOCHS_AT_ONCE = 4
+EPOCHS_AN_INTERVAL = 2
+"""How many epochs of others are entered at once, and then in each interval: an honest leader starts one."""
 FIRST_EPOCH = 2**40
 """The highest epoch that somebody may hear first."""
 _EPOCH = struct.Struct(">Q")
@@ -79,9 +85,14 @@ class Heartbeat:
         self._next_epoch_at: float | None = None
         self._pass_on_at: float | None = None
         self._beat_at: float | None = None
+        self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
+        """For the epochs of others. One that finds no token is heard of again, or a later one is."""
+        self._told_behind: dict[NodeKey, float] = {}
+        """When who was behind was told the newest last."""
+        self._ticked_at = 0.0
 
     def begin(self, now: float) -> list[Message]:
-        self._heard_at = now
+        self._heard_at = self._ticked_at = now
         self._beat_at = now + self._random.uniform(0, self._interval)
         return []
 
@@ -141,6 +152,7 @@ class Heartbeat:
         for key in self._members.keys() - members.keys():
             self._last_answer.pop(key, None)
             self._pruned.pop(key, None)
+            self._told_behind.pop(key, None)
         if tuple(members) != self._lists[0].keys:
             self._lists = [Ranks(tuple(members)), *self._lists[: KEPT_LISTS - 1]]
             self._told = None
@@ -162,8 +174,8 @@ class Heartbeat:
         if epoch > highest or len(items) > KEPT_EPOCHS + 1:
             raise RemoteError("malformed", "a refresh beyond its bounds")
         out: list[Message] = []
-        behind = epoch < self._epoch
-        if epoch > self._epoch:
+        behind = epoch < self._epoch and now >= self._told_behind.get(sender, -WINDOW) + WINDOW
+        if epoch > self._epoch and self._entries.take(now):
             out += self._enter(epoch, now)
         ranks = next((ranks for ranks in self._lists if ranks.tag == head[8:]), None)
         if ranks is not None:
@@ -175,6 +187,7 @@ class Heartbeat:
             if news and self._pass_on_at is None:
                 self._pass_on_at = now + WINDOW
         if behind:
+            self._told_behind[sender] = now
             out.append(self._refresh_for(sender))
         return out
 
@@ -231,6 +244,10 @@ class Heartbeat:
 
     def _tick(self, now: float) -> list[Message]:
         out: list[Message] = []
+        if now - self._ticked_at > SILENT_EPOCHS * self._interval:
+            # A tick comes in every interval: this node stood still, and what was said meanwhile waits to be read.
+            self._heard_at, self._judged = now, self._epoch
+        self._ticked_at = now
         if self._next_epoch_at is not None and now >= self._next_epoch_at:
             self._next_epoch_at = now + self._interval
             out += self._enter(self._epoch + 1, now)

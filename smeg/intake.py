@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from smeg.allowance import Allowance
 from smeg.certificates import AdminCertificate, Certificate, Countersignature, NodeCertificate
 from smeg.chain import Chain, MissingDocuments
 from smeg.errors import Problem, RemoteError
@@ -17,6 +18,10 @@ from smeg.keys import NodeKey
 from smeg.notary import Notary, check_mesh
 from smeg.records import Action, Record, Remove
 from smeg.replica import Outcome, Replica
+
+RECORDS_RATE = 2.0
+RECORDS_BURST = 10.0
+"""Records of one author that count: in a second, and at once after a rest."""
 
 
 @dataclass(slots=True)
@@ -44,9 +49,18 @@ class Intake:
         self._notary = notary
         self.refused: Counter[str] = Counter()
         """Documents that did not count, by code."""
+        self._alarmed: dict[NodeKey, int] = {}
+        """The highest counter of each node that was reported as given twice: who repeats it reports nothing."""
+        self._paces: dict[NodeKey, Allowance] = {}
+        """By author; an honest one writes at most one record a second."""
+        self._now: float | None = None
 
-    def take(self, documents: Iterable[bytes]) -> Taken:
-        """Let every document count that may."""
+    def take(self, documents: Iterable[bytes], now: float | None = None) -> Taken:
+        """Let every document count that may. With `now`, monotonic seconds, no author's records count too fast.
+
+        What came too fast is left to a later repair, so that replicas are equal once the author has calmed down.
+        """
+        self._now = now
         taken = Taken()
         offered: dict[bytes, Certificate] = {}
         records: list[Record] = []
@@ -67,7 +81,8 @@ class Intake:
                     offered[statement.document.hash] = statement
         before = len(self._chain)
         self._take_credentials(offered)
-        for record in records:
+        # The newest first: what it supersedes is then neither verified nor passed on.
+        for record in sorted(records, key=lambda record: record.counter, reverse=True):
             self._guard(self._take_record, record, offered, taken)
         # After the records: a leave counts only for a node that is known.
         for remove in removes:
@@ -102,15 +117,22 @@ class Intake:
 
     def _take_record(self, record: Record, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         known = self._replica.records.get(record.node)
-        if known is not None and known.document.hash == record.document.hash:
+        if known is not None and (known.document.hash == record.document.hash or record.counter < known.counter):
             return
+        if known is not None and self._now is not None and not self._pace(record.node).holds(self._now):
+            raise RemoteError("author-rate", "more records of one author than anybody honest writes")
         if not self._notary.signed(record.document, record.node):
             raise RemoteError("bad-signature", "a record that its node did not sign")
         standing = self._chain.establish(record.credential, offered)
         if standing.node != record.node:
             raise RemoteError("wrong-credential", "a record under another node's credential")
         outcome = self._replica.add(record)
-        if outcome in (Outcome.CONFLICT_TAKEN, Outcome.CONFLICT_REFUSED):
+        if self._now is not None:
+            # Only now: what others forge in an author's name must not use its allowance up.
+            self._pace(record.node).take(self._now)
+        conflict = outcome in (Outcome.CONFLICT_TAKEN, Outcome.CONFLICT_REFUSED)
+        if conflict and self._alarmed.get(record.node, 0) < record.counter:
+            self._alarmed[record.node] = record.counter
             taken.alarms.append(
                 Problem(
                     "double-counter",
@@ -122,6 +144,9 @@ class Intake:
             self._note(taken, record, known)
             if known is None or known.credential != record.credential:
                 taken.first_seen.add(record.node)
+
+    def _pace(self, author: NodeKey) -> Allowance:
+        return self._paces.setdefault(author, Allowance(RECORDS_RATE, RECORDS_BURST))
 
     def _take_remove(self, remove: Remove, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         evict = remove.action is Action.EVICT

@@ -141,7 +141,7 @@ class Joining:
             return
         word, items = unpack(message.payload)
         if word is Word.REFUSED and len(items) == 3:
-            code, text, hint = (item.decode("utf-8", "replace")[:500] for item in items)
+            code, text, hint = map(_readable, items)
             if code in ELSEWHERE:
                 for endpoint in self.token.contacts[self._contact].endpoints:
                     self._reasons[endpoint] = text
@@ -180,3 +180,9 @@ class Joining:
             f"nobody of mesh {self.token.name} answered: {tried or 'the token names nobody to dial'}",
             "check that a node of the mesh runs and that its gossip port is reachable from here",
         )
+
+
+def _readable(said: bytes) -> str:
+    """What a stranger says, for a terminal and a log: nothing that moves a cursor, and not without end."""
+    text = said.decode("utf-8", "replace")[:500]
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

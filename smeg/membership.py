@@ -1,9 +1,8 @@
 """The core of one mesh's membership: takes documents in, spreads what is new, repairs what differs, tells the members.
 
-*Rumours*: what is new here goes to the neighbours on the rings at once, and only while it is new. *Repair*: at
-intervals the digest of everything is compared with somebody's; where it differs the two narrow it down by ranges and
-exchange just that. Guests come in through `admission`. It never judges who is alive, and sends nothing that it did
-not verify.
+What is new here goes to the neighbours on the rings at once, and only while it is new. At intervals `repair` compares
+with somebody, for what a rumour missed. Guests come in through `admission`. It never judges who is alive, and sends
+nothing that it did not verify.
 """
 
 from __future__ import annotations
@@ -19,19 +18,18 @@ from smeg.chain import Chain
 from smeg.core import Message
 from smeg.errors import RemoteError
 from smeg.intake import Intake, Taken
-from smeg.keys import KEY_BYTES, NodeKey, Secret
+from smeg.keys import NodeKey, Secret
 from smeg.notary import Notary
-from smeg.range_digest import DIGEST_BYTES, EMPTY, FAN_OUT, LEAF, MAX_DEPTH
+from smeg.range_digest import DIGEST_BYTES
 from smeg.records import Action, Member, Record, Remove
+from smeg.repair import Repair
 from smeg.replica import Replica
 from smeg.rings import Rings
 from smeg.roster import Roster
-from smeg.wire import MAX_PAYLOAD, Word, chunks, expect, pack, unpack
+from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
 RUMOUR_WINDOW = 0.05
 """seconds that news waits for more news."""
-MAX_RANGES = 64
-"""Ranges that one message may ask to compare."""
 PRUNED_SHARE = 0.25
 """How often a repair tries somebody who was pruned: partitions heal by it."""
 
@@ -68,6 +66,7 @@ class Membership:
         self.replica = Replica()
         self.chain = Chain(mesh, notary)
         self.roster = Roster(mesh, self.replica, self.chain)
+        self._repair = Repair(self.replica, self.chain)
         self._intake = Intake(mesh, self.replica, self.chain, notary)
         self._admission = Admission(self.chain, self.replica, self.roster, notary, identity, curve, wall)
         self._news = News()
@@ -143,19 +142,7 @@ class Membership:
             return self._count(self._intake.take(items), message.sender, now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
-        match word:
-            case Word.ROOT:
-                (digest,) = expect(items, DIGEST_BYTES)
-                return [] if digest == self.replica.digest.of() else self._send(message.sender, *self._range(""))
-            case Word.PARTS:
-                return self._compare_parts(message.sender, items)
-            case Word.LISTING:
-                return self._compare_listing(message.sender, items)
-            case Word.NEED:
-                nodes = [NodeKey(item) for item in items[:MAX_RANGES] if len(item) == KEY_BYTES]
-                return self._send(message.sender, *chunks(Word.DOCUMENTS, self._documents(nodes)))
-            case _:
-                raise RemoteError("malformed", f"{word.name} has no place in membership gossip")
+        return self._send(message.sender, *self._repair.answer(word, items))
 
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:
@@ -164,8 +151,8 @@ class Membership:
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
             if known and digest != self.replica.digest.of():
-                payloads = chunks(Word.DOCUMENTS, self._documents(list(self.replica)))
-                out += [m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload) for payload in payloads]
+                for payload in self._repair.documents(self.replica):
+                    out.append(m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload))
             return out
         if word is not Word.ASK:
             raise RemoteError("malformed", f"{word.name} is not for guests")
@@ -211,7 +198,7 @@ class Membership:
         """Draw the consequences of what was taken in."""
         out: list[Message] = [m.Alarm(self._mesh, problem) for problem in taken.alarms]
         if taken.incomplete and sender is not None:
-            out += self._send(sender, pack(Word.NEED, sorted(taken.incomplete)[:MAX_RANGES]))
+            out += self._send(sender, self._repair.need(sorted(taken.incomplete)))
         self._learned += taken.certificates
         self._obsolete += taken.obsolete
         for node, statements in taken.changed.items():
@@ -244,7 +231,7 @@ class Membership:
         if self._flush_at is not None and now >= self._flush_at:
             out += self._flush()
         if self._repair_at is not None and now >= self._repair_at:
-            out += self._repair(now)
+            out += self._begin_repair(now)
         return out
 
     def _flush(self) -> list[Message]:
@@ -255,7 +242,7 @@ class Membership:
         targets = [key for key in self._rings.neighbours(self._own) if key not in only_source]
         return [message for target in targets for message in self._send(target, *payloads)]
 
-    def _repair(self, now: float) -> list[Message]:
+    def _begin_repair(self, now: float) -> list[Message]:
         """Compare with one neighbour, or now and then with somebody who was pruned."""
         self.roster.expire(self._wall())
         self._repair_at = now + self._interval * self._random.uniform(0.75, 1.25)
@@ -267,7 +254,7 @@ class Membership:
         if not neighbours:
             return []
         target = self._random.choice(neighbours)
-        out = self._send(target, pack(Word.ROOT, [self.replica.digest.of()]))
+        out = self._send(target, self._repair.opening())
         if own is not None and self._random.random() < PRUNED_SHARE:
             # Should they have lost us (a database gone, a record that never came), this brings us back.
             out.append(m.SendMember(self._mesh, m.Channel.JOIN, target, self.presentation(own.record)))
@@ -280,50 +267,6 @@ class Membership:
     def _is_peer(self, key: NodeKey) -> bool:
         member = self.roster.get(key)
         return member is not None and member.role is Role.PEER
-
-    def _compare_parts(self, sender: NodeKey, items: list[bytes]) -> list[Message]:
-        digits, theirs = expect(items, None, FAN_OUT * DIGEST_BYTES)
-        name = _digits(digits)
-        out: list[Message] = []
-        for part in range(FAN_OUT):
-            digest = theirs[part * DIGEST_BYTES : (part + 1) * DIGEST_BYTES]
-            child = f"{name}{part:x}"
-            if digest != self.replica.digest.of(child):
-                out += self._send(sender, *self._range(child, divide=digest != EMPTY))
-        return out
-
-    def _range(self, digits: str, divide: bool = True) -> Iterable[bytes]:
-        """What to say about a range that differs: its listing when it is small, else its parts."""
-        if divide and self.replica.digest.size(digits) > LEAF and len(digits) < MAX_DEPTH:
-            return [pack(Word.PARTS, [digits.encode(), b"".join(self.replica.digest.parts(digits))])]
-        if not divide:
-            # They have nothing of it: all of it is what they lack.
-            return chunks(Word.DOCUMENTS, self._documents(list(self.replica.digest.listing(digits))))
-        listing = self.replica.digest.listing(digits)
-        return [pack(Word.LISTING, [digits.encode(), b"".join(key + digest for key, digest in listing.items())])]
-
-    def _compare_listing(self, sender: NodeKey, items: list[bytes]) -> list[Message]:
-        digits, listing = expect(items, None, None)
-        step = KEY_BYTES + DIGEST_BYTES
-        if len(listing) % step or len(listing) > LEAF * step * 4:
-            raise RemoteError("malformed", "a listing of the wrong length")
-        theirs = {
-            NodeKey(listing[at : at + KEY_BYTES]): listing[at + KEY_BYTES : at + step]
-            for at in range(0, len(listing), step)
-        }
-        ours = self.replica.digest.listing(_digits(digits))
-        differing = [key for key, digest in ours.items() if theirs.get(key) != digest]
-        wanted = [key for key, digest in theirs.items() if ours.get(key) != digest]
-        out = self._send(sender, *chunks(Word.DOCUMENTS, self._documents(differing)))
-        return out + (self._send(sender, pack(Word.NEED, wanted[:MAX_RANGES])) if wanted else [])
-
-    def _documents(self, nodes: list[NodeKey]) -> list[bytes]:
-        """All there is of some nodes: certificates first, then records, then removes."""
-        statements = [statement for node in nodes for statement in self.replica.statements(node)]
-        roots = {s.credential if isinstance(s, Record) else s.by for s in statements} - {b""}
-        certificates = self.chain.ancestry(roots)
-        records = [s.document.raw for s in statements if isinstance(s, Record)]
-        return certificates + records + [s.document.raw for s in statements if isinstance(s, Remove)]
 
     def _send(self, to: NodeKey, *payloads: bytes) -> list[Message]:
         return [m.SendMember(self._mesh, m.Channel.MEMBERSHIP, to, payload) for payload in payloads]
@@ -339,11 +282,3 @@ def presentation(digest: bytes, certificates: list[bytes], own: Record) -> bytes
             break
         fitting.append(raw)
     return pack(Word.PRESENT, [digest, *reversed(fitting), own.document.raw])
-
-
-def _digits(raw: bytes) -> str:
-    """The name of a range, from the wire."""
-    text = raw.decode("ascii", "replace")
-    if len(text) >= MAX_DEPTH or text.strip("0123456789abcdef"):
-        raise RemoteError("malformed", "a range that is not named by hexadecimal digits")
-    return text

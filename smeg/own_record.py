@@ -13,20 +13,24 @@ from smeg.addresses import MAX_COLLISION
 from smeg.certificates import MAX_SERIAL, Role
 from smeg.documents import Document
 from smeg.keys import NodeKey, Secret
-from smeg.records import Member, OwnRecord, Record, seal_leave, seal_record
+from smeg.records import Member, OwnRecord, Record, Standing, read_record, seal_leave, seal_record
 
 LOST_STEP = 2**20
 """After a loss of the database the counter continues far above anything published before."""
 
 
 class OwnRecordWriter:
-    def __init__(self, mesh: str, node: NodeKey, identity: Secret, wanted: OwnRecord, role: Role) -> None:
+    """`wanted` is what the record should say, `standing` what the node is in this mesh."""
+
+    def __init__(self, mesh: str, identity: Secret, wanted: OwnRecord, standing: Standing) -> None:
         self._mesh = mesh
-        self._node = node
         self._identity = identity
         # Nobody dials a client, so its record says nothing to dial.
-        self._wanted = replace(wanted, gossip=(), wireguard=()) if role is Role.CLIENT else wanted
+        self._wanted = replace(wanted, gossip=(), wireguard=()) if standing.role is Role.CLIENT else wanted
         self._written: tuple[OwnRecord, bytes] | None = None
+        self.standing = standing
+        self.record: Record | None = None
+        """The newest, on disk or about to be."""
         self.counter = 0
 
     @property
@@ -41,6 +45,7 @@ class OwnRecordWriter:
         )
         self._wanted = replace(self._wanted, collision=record.collision)
         self._written = (said, record.credential)
+        self.record = record
 
     def lost(self, random: Random) -> None:
         """The disk knows no record of ours though there was one."""
@@ -49,32 +54,35 @@ class OwnRecordWriter:
     def want(self, wanted: OwnRecord) -> None:
         self._wanted = wanted
 
-    def has_news(self, credential: bytes) -> bool:
-        """Whether the newest record says something else than what is wanted."""
-        return self._written != (self._wanted, credential)
+    def has_news(self) -> bool:
+        """Whether the newest record says something else than is wanted."""
+        return self._written != (self._wanted, self.standing.credential)
 
-    def revise(self, credential: bytes) -> Document | None:
+    def revise(self) -> Document | None:
         """The next record, if there is anything new to say."""
-        if not self.has_news(credential):
+        if not self.has_news():
             return None
+        credential = self.standing.credential
         self._written = (self._wanted, credential)
         self.counter += 1
-        return seal_record(self._mesh, self._wanted, self.counter, credential, self._identity, self._node)
+        document = seal_record(self._mesh, self._wanted, self.counter, credential, self._identity, self.standing.node)
+        self.record = read_record(document)
+        return document
 
     def see(self, members: Mapping[NodeKey, Member]) -> None:
         """Learn from what others know: a newer record of ours, or a lower key at our address."""
-        own = members.get(self._node)
+        own = members.get(self.standing.node)
         if own is None:
             return
         if own.record.counter > self.counter:
             self.counter = own.record.counter
             self._written = None
         for key, member in members.items():
-            if key < self._node and member.address == own.address:
+            if key < self.standing.node and member.address == own.address:
                 self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
 
-    def leave(self, serial: int) -> Document:
+    def leave(self) -> Document:
         """The remove that ends this node's membership by its own will."""
-        assert serial <= MAX_SERIAL
+        assert self.standing.serial <= MAX_SERIAL
         self.counter += 1
-        return seal_leave(self._mesh, self._node, serial, self.counter, self._identity)
+        return seal_leave(self._mesh, self.standing.node, self.standing.serial, self.counter, self._identity)

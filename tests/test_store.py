@@ -23,7 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg.device import Endpoint
-from smeg.edges.store import MAX_DAMAGED, Store
+from smeg.edges.document_table import MAX_DAMAGED
+from smeg.edges.store import Store
 from smeg.errors import LocalError
 from smeg.keys import Secret, wireguard_text
 from smeg.messages import Loaded

@@ -12,8 +12,8 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smeg.allowance import Allowance, Allowances
 from smeg.edges import frames
-from smeg.edges.allowance import Allowance, Allowances
 from smeg.edges.routers import ZAP_DOMAIN, Limits, make_server
 from smeg.edges.zap import VERSION, Decide, Door, Verdict, ZapHandler, answer
 from smeg.errors import RemoteError

@@ -32,7 +32,8 @@ _LARGEST = 64 * 1024
 class _Connection:
     since: float
     delivered: int = 0
-    member: bool = False
+    member: bytes = b""
+    """The member's key that it proved."""
 
 
 class Connections:
@@ -65,9 +66,16 @@ class Connections:
         if connection := self._open.get(descriptor):
             connection.delivered += size
 
-    def proved_member(self, descriptor: int) -> None:
+    def proved_member(self, descriptor: int, curve: bytes) -> None:
         if connection := self._open.get(descriptor):
-            connection.member = True
+            connection.member = curve
+
+    def only_members(self, members: frozenset[bytes]) -> None:
+        """Nobody else is a member any more: whose membership ended is a guest from now on, and has a guest's time."""
+        for connection in self._open.values():
+            if connection.member and connection.member not in members:
+                connection.member = b""
+                connection.since = self._next_sweep
 
     def next_deadline(self) -> float | None:
         return self._next_sweep if self._open else None

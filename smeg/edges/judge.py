@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zmq
 
-from smeg.edges.allowance import Allowance, Allowances
+from smeg.allowance import Allowance, Allowances
 from smeg.edges.frames import FROM_GUEST, FROM_STRANGE_SERVER, HELLO, HELLO_ANSWER
 from smeg.edges.routers import Limits
 from smeg.edges.zap import Door
@@ -45,21 +45,32 @@ class Judge:
             Allowance(limits.all_guests_messages_rate, limits.all_guests_messages_burst),
             limits.guest_links,
         )
+        # Each on its own: what one member sends too much must never cost another.
+        self._members = Allowances(limits.member_bytes_rate, limits.member_bytes_burst, None, limits.links)
+        self._guest_message = limits.guest_message_bytes
+        self._member_message = limits.member_message_bytes
 
-    def client(self, curve: bytes, channel: bytes, now: float) -> None:
-        """A message on a connection that `curve` made to us: anything from members, a few J from guests."""
+    def client(self, curve: bytes, channel: bytes, size: int, now: float) -> None:
+        """A message of `size` bytes on a connection that `curve` made to us: much from members, a few J from guests."""
         if channel == HELLO_ANSWER:
             raise RemoteError("bad-channel", "only who is dialled answers a hello")
         if curve in self._door.members:
+            self._spend(curve, size, now)
             return
         if channel not in FROM_GUEST and channel != HELLO:
             raise RemoteError("guest-channel", "a guest may only ask to join")
-        if not self._guests.take(curve, now):
-            raise RemoteError("guest-rate", "guests ask too often")
+        if not self._guests.take(curve, now, 1 + size // self._guest_message):
+            raise RemoteError("guest-rate", "guests ask too much")
 
-    def server(self, curve: bytes, channel: bytes) -> None:
-        """A message on a connection that we made to `curve`: anything from members, a join's answer from others."""
+    def server(self, curve: bytes, channel: bytes, size: int, now: float) -> None:
+        """A message of `size` bytes on a connection that we made: much from members, a join's answer from others."""
         if channel == HELLO:
             raise RemoteError("bad-channel", "only who dials says hello")
         if channel != HELLO_ANSWER and curve not in self._door.members and channel not in FROM_STRANGE_SERVER:
             raise RemoteError("server-channel", "a server that is no member may only answer a join")
+        self._spend(curve, size, now)
+
+    def _spend(self, curve: bytes, size: int, now: float) -> None:
+        """Both directions draw on one allowance: a member may have connections of both kinds."""
+        if not self._members.take(curve, now, size + self._member_message):
+            raise RemoteError("member-rate", "a member sends more than anybody can take in")

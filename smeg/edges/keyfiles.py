@@ -12,7 +12,8 @@ import os
 import re
 import shlex
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from smeg.errors import LocalError
@@ -38,6 +39,20 @@ def store_failed(what: str, error: OSError) -> LocalError:
         case _:
             hint = "check the disk and its file system, then try again"
     return LocalError("store-failed", f"cannot {what}: {error.strerror or type(error).__name__}", hint)
+
+
+@contextmanager
+def system_calls(what: str) -> Iterator[None]:
+    """Say an `OSError` inside as `store_failed` does."""
+    try:
+        yield
+    except OSError as error:
+        raise store_failed(what, error) from error
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The path with more at the end of its name."""
+    return path.with_name(path.name + suffix)
 
 
 def private_folder(path: Path) -> None:

@@ -40,10 +40,16 @@ class Limits:
     guests_burst: float = 40.0
     """Handshakes with unknown keys."""
     guest_messages_rate: float = 2.0
-    guest_messages_burst: float = 10.0
-    """Messages of one guest."""
+    guest_messages_burst: float = 20.0
+    """Messages of one guest; a large one counts once more for each `guest_message_bytes`."""
     all_guests_messages_rate: float = 100.0
     all_guests_messages_burst: float = 200.0
+    guest_message_bytes: int = 4096
+    member_bytes_rate: float = 256 * 1024.0
+    member_bytes_burst: float = 16 * 1024 * 1024.0
+    """What one member's messages may hold, `member_message_bytes` added to each: the whole state of thousands at once,
+    and then more than any churn; repair brings what was dropped."""
+    member_message_bytes: int = 4096
     guest_seconds: float = 60.0
     """A connection without any message of a member is cut after this."""
     silent: float = 8.0

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import zmq
 
+from smeg.allowance import Allowance, Allowances
 from smeg.device import Endpoint
-from smeg.edges.allowance import Allowance
 from smeg.edges.events import Deaf, Event, Reason, Unanswered
 from smeg.edges.frames import (
     HELLO,
@@ -71,6 +71,10 @@ class Transport:
         self._inbound: OrderedDict[bytes, bytes] = OrderedDict()
         self._door = Door(Allowance(limits.guests_rate, limits.guests_burst), limits.links, limits.guest_links)
         self._judge = Judge(self._door, limits)
+        # As much as the other end takes in: whoever asks little for much draws no more than this either.
+        self._answers = Allowances(limits.member_bytes_rate, limits.member_bytes_burst, None, limits.links)
+        self._now = 0.0
+        """As of the last `receive` or `tick`."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._zap = ZapHandler(self._context, ZAP_DOMAIN, self._door.decide)
@@ -98,6 +102,7 @@ class Transport:
     def admit(self, members: frozenset[bytes]) -> None:
         """The CURVE keys of the members of all meshes, whole; who is not among them is a guest."""
         self._door.members = members
+        self._listener.connections.only_members(members)
 
     def deny(self, keys: frozenset[bytes]) -> None:
         """The CURVE keys that were evicted, whole: connections are refused, messages dropped, dialling is ended."""
@@ -140,6 +145,8 @@ class Transport:
             parts = pack(mesh, channel, payload)
         except RemoteError as error:
             return self._drop(f"unsendable-{error.problem.code}")
+        if not self._answers.take(curve, self._now, len(payload) + self._limits.member_message_bytes):
+            return self._drop("receiver-rate")
         outcome = "no-connection"
         if (link := self._links.link(curve)) is not None:
             outcome = self._put(self._links.socket, link, parts)
@@ -171,6 +178,7 @@ class Transport:
 
     def receive(self, now: float) -> Batch:
         """Take what is waiting, a bounded part of it from each socket, and answer handshakes. Never waits."""
+        self._now = now
         self._watch_listener(now)
         self._zap.serve(now, _ZAP_BATCH)
         messages: list[Inbound] = []
@@ -181,6 +189,7 @@ class Transport:
 
     def tick(self, now: float) -> tuple[Event, ...]:
         """Do what is due: dial again, give up, close, accept again."""
+        self._now = now
         if problem := self._listener.tick(now):
             self._events.append(Deaf(problem))
         self._links.tick(now)
@@ -233,9 +242,9 @@ class Transport:
                     connections.cut(descriptor)
                     raise RemoteError("evicted", "its key was evicted")
                 if curve in self._door.members:
-                    connections.proved_member(descriptor)
+                    connections.proved_member(descriptor, curve)
                 frames = parse(parts)
-                self._judge.client(curve, frames.channel, now)
+                self._judge.client(curve, frames.channel, len(frames.payload), now)
             except RemoteError as error:
                 self._drop(error.problem.code)
                 continue
@@ -262,7 +271,7 @@ class Transport:
             try:
                 curve = links.owner(link)
                 frames = parse(parts)
-                self._judge.server(curve, frames.channel)
+                self._judge.server(curve, frames.channel, len(frames.payload), now)
             except RemoteError as error:
                 self._drop(error.problem.code)
                 continue

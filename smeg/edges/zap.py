@@ -12,7 +12,7 @@ from enum import Enum
 
 import zmq
 
-from smeg.edges.allowance import Allowance
+from smeg.allowance import Allowance
 from smeg.keys import KEY_BYTES
 
 ENDPOINT = "inproc://zeromq.zap.01"

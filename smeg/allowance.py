@@ -19,31 +19,38 @@ class Allowance:
         self._tokens = burst
         self._since: float | None = None
 
-    def take(self, now: float) -> bool:
-        """Take one token if there is one. `now` in monotonic seconds; a clock that goes back adds nothing."""
+    def holds(self, now: float, tokens: float = 1.0) -> bool:
+        """Whether `take` would find so many. `now` in monotonic seconds; a clock that goes back adds nothing."""
         if self._since is not None:
             self._tokens = min(self._burst, self._tokens + max(0.0, now - self._since) * self._rate)
         self._since = now
-        if self._tokens < 1.0:
+        return self._tokens >= tokens
+
+    def take(self, now: float, tokens: float = 1.0) -> bool:
+        """Take so many tokens if there are."""
+        if not self.holds(now, tokens):
             return False
-        self._tokens -= 1.0
+        self._tokens -= tokens
         return True
 
 
 class Allowances:
-    """A bucket for each key and one for all together. The keys least recently seen are forgotten beyond `most`."""
+    """A bucket for each key, and one for all together if there is to be one.
+
+    The keys least recently seen are forgotten beyond `most`.
+    """
 
     __slots__ = ("_burst", "_each", "_most", "_rate", "_total")
 
-    def __init__(self, rate: float, burst: float, total: Allowance, most: int) -> None:
+    def __init__(self, rate: float, burst: float, total: Allowance | None, most: int) -> None:
         self._rate = rate
         self._burst = burst
         self._total = total
         self._most = most
         self._each: OrderedDict[bytes, Allowance] = OrderedDict()
 
-    def take(self, key: bytes, now: float) -> bool:
-        """Take one token of `key` and one of the total. A key that has none costs the others nothing."""
+    def take(self, key: bytes, now: float, tokens: float = 1.0) -> bool:
+        """Take so many tokens of `key` and of the total. A key that has too few costs the others nothing."""
         own = self._each.get(key)
         if own is None:
             own = self._each[key] = Allowance(self._rate, self._burst)
@@ -51,4 +58,4 @@ class Allowances:
                 self._each.popitem(last=False)
         else:
             self._each.move_to_end(key)
-        return own.take(now) and self._total.take(now)
+        return own.take(now, tokens) and (self._total is None or self._total.take(now, tokens))

@@ -1,0 +1,69 @@
+"""The others in a mesh, as this node's own part needs them: where they are reached, whom an evict is about.
+
+All from what `MembersChanged` said last. It never judges who is a member, or alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from smeg import messages as m
+from smeg.authority import find_member
+from smeg.certificates import Role
+from smeg.core import Message
+from smeg.errors import LocalError
+from smeg.keys import NodeKey
+from smeg.membership import presentation
+from smeg.range_digest import EMPTY
+from smeg.records import Member, Record
+from smeg.stored import Contact, StoredMesh
+
+
+class Company:
+    """`own` is this node, which is in the list but no company."""
+
+    def __init__(self, own: NodeKey) -> None:
+        self._own = own
+        self._members: Mapping[NodeKey, Member] = {}
+        self._quarantined: Mapping[NodeKey, Member] = {}
+
+    def see(self, message: m.MembersChanged) -> None:
+        self._members, self._quarantined = message.members, message.quarantined
+
+    def alone(self) -> bool:
+        """Whether nobody else is known here."""
+        return all(key == self._own for key in self._members)
+
+    def contacts(self, most: int) -> tuple[Contact, ...]:
+        """Where the first peers are reached, at most so many."""
+        return tuple(
+            Contact(member.standing.curve, member.record.gossip)
+            for key, member in self._members.items()
+            if key != self._own and member.role is Role.PEER and member.record.gossip
+        )[:most]
+
+    def find(self, text: str) -> Member:
+        """Who is meant by a name or the beginning of an id, in quarantine or not. Raises `LocalError`."""
+        target = find_member(self._everybody(), text)
+        if target.key == self._own:
+            raise LocalError("evict-self", "this is the node itself", "use `smeg-cli leave-mesh`")
+        return target
+
+    def let_in_by(self, node: NodeKey) -> list[NodeKey]:
+        """Everybody whom this node let in and on whom a member rests, in the order of their keys."""
+        # Also who has gone since: otherwise the members that rest on it would go too.
+        lines = (standing for member in self._everybody().values() for standing in member.standing.line())
+        return sorted({standing.node for standing in lines if standing.countersigner == node})
+
+    def _everybody(self) -> dict[NodeKey, Member]:
+        return {**self._members, **self._quarantined}
+
+
+def introduce(stored: StoredMesh, own: Record) -> list[Message]:
+    """Make this node known to the contacts on disk."""
+    payload = presentation(EMPTY, list(stored.admission), own)
+    out: list[Message] = []
+    for contact in stored.contacts:
+        out.append(m.Dial(stored.id, contact.curve, contact.endpoints))
+        out.append(m.SendGuest(stored.id, m.Channel.JOIN, contact.curve, payload))
+    return out

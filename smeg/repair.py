@@ -1,0 +1,101 @@
+"""The repair conversation: two replicas compare digests, narrow down by ranges what differs, and exchange just that.
+
+It opens with the digest of everything (`ROOT`); a large range that differs is answered by the digests of its parts
+(`PARTS`), a small one by what lies in it (`LISTING`), and that by the documents that differ and a request for the
+others (`NEED`). It only says what to answer, from what is known now: it remembers nothing of a conversation, so one
+that breaks off costs nothing. It never takes a document in or chooses whom to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smeg.chain import Chain
+from smeg.errors import RemoteError
+from smeg.keys import KEY_BYTES, NodeKey
+from smeg.range_digest import DIGEST_BYTES, EMPTY, FAN_OUT, LEAF, MAX_DEPTH
+from smeg.records import Record, Remove
+from smeg.replica import Replica
+from smeg.wire import Word, chunks, expect, pack
+
+MAX_NODES = 64
+"""nodes that one message may ask for; the rest is found at the next repair."""
+_ENTRY = KEY_BYTES + DIGEST_BYTES
+"""bytes of a node in a listing."""
+
+
+class Repair:
+    """What is said of one replica; all answers are payloads, to be sent in this order."""
+
+    def __init__(self, replica: Replica, chain: Chain) -> None:
+        self._replica = replica
+        self._chain = chain
+
+    def opening(self) -> bytes:
+        return pack(Word.ROOT, [self._replica.digest.of()])
+
+    def answer(self, word: Word, items: list[bytes]) -> list[bytes]:
+        """What to say to a message of a repair. Raises `RemoteError`."""
+        match word:
+            case Word.ROOT:
+                (digest,) = expect(items, DIGEST_BYTES)
+                return [] if digest == self._replica.digest.of() else self._range("")
+            case Word.PARTS:
+                digits, digests = expect(items, None, FAN_OUT * DIGEST_BYTES)
+                return self._compare_parts(_digits(digits), digests)
+            case Word.LISTING:
+                digits, listing = expect(items, None, None)
+                return self._compare_listing(digits, listing)
+            case Word.NEED:
+                return self.documents(NodeKey(item) for item in items[:MAX_NODES] if len(item) == KEY_BYTES)
+            case _:
+                raise RemoteError("malformed", f"{word.name} has no place in membership gossip")
+
+    def need(self, nodes: Iterable[NodeKey]) -> bytes:
+        """A request for all there is of some nodes, as many as may be asked for at once."""
+        return pack(Word.NEED, list(nodes)[:MAX_NODES])
+
+    def documents(self, nodes: Iterable[NodeKey]) -> list[bytes]:
+        """All there is of some nodes: certificates first, then records, then removes."""
+        statements = [statement for node in nodes for statement in self._replica.statements(node)]
+        roots = {s.credential if isinstance(s, Record) else s.by for s in statements} - {b""}
+        certificates = self._chain.ancestry(roots)
+        records = [s.document.raw for s in statements if isinstance(s, Record)]
+        removes = [s.document.raw for s in statements if isinstance(s, Remove)]
+        return list(chunks(Word.DOCUMENTS, certificates + records + removes))
+
+    def _range(self, digits: str) -> list[bytes]:
+        """What to say about a range that differs: its listing when it is small, else its parts."""
+        digest = self._replica.digest
+        if digest.size(digits) > LEAF and len(digits) < MAX_DEPTH:
+            return [pack(Word.PARTS, [digits.encode(), b"".join(digest.parts(digits))])]
+        return [pack(Word.LISTING, [digits.encode(), b"".join(key + of for key, of in digest.listing(digits).items())])]
+
+    def _compare_parts(self, digits: str, theirs: bytes) -> list[bytes]:
+        out: list[bytes] = []
+        for part, ours in enumerate(self._replica.digest.parts(digits)):
+            child = f"{digits}{part:x}"
+            digest = theirs[part * DIGEST_BYTES : (part + 1) * DIGEST_BYTES]
+            if digest == ours:
+                continue
+            # Where they have nothing, all of it is what they lack.
+            out += self._range(child) if digest != EMPTY else self.documents(self._replica.digest.listing(child))
+        return out
+
+    def _compare_listing(self, digits: bytes, listing: bytes) -> list[bytes]:
+        if len(listing) % _ENTRY or len(listing) > LEAF * _ENTRY * 4:
+            raise RemoteError("malformed", "a listing of the wrong length")
+        entries = [listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY)]
+        theirs = {NodeKey(entry[:KEY_BYTES]): entry[KEY_BYTES:] for entry in entries}
+        ours = self._replica.digest.listing(_digits(digits))
+        out = self.documents(key for key, digest in ours.items() if theirs.get(key) != digest)
+        wanted = [key for key, digest in theirs.items() if ours.get(key) != digest]
+        return [*out, self.need(wanted)] if wanted else out
+
+
+def _digits(raw: bytes) -> str:
+    """The name of a range, from the wire."""
+    text = raw.decode("ascii", "replace")
+    if len(text) >= MAX_DEPTH or text.strip("0123456789abcdef"):
+        raise RemoteError("malformed", "a range that is not named by hexadecimal digits")
+    return text
