@@ -13,6 +13,7 @@ from random import Random
 
 from smeg import messages as m
 from smeg.admission import Admission
+from smeg.allowance import Allowances
 from smeg.certificates import Role
 from smeg.chain import Chain
 from smeg.core import Message
@@ -30,6 +31,10 @@ from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
 RUMOUR_WINDOW = 0.05
 """seconds that news waits for more news."""
+ANSWER_RATE = 64 * 1024.0
+ANSWER_BURST = 32 * 1024 * 1024.0
+MAX_ASKERS = 1024
+"""bytes a second, and at once, that one member's repairs may draw; for so many members that is remembered."""
 PRUNED_SHARE = 0.25
 """How often a repair tries somebody who was pruned: partitions heal by it."""
 
@@ -38,7 +43,10 @@ PRUNED_SHARE = 0.25
 class News:
     """What is to be pushed on, and who needs no telling."""
 
-    documents: dict[bytes, None] = field(default_factory=dict)
+    certificates: dict[bytes, None] = field(default_factory=dict)
+    """Raw, issuers before what they issued."""
+    statements: dict[tuple[NodeKey, type[Record | Remove]], bytes] = field(default_factory=dict)
+    """Raw; a newer one about the same node displaces an older one."""
     heard_from: set[NodeKey] = field(default_factory=set)
 
 
@@ -69,6 +77,7 @@ class Membership:
         self._repair = Repair(self.replica, self.chain)
         self._intake = Intake(mesh, self.replica, self.chain, notary)
         self._admission = Admission(self.chain, self.replica, self.roster, notary, identity, curve, wall)
+        self._answers = Allowances(ANSWER_RATE, ANSWER_BURST, None, MAX_ASKERS)
         self._news = News()
         self._pruned: frozenset[NodeKey] = frozenset()
         self._rings = Rings(())
@@ -139,19 +148,23 @@ class Membership:
             return self._receive_guest(message, word, items, now)
         if word is Word.DOCUMENTS:
             # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
-            return self._count(self._intake.take(items), message.sender, now)
+            return self._count(self._intake.take(items, now), message.sender, now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
-        return self._send(message.sender, *self._repair.answer(word, items))
+        answer = self._repair.answer(word, items)
+        self._spend(message.sender, answer, now)
+        return self._send(message.sender, *answer)
 
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:
             digest, documents = items[0], items[1:]
-            out = self._count(self._intake.take(documents), message.sender, now)
+            out = self._count(self._intake.take(documents, now), message.sender, now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
             if known and digest != self.replica.digest.of():
-                for payload in self._repair.documents(self.replica):
+                everything = self._repair.documents(self.replica)
+                self._spend(message.curve, everything, now)
+                for payload in everything:
                     out.append(m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload))
             return out
         if word is not Word.ASK:
@@ -169,6 +182,11 @@ class Membership:
         earlier = [statement.document.raw for statement in self.replica.statements(standing.node)]
         payloads = chunks(Word.ADMITTED, [*earlier, *self.chain.ancestry([standing.credential])])
         return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
+
+    def _spend(self, asker: bytes, answer: list[bytes], now: float) -> None:
+        """Raise `RemoteError` (`answer-rate`) when somebody draws more than it can have any use for."""
+        if not self._answers.take(asker, now, sum(map(len, answer))):
+            raise RemoteError("answer-rate", "somebody asks for the whole state again and again")
 
     def _tell_removed(self, curve: bytes, documents: list[bytes]) -> list[Message]:
         """Somebody who presents itself may not know yet that its membership has ended."""
@@ -204,12 +222,14 @@ class Membership:
         for node, statements in taken.changed.items():
             if node in taken.first_seen:
                 credential = self.replica.records[node].credential
-                self._news.documents.update(dict.fromkeys(self.chain.lineage(credential)))
+                self._news.certificates.update(dict.fromkeys(self.chain.lineage(credential)))
             for statement in statements:
                 self._learned.append(statement.document.raw)
                 if isinstance(statement, Remove):
                     out += self._tell_evicted(statement)
-                self._news.documents.update(dict.fromkeys(self._with_issuer(statement)))
+                *issuers, raw = self._with_issuer(statement)
+                self._news.certificates.update(dict.fromkeys(issuers))
+                self._news.statements[node, type(statement)] = raw
         if taken.changed:
             self.roster.update(taken.changed, self._wall())
             if sender is not None:
@@ -238,7 +258,7 @@ class Membership:
         """Push the news to the neighbours who did not bring it."""
         news, self._news, self._flush_at = self._news, News(), None
         only_source = news.heard_from if len(news.heard_from) == 1 else set()
-        payloads = list(chunks(Word.DOCUMENTS, news.documents))
+        payloads = list(chunks(Word.DOCUMENTS, [*news.certificates, *news.statements.values()]))
         targets = [key for key in self._rings.neighbours(self._own) if key not in only_source]
         return [message for target in targets for message in self._send(target, *payloads)]
 
