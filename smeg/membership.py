@@ -31,6 +31,8 @@ from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
 RUMOUR_WINDOW = 0.05
 """seconds that news waits for more news."""
+MAX_PRESENTED = 256
+"""documents that somebody may present itself with."""
 ANSWER_RATE = 64 * 1024.0
 ANSWER_BURST = 32 * 1024 * 1024.0
 MAX_ASKERS = 1024
@@ -157,7 +159,7 @@ class Membership:
 
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:
-            digest, documents = items[0], items[1:]
+            digest, documents = items[0], items[1:MAX_PRESENTED]
             out = self._count(self._intake.take(documents, now), message.sender, now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
@@ -190,14 +192,11 @@ class Membership:
 
     def _tell_removed(self, curve: bytes, documents: list[bytes]) -> list[Message]:
         """Somebody who presents itself may not know yet that its membership has ended."""
-        removes = [
-            remove
-            for node, remove in self.replica.evicts.items()
-            if self.roster.get(node) is None
-            and node in self.replica.records
-            and self.replica.records[node].document.raw in documents
-        ]
-        return [message for remove in removes for message in self._tell_evicted(remove) if message.to == curve]
+        presented, records, out = frozenset(documents), self.replica.records, list[Message]()
+        for node, remove in self.replica.evicts.items():
+            if self.roster.get(node) is None and node in records and records[node].document.raw in presented:
+                out += [message for message in self._tell_evicted(remove) if message.to == curve]
+        return out
 
     def _tell_evicted(self, remove: Remove) -> list[m.SendGuest]:
         """Bring an evict to whom it is about, over a connection that is still there: nobody else will."""
@@ -210,7 +209,8 @@ class Membership:
 
     def _presented(self, documents: list[bytes]) -> list[Member]:
         """Members among those whose records these are."""
-        return [member for member in self.roster.members.values() if member.record.document.raw in documents]
+        presented = frozenset(documents)
+        return [member for member in self.roster.members.values() if member.record.document.raw in presented]
 
     def _count(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
         """Draw the consequences of what was taken in."""

@@ -20,6 +20,8 @@ from smeg.wire import Word, chunks, expect, pack
 
 MAX_NODES = 64
 """nodes that one message may ask for; the rest is found at the next repair."""
+MAX_LISTED = 4 * LEAF
+"""nodes in a listing, and in the range that it is compared with."""
 _ENTRY = KEY_BYTES + DIGEST_BYTES
 """bytes of a node in a listing."""
 
@@ -47,7 +49,8 @@ class Repair:
                 digits, listing = expect(items, None, None)
                 return self._compare_listing(digits, listing)
             case Word.NEED:
-                return self.documents(NodeKey(item) for item in items[:MAX_NODES] if len(item) == KEY_BYTES)
+                asked = dict.fromkeys(items[:MAX_NODES])
+                return self.documents(NodeKey(item) for item in asked if len(item) == KEY_BYTES)
             case _:
                 raise RemoteError("malformed", f"{word.name} has no place in membership gossip")
 
@@ -83,8 +86,11 @@ class Repair:
         return out
 
     def _compare_listing(self, digits: bytes, listing: bytes) -> list[bytes]:
-        if len(listing) % _ENTRY or len(listing) > LEAF * _ENTRY * 4:
+        if len(listing) % _ENTRY or len(listing) > MAX_LISTED * _ENTRY:
             raise RemoteError("malformed", "a listing of the wrong length")
+        if self._replica.digest.size(_digits(digits)) > MAX_LISTED:
+            # Nobody who follows the conversation lists a range that is large here.
+            return self._range(_digits(digits))
         entries = [listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY)]
         theirs = {NodeKey(entry[:KEY_BYTES]): entry[KEY_BYTES:] for entry in entries}
         ours = self._replica.digest.listing(_digits(digits))
