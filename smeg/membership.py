@@ -89,7 +89,6 @@ class Membership:
         self._judged_pruned: frozenset[NodeKey] | None = None
         self._flush_at: float | None = None
         self._repair_at: float | None = None
-        self._present_to: NodeKey | None = None
 
     # The contract of a core.
 

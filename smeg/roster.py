@@ -92,6 +92,8 @@ class Roster:
         if evicts:
             # Whoever rests on an evicted countersigner, however far below, even by way of nodes without a record.
             self._orphans.clear()
+            for node in list(self._filed):
+                self._file(node)
             touched.update(self._filed)
         changed = False
         for node in touched:
@@ -144,7 +146,9 @@ class Roster:
             if now.invite is not None:
                 self._users.setdefault(now.invite, set()).add(node)
                 counting = self._counting.setdefault(now.invite, set())
-                counting.discard(node) if self._evicted(node) else counting.add(node)
+                # Who is out anyway takes nobody's place: evicting who let in a straw man undoes the harm.
+                out = self._evicted(node) or self._orphaned(now)
+                counting.discard(node) if out else counting.add(node)
         affected: set[NodeKey] = set()
         for invite in {standing.invite for standing in (before, now) if standing is not None} - {None}:
             assert invite is not None

@@ -60,7 +60,8 @@ def definition(desk: Desk, wall: int) -> dict[NodeKey, Verdict]:
             return Verdict.EXPIRED
         if cut_off(stay):
             return Verdict.ORPHANED
-        users = [k for k, s in stay_of.items() if s.invite is not None and s.invite == stay.invite and k not in evicts]
+        same_invite = [k for k, s in stay_of.items() if s.invite is not None and s.invite == stay.invite]
+        users = [k for k in same_invite if k not in evicts and not cut_off(stay_of[k])]
         uses = {universe().mesh.invite("one").document: 1, universe().mesh.invite("three", 3).document: 3}
         if stay.invite is not None and len(users) > uses.get(stay.invite.document, 9):
             return Verdict.QUARANTINED
