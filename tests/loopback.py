@@ -186,6 +186,8 @@ class Daemon:
         return answer
 
     def invite(self, mesh: str, **arguments: object) -> str:
+        # Of a daemon that has just started, a mesh may still be starting too.
+        wait_for(f"{mesh} works", lambda: self.meshes().get(mesh, {}).get("state") != "starting", 15)
         return str(self.ask("invite", mesh=mesh, **arguments)["token"])
 
     # What it is like.
