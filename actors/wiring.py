@@ -34,7 +34,6 @@ class Role(StrEnum):
 
 OF_A_MESH = (Role.DEVICE, Role.MEMBERSHIP, Role.HEARTBEAT, Role.MESH)
 """One of each for every mesh; started in this order."""
-OF_THE_DAEMON = (Role.NODE, Role.STORE, Role.GOSSIP, Role.ROUTING, Role.CONTROL)
 
 LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.SendMember: (Role.GOSSIP,),

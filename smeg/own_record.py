@@ -51,9 +51,6 @@ class OwnRecordWriter:
         """The disk knows no record of ours though there was one."""
         self.counter = LOST_STEP * random.randint(1, 1000)
 
-    def want(self, wanted: OwnRecord) -> None:
-        self._wanted = wanted
-
     def has_news(self) -> bool:
         """Whether the newest record says something else than is wanted."""
         return self._written != (self._wanted, self.standing.credential)

@@ -44,7 +44,6 @@ class Roster:
         self._counting: dict[bytes, set[NodeKey]] = {}
         """Users of an invite who were not evicted."""
         self._overdrawn_before: set[bytes] = set()
-        self._admitted: dict[NodeKey, set[NodeKey]] = {}
         self._evicts: dict[NodeKey, Remove] = {}
         self._orphans: dict[bytes, bool] = {}
         self._expired: set[NodeKey] = set()
@@ -69,10 +68,6 @@ class Roster:
 
     def get(self, node: NodeKey) -> Member | None:
         return self._members.get(node)
-
-    def admitted_by(self, node: NodeKey) -> frozenset[NodeKey]:
-        """Members that are in by this node's countersignature."""
-        return frozenset(key for key in self._admitted.get(node, ()) if key in self._members)
 
     def void(self, invite: bytes) -> bool:
         """Whether an evict ended an invite: whoever holds its token would only come back under another name."""
@@ -135,14 +130,11 @@ class Roster:
         before, now = self._filed.get(node), self._standing(node)
         if before is not None and before is not now:
             del self._filed[node]
-            self._admitted.get(before.countersigner or node, set()).discard(node)
             if before.invite is not None:
                 self._users[before.invite].discard(node)
                 self._counting[before.invite].discard(node)
         if now is not None:
             self._filed[node] = now
-            if now.countersigner is not None:
-                self._admitted.setdefault(now.countersigner, set()).add(node)
             if now.invite is not None:
                 self._users.setdefault(now.invite, set()).add(node)
                 counting = self._counting.setdefault(now.invite, set())
