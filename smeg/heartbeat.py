@@ -1,113 +1,114 @@
-"""The core of one mesh's liveness: the leader, the refresh it starts, and who is pruned for not answering.
+"""The core of one mesh's liveness: the leader, the refresh, the fast path beside it, and who is thought dead.
 
 The leader is the lowest key among the live peers. Each interval it starts the next epoch; everybody who sees an epoch
-answers it. Answers travel as a bitmap by rank in the sorted list of members, named by a hash of that list, and are
-merged by OR, so that any way they take is right. The rules that keep the living from being pruned:
+answers it (`refresh`). Beside it those next to each other on the rings watch each other, and what enough of them find
+is flooded (`watch`, `verdicts`, `doubt`). The rules that keep the living from being pruned:
 
 1. A member is pruned only when three epochs in a row were seen here and it answered none of them. A jump of epochs
    starts the count anew.
 2. When no epoch comes for three intervals the leader is pruned and the next lowest expected, as often as needed.
-3. An answer to a later epoch than that of the pruning clears it. Nobody's pruning is passed on to others.
+3. An answer to a later epoch than that of the pruning clears it. Whoever hears that it is thought dead says otherwise,
+   unless that is old: then its answers do.
 4. A member counts as having answered the epoch in which it became known here.
 5. Who stood still itself (a stopped process, a suspended machine) judges nobody by what it missed.
 
-The leader has no other power, and being pruned removes nobody: one of the pruned is told the newest in every interval.
+The leader has no other power, and being pruned removes nobody: some of the pruned is told the newest every two seconds.
 Any member can say that an epoch began, and each costs the whole mesh a flood: those that come too fast are not entered.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
-from hashlib import blake2b
+from collections.abc import Iterable
+from dataclasses import dataclass
 from random import Random
 
 from smeg import messages as m
-from smeg.allowance import Allowance
-from smeg.certificates import Role
 from smeg.core import Message
+from smeg.doubt import DOUBT_PATIENCE, Doubt
 from smeg.errors import RemoteError
-from smeg.keys import NodeKey
-from smeg.records import Member
-from smeg.rings import Rings
-from smeg.wire import Word, expect, pack, unpack
+from smeg.keys import KEY_BYTES, NodeKey
+from smeg.members import Members
+from smeg.refresh import FAN_OUT, SILENT_EPOCHS, WINDOW, Refresh, read
+from smeg.verdicts import CLAIM_BYTES, Claim, Kind, Verdicts
+from smeg.watch import Accusation, Beat, Watch
+from smeg.wire import Word, chunks, expect, pack, unpack
 
-SILENT_EPOCHS = 3
-GRACE = 2.0
-"""seconds after an epoch was seen in which its answers may still come; at most two intervals."""
-KEPT_EPOCHS = 6
-KEPT_LISTS = 4
-"""Lists of members whose bitmaps can still be read: others may be a change behind."""
-WINDOW = 0.25
-"""seconds that answers are gathered before they are passed on."""
-MAX_EPOCH = 2**62
-MAX_JUMP = 2**32
-"""Epochs that one message may skip. Nobody honest does, and whoever does cannot use the numbers up."""
-EPOCHS_AT_ONCE = 4
-EPOCHS_AN_INTERVAL = 2
-"""How many epochs of others are entered at once, and then in each interval: an honest leader starts one."""
-FIRST_EPOCH = 2**40
-"""The highest epoch that somebody may hear first."""
-_EPOCH = struct.Struct(">Q")
+CLAIMS_WINDOW = 0.05
+"""seconds between two messages with claims; the first goes at once."""
+REVIVE_EVERY = 2.0
+"""seconds between two attempts to reach somebody who was pruned."""
+TELL_AGAIN = 1.0
+"""seconds between two hints to one member that it is behind, or thought dead."""
+HURRY = 1.2
+"""intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
+EMPTY_ROOT = bytes(8)
 
 
-class Ranks:
-    """A sorted list of members: what gives a bitmap its meaning."""
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How the dead are found. Times in seconds."""
 
-    def __init__(self, keys: tuple[NodeKey, ...]) -> None:
-        self.keys = keys
-        self.rank = {key: rank for rank, key in enumerate(keys)}
-        self.tag = blake2b(b"".join(keys), digest_size=8).digest()
-        self.size = (len(keys) + 7) // 8
+    interval: float = 5.0
+    """Between two epochs."""
+    suspect_after: float = 3.0
+    restart_grace: float = 30.0
+    fast: bool = True
+    """Whether neighbours beat to each other; without it the refresh alone finds the dead."""
 
 
 class Heartbeat:
-    """`interval` in seconds."""
-
-    def __init__(self, mesh: str, own: NodeKey, interval: float, random: Random) -> None:
+    def __init__(self, mesh: str, own: NodeKey, detection: Detection, random: Random) -> None:
         self._mesh = mesh
         self._own = own
-        self._interval = interval
-        self._grace = min(GRACE, 2 * interval)
+        self._fast = detection.fast
         self._random = random
-        self._members: Mapping[NodeKey, Member] = {}
-        self._lists: list[Ranks] = [Ranks(())]
-        self._rings = Rings(())
-        self._epoch = 0
-        self._judged = 0
-        self._seen: dict[int, float] = {}
-        self._answers: dict[int, set[NodeKey]] = {}
-        self._last_answer: dict[NodeKey, int] = {}
-        self._pruned: dict[NodeKey, int] = {}
+        self._members = Members()
+        self._refresh = Refresh(own, detection.interval, random)
+        self._verdicts = Verdicts(detection.restart_grace)
+        self._watch = Watch(own, detection.suspect_after, self._verdicts)
+        self._doubt = Doubt(random)
+        self._observers: tuple[NodeKey, ...] = ()
+        self._links: list[NodeKey] = []
+        """Whom news is flooded to."""
+        self._shunned: frozenset[NodeKey] = frozenset()
+        """A client's own peers that are silent: it is nobody's judge, but goes to others."""
+        self._root = EMPTY_ROOT
         self._version = 0
-        self._told: tuple[NodeKey | None, frozenset[NodeKey]] | None = None
+        self._arranged: object = None
+        self._told: object = None
+        self._told_watched: tuple[NodeKey, ...] = ()
+        self._last_leader: NodeKey | None = None
         self._heard_at = 0.0
+        self._ticked_at = 0.0
         self._next_epoch_at: float | None = None
         self._pass_on_at: float | None = None
-        self._beat_at: float | None = None
-        self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
-        """For the epochs of others. One that finds no token is heard of again, or a later one is."""
-        self._told_behind: dict[NodeKey, float] = {}
-        """When who was behind was told the newest last."""
-        self._ticked_at = 0.0
+        self._pass_on_to_all = False
+        self._fresh_epochs: set[int] = set()
+        self._ask_at: float | None = None
+        self._revive_at: float | None = None
+        self._hurry = HURRY
+        self._claims: dict[NodeKey, tuple[Claim, NodeKey | None]] = {}
+        """News to be flooded, and who brought it."""
+        self._flood_at: float | None = None
+        self._flooded_at = -CLAIMS_WINDOW
+        self._hinted: dict[NodeKey, float] = {}
+
+    @property
+    def _interval(self) -> float:
+        return self._refresh.interval
+
+    # The contract of a core.
 
     def begin(self, now: float) -> list[Message]:
         self._heard_at = self._ticked_at = now
-        self._beat_at = now + self._random.uniform(0, self._interval)
+        self._ask_at = now + self._random.uniform(0, self._interval)
+        self._revive_at = now + self._random.uniform(0, REVIVE_EVERY)
+        if self._fast:
+            self._watch.begin(now + self._random.uniform(0, 0.5))
         return []
-
-    @property
-    def leader(self) -> NodeKey | None:
-        """The lowest live peer."""
-        return next((key for key, member in self._members.items() if self._may_lead(key, member)), None)
-
-    def _may_lead(self, key: NodeKey, member: Member) -> bool:
-        return member.role is Role.PEER and key not in self._pruned
 
     def handle(self, message: Message, now: float) -> list[Message]:
         match message:
-            case m.MembersChanged():
-                self._meet(message.members, now)
             case m.Received() if message.sender is not None:
                 try:
                     return self._receive(message.sender, message.payload, now)
@@ -115,176 +116,361 @@ class Heartbeat:
                     return []
             case m.Tick():
                 return self._tick(now)
+            case m.MembersChanged():
+                self._meet(message.members, now)
+            case m.RootChanged():
+                self._root = message.root
+            case m.LinkRefused() if self._fast:
+                return self._accuse_if(self._watch.refused(message.member, now), message.member, Kind.DOWN, now)
+            case m.LinkSilent() if self._fast:
+                return self._accuse_if(self._watch.unreachable(message.member, now), message.member, Kind.GONE, now)
         return []
 
     def settle(self, now: float) -> list[Message]:
+        shunned = frozenset(self._watch.overdue) if not self._members.rings.is_peer(self._own) else self._shunned
+        state = (self._verdicts.version, self._members.ranks, self._members.rings, shunned)
+        if state == self._arranged:
+            return []
+        self._arranged, self._shunned = state, shunned
+        self._arrange(now)
         leader = self.leader
+        if leader != self._last_leader:
+            # Whoever leads now had no time yet to let us hear of it.
+            self._last_leader, self._heard_at = leader, now
         if leader != self._own:
             self._next_epoch_at = None
         elif self._next_epoch_at is None:
             # A new leader waits a random part of the interval: two that believe it seldom start at once.
-            share = self._random.random() if self._epoch else 0.0
+            share = self._random.random() if self._refresh.epoch else 0.0
             self._next_epoch_at = now + share * self._interval
-        state = (leader, frozenset(self._pruned))
-        if state == self._told:
-            return []
-        self._told = state
-        self._version += 1
-        live = [member for key, member in self._members.items() if key not in self._pruned]
-        peers = (member.key for member in live if member.role is Role.PEER)
-        self._rings = Rings(peers, (member.key for member in live if member.role is Role.CLIENT))
-        return [m.LivenessChanged(self._mesh, self._version, self._epoch, leader, frozenset(self._pruned))]
+        out: list[Message] = []
+        watched = self._watch.watched if self._fast else ()
+        if watched != self._told_watched:
+            self._told_watched = watched
+            self._version += 1
+            out.append(m.Watched(self._mesh, self._version, watched))
+        told = (leader, self._verdicts.version, self._members.ranks, shunned)
+        if told != self._told:
+            self._told = told
+            self._version += 1
+            pruned, down = self._verdicts.pruned, self._verdicts.down | shunned
+            epoch = self._refresh.epoch
+            out.append(m.LivenessChanged(self._mesh, self._version, epoch, leader, pruned, down - pruned))
+        return out
 
     def next_deadline(self) -> float | None:
-        leader_silent = (
-            self._heard_at + SILENT_EPOCHS * self._interval if self.leader not in (None, self._own) else None
+        silent = self._silence_ends() if self._last_leader not in (None, self._own) else None
+        deadlines = (
+            self._next_epoch_at,
+            self._pass_on_at,
+            self._ask_at,
+            self._revive_at,
+            self._flood_at,
+            silent,
+            self._refresh.ripens_at(),
+            self._verdicts.next_deadline(),
+            self._doubt.next_deadline(),
+            self._watch.next_deadline() if self._fast else None,
         )
-        ripening = [seen + self._grace for epoch, seen in self._seen.items() if epoch > self._judged]
-        prune = min(ripening, default=None)
-        deadlines = (self._next_epoch_at, self._pass_on_at, self._beat_at, leader_silent, prune)
         return min((at for at in deadlines if at is not None), default=None)
+
+    @property
+    def leader(self) -> NodeKey | None:
+        """The lowest live peer."""
+        return next((key for key in self._members.rings.peers if key not in self._verdicts), None)
 
     # Members.
 
-    def _meet(self, members: Mapping[NodeKey, Member], now: float) -> None:
-        for key in members.keys() - self._members.keys():
-            self._last_answer[key] = self._epoch
-        for key in self._members.keys() - members.keys():
-            self._last_answer.pop(key, None)
-            self._pruned.pop(key, None)
-            self._told_behind.pop(key, None)
-        if tuple(members) != self._lists[0].keys:
-            self._lists = [Ranks(tuple(members)), *self._lists[: KEPT_LISTS - 1]]
-            self._told = None
-        alone = self.leader in (None, self._own)
-        self._members = members
-        if alone:
-            # Whoever leads now had no time yet to let us hear of it.
+    def _meet(self, members: Members, now: float) -> None:
+        before, self._members = self._members, members
+        if members.ranks is before.ranks:
+            return
+        for key in before.ranks.keys:
+            if key not in members:
+                self._verdicts.forget(key)
+                self._doubt.forget(key)
+                self._hinted.pop(key, None)
+        self._watch.meet([key for key in members.ranks.keys if key not in before], now)
+        self._refresh.meet(members.ranks)
+        if self._last_leader in (None, self._own):
             self._heard_at = now
+
+    def _arrange(self, now: float) -> None:
+        rings, verdicts, own = self._members.rings, self._verdicts, self._own
+        self._watch.arrange(rings, now)
+        hanging = rings.hanging(own, verdicts) if rings.is_peer(own) else []
+        # Clients hear the beats of their peers, or they could not tell when to go to others.
+        self._observers = tuple(dict.fromkeys([*rings.observers(own, verdicts), *hanging]))
+        dead = {*self._shunned} if self._shunned else None
+        near = rings.neighbours(own, verdicts)
+        if dead is not None:
+            near = [key for key in near if key not in dead] + rings.upstream(own, _Either(verdicts, dead))
+        self._links = list(dict.fromkeys(near))
+
+    def _everybody_near(self) -> list[NodeKey]:
+        """Neighbours on the rings, and those that were adopted."""
+        return list(dict.fromkeys([*self._links, *self._doubt.adopted])) if self._doubt.adopted else self._links
+
+    # Incoming.
+
+    def _receive(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
+        if payload[:1] == Word.BEAT.value:
+            return self._receive_beat(sender, Beat.unpack(payload), now) if self._fast else []
+        word, items = unpack(payload)
+        match word:
+            case Word.REFRESH:
+                return self._receive_refresh(sender, items, now)
+            case Word.CLAIMS:
+                return self._receive_claims(sender, items, now)
+            case Word.ACCUSE:
+                key, kind = expect(items, KEY_BYTES, 1)
+                if kind[0] not in (Kind.DOWN, Kind.GONE):
+                    raise RemoteError("malformed", "an accusation of nothing")
+                accusation = Accusation(NodeKey(key), Kind(kind[0]))
+                self._watch.accused_by(sender, accusation, now)
+                return self._judge(accusation, now)
+            case Word.PING:
+                self._doubt.adopt(sender, now)
+                return [self._send(sender, pack(Word.PONG, []))]
+            case Word.PONG:
+                if self._doubt.adopt(sender, now):
+                    return [self._send(sender, self._refresh.everything())]
+                return []
+        raise RemoteError("malformed", f"{word.name} has no place in the refresh")
+
+    def _receive_beat(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
+        self._refresh.check(beat.epoch)
+        out: list[Message] = []
+        if self._refresh.admits(beat.epoch, now):
+            out += self._enter(beat.epoch, now)
+        elif beat.epoch < self._refresh.epoch:
+            seen = self._refresh.seen_at(self._refresh.epoch)
+            if seen is not None and now > seen + TELL_AGAIN and self._may_hint(sender, now):
+                out.append(self._send(sender, self._refresh.everything()))
+        if sender in self._verdicts:
+            claim = self._verdicts.about(sender)
+            if self._may_hint(sender, now):
+                # It refutes, or its answers will.
+                out.append(self._send(sender, self._refresh.everything()))
+                if claim is not None:
+                    out.append(self._send(sender, pack(Word.CLAIMS, [claim.pack()])))
+        edge = self._watch.edges.get(sender)
+        if edge is None:
+            return out
+        self._watch.heard(edge, sender, beat, now)
+        edge.root_differs_at, repair = self._watch.differs(edge.root_differs_at, beat.root == self._root, now)
+        if repair:
+            out.append(m.RootDiffers(self._mesh, sender))
+        same = beat.claims == self._verdicts.tag
+        edge.claims_differ_at, repair = self._watch.differs(edge.claims_differ_at, same, now)
+        if repair:
+            raw = [claim.pack() for claim in self._verdicts.held()]
+            out += [self._send(sender, payload) for payload in chunks(Word.CLAIMS, raw)]
+        return out
+
+    def _may_hint(self, key: NodeKey, now: float) -> bool:
+        if now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
+            return False
+        self._hinted[key] = now
+        return True
+
+    def _receive_refresh(self, sender: NodeKey, items: list[bytes], now: float) -> list[Message]:
+        epoch, tag, answers = read(items)
+        self._refresh.check(epoch)
+        out: list[Message] = []
+        behind = epoch < self._refresh.epoch
+        if self._refresh.admits(epoch, now):
+            out += self._enter(epoch, now)
+        for answered, bits in self._refresh.merge(sender, tag, answers):
+            self._fresh_epochs.add(answered)
+            if self._pass_on_at is None:
+                self._pass_on_at = now + WINDOW
+            if len(self._verdicts):
+                self._clear_answered(answered, bits)
+        if behind and self._may_hint(sender, now):
+            out.append(self._send(sender, self._refresh.everything()))
+        return out
+
+    def _clear_answered(self, epoch: int, bits: int) -> None:
+        for key in self._verdicts.everybody():
+            rank = self._refresh.ranks.rank(key)
+            if rank is not None and bits >> rank & 1 and self._verdicts.answered(key, epoch):
+                # Who returns brings others back: this may be the end of a partition.
+                self._pass_on_to_all = True
+
+    def _receive_claims(self, sender: NodeKey, items: list[bytes], now: float) -> list[Message]:
+        for raw in items:
+            if len(raw) != CLAIM_BYTES:
+                raise RemoteError("malformed", "a claim of the wrong length")
+            claim = Claim.unpack(raw)
+            self._refresh.check(claim.epoch)
+            if claim.member == self._own:
+                self._refute(claim, now)
+            elif claim.member in self._members:
+                self._take(claim, sender, now)
+        return self._flood_if_due(now)
+
+    def _refute(self, claim: Claim, now: float) -> None:
+        """Say that this node lives, unless its answers to later epochs do: a healing partition is full of old claims."""
+        if claim.kind is Kind.ALIVE or claim.incarnation < self._verdicts.incarnation(self._own):
+            return
+        if claim.epoch + 1 < self._refresh.epoch:
+            return
+        epoch = max(self._refresh.epoch, claim.epoch)
+        self._take(Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE), None, now)
+
+    def _take(self, claim: Claim, source: NodeKey | None, now: float) -> None:
+        answered = self._refresh.answered_since(claim.member, claim.epoch + (claim.kind is Kind.DOWN))
+        if self._verdicts.take(claim, now, answered):
+            self._claims[claim.member] = (claim, source)
+            if self._flood_at is None:
+                self._flood_at = max(now, self._flooded_at + CLAIMS_WINDOW)
+
+    # Accusing.
+
+    def _accuse_if(self, said: bool, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
+        if not said:
+            return []
+        accusation = Accusation(subject, kind)
+        return [*self._say(accusation), *self._judge(accusation, now)]
+
+    def _say(self, accusation: Accusation) -> list[Message]:
+        to = tuple(self._watch.co_observers(accusation.subject))
+        payload = pack(Word.ACCUSE, [accusation.subject, bytes([accusation.kind])])
+        return [m.Spread(self._mesh, m.Channel.HEARTBEAT, to, payload)] if to else []
+
+    def _judge(self, accusation: Accusation, now: float) -> list[Message]:
+        if not self._members.rings.is_peer(self._own) or not self._watch.convicted(accusation, now):
+            return []
+        subject = accusation.subject
+        incarnation = self._verdicts.incarnation(subject)
+        self._take(Claim(subject, incarnation, self._refresh.epoch, accusation.kind), None, now)
+        return self._flood_if_due(now)
+
+    def _flood_if_due(self, now: float) -> list[Message]:
+        if self._flood_at is None or now < self._flood_at:
+            return []
+        news, self._claims, self._flood_at, self._flooded_at = self._claims, {}, None, now
+        sources = {source for _, source in news.values()}
+        only_source = sources if len(sources) == 1 else set()
+        to = tuple(key for key in self._everybody_near() if key not in only_source)
+        raw = [claim.pack() for claim, _ in news.values()]
+        return [m.Spread(self._mesh, m.Channel.HEARTBEAT, to, payload) for payload in chunks(Word.CLAIMS, raw)]
 
     # The refresh.
 
-    def _receive(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
-        word, items = unpack(payload)
-        if word is not Word.REFRESH or not items:
-            raise RemoteError("malformed", f"{word.name} has no place in the refresh")
-        (head,) = expect(items[:1], 16)
-        epoch = _EPOCH.unpack(head[:8])[0]
-        highest = min(self._epoch + MAX_JUMP, MAX_EPOCH) if self._epoch else FIRST_EPOCH
-        if epoch > highest or len(items) > KEPT_EPOCHS + 1:
-            raise RemoteError("malformed", "a refresh beyond its bounds")
-        out: list[Message] = []
-        behind = epoch < self._epoch and now >= self._told_behind.get(sender, -WINDOW) + WINDOW
-        if epoch > self._epoch and self._entries.take(now):
-            out += self._enter(epoch, now)
-        ranks = next((ranks for ranks in self._lists if ranks.tag == head[8:]), None)
-        if ranks is not None:
-            news = False
-            for item in items[1:]:
-                answered, bitmap = int.from_bytes(item[:8], "big"), item[8:]
-                if len(bitmap) == ranks.size and answered in self._answers:
-                    news |= self._merge(answered, bitmap, ranks)
-            if news and self._pass_on_at is None:
-                self._pass_on_at = now + WINDOW
-        if behind:
-            self._told_behind[sender] = now
-            out.append(self._refresh_for(sender))
-        return out
-
-    def _merge(self, epoch: int, bitmap: bytes, ranks: Ranks) -> bool:
-        """Take over answers; whether any was new."""
-        known = self._answers[epoch]
-        found = int.from_bytes(bitmap, "little")
-        news = False
-        while found:
-            lowest = found & -found
-            rank = lowest.bit_length() - 1
-            found ^= lowest
-            if rank < len(ranks.keys):
-                key = ranks.keys[rank]
-                if key not in known and key in self._members:
-                    known.add(key)
-                    self._hear(key, epoch)
-                    news = True
-        return news
-
-    def _hear(self, key: NodeKey, epoch: int) -> None:
-        if epoch > self._last_answer.get(key, 0):
-            self._last_answer[key] = epoch
-        if key in self._pruned and epoch > self._pruned[key]:
-            del self._pruned[key]
-
     def _enter(self, epoch: int, now: float) -> list[Message]:
         """A new epoch began: answer it and pass it on at once."""
-        self._epoch = epoch
+        self._refresh.enter(epoch, now)
         self._heard_at = now
-        self._seen[epoch] = now
-        self._answers[epoch] = {self._own}
-        self._last_answer[self._own] = epoch
-        self._pruned.pop(self._own, None)
-        for old in [known for known in self._seen if known <= epoch - KEPT_EPOCHS]:
-            del self._seen[old], self._answers[old]
+        self._hurry = HURRY + self._random.random() / 2
+        self._verdicts.answered(self._own, epoch)
+        self._fresh_epochs = {epoch}
         self._pass_on_at = now + WINDOW
         if self._next_epoch_at is not None:
             self._next_epoch_at = now + self._interval
-        return [m.EpochSeen(self._mesh, epoch), *self._spread()]
+        near = self._everybody_near()
+        return [m.EpochSeen(self._mesh, epoch), *self._tell(near, {epoch})]
 
-    def _spread(self) -> list[Message]:
-        return [self._refresh_for(key) for key in self._rings.neighbours(self._own)]
+    def _tell(self, to: Iterable[NodeKey], epochs: Iterable[int]) -> list[Message]:
+        receivers = tuple(to)
+        if not receivers:
+            return []
+        payload = self._refresh.message(receivers, epochs)
+        return [m.Spread(self._mesh, m.Channel.HEARTBEAT, receivers, payload)]
 
-    def _refresh_for(self, to: NodeKey) -> m.SendMember:
-        ranks = self._lists[0]
-        items = [_EPOCH.pack(self._epoch) + ranks.tag]
-        for epoch in sorted(self._answers)[-KEPT_EPOCHS:]:
-            bits = sum(1 << ranks.rank[key] for key in self._answers[epoch] if key in ranks.rank)
-            items.append(_EPOCH.pack(epoch) + bits.to_bytes(ranks.size, "little"))
-        return m.SendMember(self._mesh, m.Channel.HEARTBEAT, to, pack(Word.REFRESH, items))
+    def _pass_on(self) -> list[Message]:
+        """Tell some of those near what is new."""
+        epochs, self._fresh_epochs = self._fresh_epochs, set()
+        near = list(dict.fromkeys([*self._everybody_near(), *self._observers, *self._watch.edges]))
+        if epochs <= {self._refresh.epoch}:
+            near = self._refresh.lacking(near)
+        if self._pass_on_to_all:
+            self._pass_on_to_all = False
+        elif len(near) > FAN_OUT:
+            near = self._random.sample(near, FAN_OUT)
+        return self._tell(near, epochs or {self._refresh.epoch})
+
+    def _send(self, to: NodeKey, payload: bytes) -> m.SendMember:
+        return m.SendMember(self._mesh, m.Channel.HEARTBEAT, to, payload)
 
     # Time.
+
+    def _silence_ends(self) -> float:
+        """When the silence of the leader has consequences."""
+        intervals = self._hurry if self._doubt and self._members.rings.is_peer(self._own) else SILENT_EPOCHS
+        return self._heard_at + intervals * self._interval
 
     def _tick(self, now: float) -> list[Message]:
         out: list[Message] = []
         if now - self._ticked_at > SILENT_EPOCHS * self._interval:
             # A tick comes in every interval: this node stood still, and what was said meanwhile waits to be read.
-            self._heard_at, self._judged = now, self._epoch
+            self._heard_at, self._refresh.judged = now, self._refresh.epoch
         self._ticked_at = now
+        if self._fast:
+            out += self._beat(now)
         if self._next_epoch_at is not None and now >= self._next_epoch_at:
             self._next_epoch_at = now + self._interval
-            out += self._enter(self._epoch + 1, now)
+            out += self._enter(self._refresh.epoch + 1, now)
         if self._pass_on_at is not None and now >= self._pass_on_at:
             self._pass_on_at = None
-            out += self._spread()
-        if self._beat_at is not None and now >= self._beat_at:
-            # Whoever was thought dead, or missed an epoch, learns of the newest by asking.
-            self._beat_at = now + self._interval
-            neighbours = self._rings.neighbours(self._own)
-            if neighbours:
-                out.append(self._refresh_for(self._random.choice(neighbours)))
-            # When each half of a mesh has pruned the other, nobody else would ever bring them together.
-            pruned = [key for key in sorted(self._pruned) if self._members[key].role is Role.PEER]
-            if pruned:
-                out.append(self._refresh_for(self._random.choice(pruned)))
-        self._prune(now)
+            out += self._pass_on()
+        if self._ask_at is not None and now >= self._ask_at:
+            # Whoever missed an epoch learns of the newest by asking.
+            self._ask_at = now + self._interval
+            if self._links:
+                out += self._tell([self._random.choice(self._links)], {self._refresh.epoch})
+        if self._revive_at is not None and now >= self._revive_at:
+            self._revive_at = now + REVIVE_EVERY
+            out += self._revive()
+        self._verdicts.lapse(now)
+        out += self._leader_silent(now)
+        ripe = self._refresh.ripe(now)
+        if ripe is not None:
+            self._refresh.judged = ripe
+            for key in self._refresh.silent(ripe):
+                if not self._verdicts.is_pruned(key) and not self._verdicts.is_down(key):
+                    self._verdicts.prune(key, ripe, now)
+        return out + self._flood_if_due(now)
+
+    def _revive(self) -> list[Message]:
+        """When each half of a mesh has pruned the other, nobody else would ever bring them together."""
+        dead = [key for key in self._verdicts.everybody() if self._members.rings.is_peer(key)]
+        return [self._send(self._random.choice(dead), self._refresh.everything())] if dead else []
+
+    def _leader_silent(self, now: float) -> list[Message]:
+        leader = self.leader
+        if leader in (None, self._own) or now < self._silence_ends():
+            return []
+        if self._doubt and now < self._heard_at + SILENT_EPOCHS * self._interval:
+            return self._enter(self._refresh.epoch + 1, now)
+        assert leader is not None
+        self._verdicts.prune(leader, self._refresh.epoch, now)
+        self._heard_at = now
+        return []
+
+    def _beat(self, now: float) -> list[Message]:
+        out: list[Message] = []
+        if self._watch.due(now):
+            if self._own in self._members and self._observers:
+                beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
+                payload = beat.pack(Word.BEAT.value)
+                out.append(m.Spread(self._mesh, m.Channel.HEARTBEAT, self._observers, payload))
+            self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
+        for accusation in self._watch.accuse(now):
+            out += self._say(accusation)
+            out += self._judge(accusation, now)
+        others = self._doubt.pings(self._members.rings.peers, now)
+        to = tuple(key for key in others if key != self._own)
+        if to:
+            out.append(m.Spread(self._mesh, m.Channel.HEARTBEAT, to, pack(Word.PING, [])))
         return out
 
-    def _prune(self, now: float) -> None:
-        leader = self.leader
-        if leader not in (None, self._own) and now >= self._heard_at + SILENT_EPOCHS * self._interval:
-            self._pruned[leader] = self._epoch
-            self._heard_at = now
-        ripe = max((epoch for epoch, seen in self._seen.items() if now >= seen + self._grace), default=0)
-        if ripe > self._judged:
-            self._judged = ripe
-            for key in self._unanswered(ripe):
-                self._pruned[key] = ripe
 
-    def _unanswered(self, epoch: int) -> list[NodeKey]:
-        """Members that answered neither this epoch nor the two before it nor a later one, if all three were seen."""
-        oldest = epoch - SILENT_EPOCHS + 1
-        if any(number not in self._seen for number in range(oldest, epoch + 1)):
-            return []
-        return [
-            key
-            for key in self._members
-            if key not in self._pruned and key != self._own and self._last_answer.get(key, 0) < oldest
-        ]
+class _Either:
+    def __init__(self, first: Verdicts, second: set[NodeKey]) -> None:
+        self._first = first
+        self._second = second
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._first or key in self._second

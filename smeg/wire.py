@@ -39,7 +39,15 @@ class Word(bytes, Enum):
     REFUSED = b"X"
     """To a guest: code, message, hint."""
     REFRESH = b"E"
-    """Liveness: see `heartbeat`."""
+    """The newest epoch and the tag of the list of members, then answers: see `refresh`."""
+    BEAT = b"B"
+    """Not items: see `watch.Beat`."""
+    ACCUSE = b"C"
+    """A member's key, and of what kind its death is."""
+    CLAIMS = b"V"
+    """Claims of death or life: see `verdicts.Claim`."""
+    PING = b"?"
+    PONG = b"!"
 
 
 def pack(word: Word, items: Iterable[bytes]) -> bytes:

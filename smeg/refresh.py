@@ -1,0 +1,256 @@
+"""The refresh: epochs that the leader starts and everybody answers, and whom it finds silent.
+
+Answers are bitmaps by rank in the sorted list of members, named by a tag of that list, and merged by OR: any way they
+take is right, and what one node has to remember is six of them. `Refresh` decides nothing about time but when it
+expects what; who leads and what follows from silence is `heartbeat`'s.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from random import Random
+
+from smeg.allowance import Allowance
+from smeg.errors import RemoteError
+from smeg.keys import NodeKey
+from smeg.members import Ranks
+from smeg.wire import Word, expect, pack
+
+SILENT_EPOCHS = 3
+GRACE = 2.0
+"""seconds after an epoch was seen in which its answers may still come; at most two intervals."""
+KEPT_EPOCHS = 6
+KEPT_LISTS = 4
+"""Lists of members whose bitmaps can still be read: others may be a change behind."""
+WINDOW = 0.25
+"""seconds that answers are gathered before they are passed on."""
+FAN_OUT = 2
+"""To how many they are passed on in each window."""
+MAX_EPOCH = 2**62
+MAX_JUMP = 2**32
+"""Epochs that one message may skip. Nobody honest does, and whoever does cannot use the numbers up."""
+EPOCHS_AT_ONCE = 4
+EPOCHS_AN_INTERVAL = 2
+"""How many epochs of others are entered at once, and then in each interval: an honest leader starts one."""
+FIRST_EPOCH = 2**40
+"""The highest epoch that somebody may hear first."""
+_EPOCH = struct.Struct(">Q")
+_HEAD = struct.Struct(">QB")
+_BITMAP, _PRESENT, _ABSENT = 0, 1, 2
+"""Forms of a set of ranks: a bitmap, or the ranks that are in it, or those that are not; the shortest is sent."""
+_RANK = 3
+"""bytes of a rank in a list of them."""
+
+
+class Refresh:
+    """`interval` in seconds. Nothing here is ever said of `own` by others that it did not say."""
+
+    def __init__(self, own: NodeKey, interval: float, random: Random) -> None:
+        self._own = own
+        self._random = random
+        self.interval = interval
+        self.grace = min(GRACE, 2 * interval)
+        self.epoch = 0
+        self.judged = 0
+        """The last epoch whose answers were judged."""
+        self._lists: list[Ranks] = [Ranks.of(())]
+        self._seen: dict[int, float] = {}
+        """Epoch → when it was seen here."""
+        self._answers: dict[int, int] = {}
+        """Epoch → who answered, bits by rank."""
+        self._excused: dict[int, int] = {}
+        """Likewise, who became known here in it and had no time to answer."""
+        self._told: dict[NodeKey, tuple[int, int]] = {}
+        """What a neighbour is known to know: the epoch, and the answers to it."""
+        self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
+        """For the epochs of others. One that finds no token is heard of again, or a later one is."""
+
+    @property
+    def ranks(self) -> Ranks:
+        return self._lists[0]
+
+    # Members.
+
+    def meet(self, ranks: Ranks) -> None:
+        """The list of members is another. A new one counts as having answered the epochs before it was known."""
+        before = self._lists[0]
+        if ranks is before:
+            return
+        self._lists = [ranks, *[known for known in self._lists if known is not ranks][: KEPT_LISTS - 1]]
+        self._told.clear()
+        self._answers = {epoch: _translate(bits, before, ranks) for epoch, bits in self._answers.items()}
+        new = sum(1 << rank for rank, key in enumerate(ranks.keys) if before.rank(key) is None)
+        self._excused = {epoch: _translate(bits, before, ranks) | new for epoch, bits in self._excused.items()}
+
+    # Epochs.
+
+    def admits(self, epoch: int, now: float) -> bool:
+        """Whether an epoch of which others tell is to be entered."""
+        return epoch > self.epoch and self._entries.take(now)
+
+    def check(self, epoch: int) -> None:
+        """Raise `RemoteError` for an epoch that nobody honest could be in."""
+        if epoch > (min(self.epoch + MAX_JUMP, MAX_EPOCH) if self.epoch else FIRST_EPOCH):
+            raise RemoteError("malformed", "an epoch beyond its bounds")
+
+    def enter(self, epoch: int, now: float) -> None:
+        """A new epoch began: answer it."""
+        self.epoch = epoch
+        self._seen[epoch] = now
+        rank = self.ranks.rank(self._own)
+        self._answers[epoch] = 0 if rank is None else 1 << rank
+        self._excused[epoch] = 0
+        for old in [known for known in self._seen if known <= epoch - KEPT_EPOCHS]:
+            del self._seen[old], self._answers[old], self._excused[old]
+
+    def seen_at(self, epoch: int) -> float | None:
+        return self._seen.get(epoch)
+
+    def answered_since(self, key: NodeKey, epoch: int) -> bool:
+        """Whether a member is known to have answered an epoch later than this."""
+        rank = self.ranks.rank(key)
+        return rank is not None and any(bits >> rank & 1 for at, bits in self._answers.items() if at > epoch)
+
+    # Answers.
+
+    def merge(self, sender: NodeKey, tag: bytes, items: Iterable[bytes]) -> list[tuple[int, int]]:
+        """Take answers over; what was new, as epochs and bits by rank. Raises `RemoteError`."""
+        ranks = next((ranks for ranks in self._lists if ranks.tag == tag), None)
+        news: list[tuple[int, int]] = []
+        if ranks is None:
+            return news
+        for item in items:
+            if len(item) < _HEAD.size:
+                raise RemoteError("malformed", "answers without an epoch")
+            epoch, form = _HEAD.unpack_from(item)
+            if epoch not in self._answers:
+                continue
+            bits = _translate(_bits(item[_HEAD.size :], form, ranks), ranks, self.ranks)
+            if epoch == self.epoch and ranks is self.ranks:
+                self._note_told(sender, bits)
+            new = bits & ~self._answers[epoch]
+            if new:
+                self._answers[epoch] |= new
+                news.append((epoch, new))
+        return news
+
+    def keys(self, bits: int) -> list[NodeKey]:
+        return [self.ranks.keys[rank] for rank in _ranks(bits)]
+
+    def message(self, to: Iterable[NodeKey], epochs: Iterable[int]) -> bytes:
+        """The payload that tells these the answers to the epochs."""
+        chosen = sorted(epoch for epoch in epochs if epoch in self._answers)
+        items = [_EPOCH.pack(self.epoch) + self.ranks.tag]
+        items += [_HEAD.pack(epoch, form) + body for epoch in chosen for form, body in [self._set(epoch)]]
+        if self.epoch in chosen:
+            for key in to:
+                self._note_told(key, self._answers[self.epoch])
+        return pack(Word.REFRESH, items)
+
+    def everything(self) -> bytes:
+        """The payload that tells all epochs that are remembered: for somebody who was away."""
+        return self.message((), self._answers)
+
+    def lacking(self, neighbours: Iterable[NodeKey]) -> list[NodeKey]:
+        """Those who are not known to have all answers to the newest epoch."""
+        now = self._answers.get(self.epoch, 0)
+        return [key for key in neighbours if now & ~self._knows(key)]
+
+    def _knows(self, key: NodeKey) -> int:
+        epoch, bits = self._told.get(key, (0, 0))
+        return bits if epoch == self.epoch else 0
+
+    def _note_told(self, key: NodeKey, bits: int) -> None:
+        self._told[key] = (self.epoch, self._knows(key) | bits)
+
+    def _set(self, epoch: int) -> tuple[int, bytes]:
+        bits, ranks = self._answers[epoch], self.ranks
+        count = bits.bit_count()
+        if count * _RANK < ranks.size:
+            return _PRESENT, _list(bits)
+        if (len(ranks) - count) * _RANK < ranks.size:
+            return _ABSENT, _list(~bits & ((1 << len(ranks)) - 1))
+        return _BITMAP, bits.to_bytes(ranks.size, "little")
+
+    # Judging.
+
+    def ripe(self, now: float) -> int | None:
+        """The newest epoch that can be judged and was not."""
+        ripe = max((epoch for epoch, seen in self._seen.items() if now >= seen + self.grace), default=0)
+        return ripe if ripe > self.judged else None
+
+    def ripens_at(self) -> float | None:
+        return min((seen + self.grace for epoch, seen in self._seen.items() if epoch > self.judged), default=None)
+
+    def silent(self, epoch: int) -> list[NodeKey]:
+        """Who answered neither this epoch nor the two before it nor a later one, if all three were seen here."""
+        oldest = epoch - SILENT_EPOCHS + 1
+        if not self._seen_all(oldest, epoch):
+            return []
+        heard = 0
+        for at, bits in self._answers.items():
+            if at >= oldest:
+                heard |= bits | self._excused[at]
+        everybody = (1 << len(self.ranks)) - 1
+        return [key for key in self.keys(everybody & ~heard) if key != self._own]
+
+    def _seen_all(self, oldest: int, newest: int) -> bool:
+        return all(epoch in self._seen for epoch in range(oldest, newest + 1))
+
+
+def read(items: list[bytes]) -> tuple[int, bytes, list[bytes]]:
+    """The newest epoch, the tag of the list and the answers that a payload tells. Raises `RemoteError`."""
+    if not items or len(items) > KEPT_EPOCHS + 1:
+        raise RemoteError("malformed", "a refresh without an epoch, or with too many")
+    (head,) = expect(items[:1], 16)
+    return _EPOCH.unpack(head[:8])[0], head[8:], items[1:]
+
+
+def _ranks(bits: int) -> list[int]:
+    """The ranks that are set, lowest first."""
+    found: list[int] = []
+    at = 0
+    # By words: taking the lowest bit off a number of thousands of digits, again and again, is quadratic.
+    while bits:
+        word = bits & 0xFFFFFFFF
+        while word:
+            lowest = word & -word
+            found.append(at + lowest.bit_length() - 1)
+            word ^= lowest
+        bits >>= 32
+        at += 32
+    return found
+
+
+def _list(bits: int) -> bytes:
+    return b"".join(rank.to_bytes(_RANK, "big") for rank in _ranks(bits))
+
+
+def _bits(body: bytes, form: int, ranks: Ranks) -> int:
+    everybody = (1 << len(ranks)) - 1
+    if form == _BITMAP:
+        if len(body) != ranks.size:
+            raise RemoteError("malformed", "a bitmap of the wrong size")
+        return int.from_bytes(body, "little") & everybody
+    if form not in (_PRESENT, _ABSENT) or len(body) % _RANK or len(body) > ranks.size + _RANK:
+        raise RemoteError("malformed", "answers in an unknown form")
+    bits = 0
+    for at in range(0, len(body), _RANK):
+        rank = int.from_bytes(body[at : at + _RANK], "big")
+        if rank >= len(ranks):
+            raise RemoteError("malformed", "an answer of nobody in the list")
+        bits |= 1 << rank
+    return (bits if form == _PRESENT else ~bits) & everybody
+
+
+def _translate(bits: int, before: Ranks, after: Ranks) -> int:
+    """The same members in another list."""
+    if before is after or not bits:
+        return bits
+    made = 0
+    for rank in _ranks(bits):
+        now = after.rank(before.keys[rank])
+        if now is not None:
+            made |= 1 << now
+    return made
