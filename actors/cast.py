@@ -37,6 +37,10 @@ class Settings:
     """The first UDP port tried for a mesh; 0 lets the kernel choose."""
     mtu: int = 1420
     heartbeat_interval: float = 5.0
+    suspect_after: float = 3.0
+    restart_grace: float = 30.0
+    fast_detection: bool = True
+    """Off in simulations alone: who beats to nobody is soon accused by those who do."""
     repair_interval: float = 10.0
     handshake_interval: float = 5.0
 

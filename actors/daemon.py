@@ -40,14 +40,16 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
     """The actors that touch the real world."""
     settings = Settings(
         config.name,
-        config.role,
-        config.keep_alive_wg,
-        config.public_endpoint,
-        config.wireguard_port,
-        config.mtu,
-        config.heart_beat_interval,
-        config.repair_interval,
-        0.0 if config.backend == "dry-run" else 5.0,
+        role=config.role,
+        keepalive=config.keep_alive_wg,
+        public_endpoints=config.public_endpoint,
+        wireguard_port=config.wireguard_port,
+        mtu=config.mtu,
+        heartbeat_interval=config.heart_beat_interval,
+        suspect_after=config.suspect_after,
+        restart_grace=config.restart_grace,
+        repair_interval=config.repair_interval,
+        handshake_interval=0.0 if config.backend == "dry-run" else 5.0,
     )
     return Cast(
         settings,

@@ -23,7 +23,7 @@ from smeg.certificates import Role as NodeRole
 from smeg.config_keys import PublicEndpoint
 from smeg.device import Endpoint, InterfaceSpec
 from smeg.errors import Problem
-from smeg.heartbeat import Heartbeat
+from smeg.heartbeat import Detection, Heartbeat
 from smeg.keys import node_key
 from smeg.membership import Membership
 from smeg.mesh import Mesh
@@ -112,10 +112,15 @@ class MeshGroup:
         return make
 
     def _heartbeat(self, mesh: str) -> Make:
-        runtime, interval = self._runtime, self._cast.settings.heartbeat_interval
-        return lambda n: HeartbeatActor(
-            runtime, mesh, n, self._node, Heartbeat(mesh, self._own, interval, runtime.random(f"heartbeat@{mesh}"))
-        )
+        runtime, own, settings = self._runtime, self._own, self._cast.settings
+        fast = settings.fast_detection
+        detection = Detection(settings.heartbeat_interval, settings.suspect_after, settings.restart_grace, fast)
+
+        def make(n: int) -> HeartbeatActor:
+            core = Heartbeat(mesh, own, detection, runtime.random(f"heartbeat@{mesh}"))
+            return HeartbeatActor(runtime, mesh, n, self._node, core)
+
+        return make
 
     def _mesh(self, entry: MeshEntry) -> Make:
         runtime, settings = self._runtime, self._cast.settings

@@ -173,7 +173,7 @@ class Dashboard:
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
         members = view.members.members if view.members is not None else {}
-        pruned = view.liveness.pruned if view.liveness is not None else frozenset()
+        silent = view.liveness.silent if view.liveness is not None else frozenset()
         leader = view.liveness.leader if view.liveness is not None else None
         return {
             "name": view.name,
@@ -182,14 +182,13 @@ class Dashboard:
             "backend": view.backend,
             "address": view.address,
             "members": len(members),
-            "alive": len(members) - len(pruned),
+            "alive": len(members) - len(silent),
             "leader": node_id(leader) if leader is not None else None,
             "epoch": view.epoch,
             "state": view.state,
         }
 
     def _member(self, view: MeshView, member: Member) -> dict[str, Any]:
-        pruned = view.liveness.pruned if view.liveness is not None else frozenset()
         leader = view.liveness.leader if view.liveness is not None else None
         seen = view.handshakes.get(member.standing.wireguard)
         return {
@@ -197,7 +196,7 @@ class Dashboard:
             "name": member.record.name,
             "address": str(member.address),
             "role": member.role.value,
-            "state": "pruned" if member.key in pruned else "alive",
+            "state": _state(view.liveness, member.key),
             "leader": member.key == leader,
             "self": member.key == self._node,
             "wireguard": wireguard_text(member.standing.wireguard),
@@ -206,6 +205,12 @@ class Dashboard:
             "received": seen.received if seen is not None else 0,
             "sent": seen.sent if seen is not None else 0,
         }
+
+
+def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:
+    if liveness is None:
+        return "alive"
+    return "pruned" if key in liveness.pruned else "daemon-down" if key in liveness.down else "alive"
 
 
 def find_mesh(names: dict[str, str], text: str, values: dict[str, V]) -> V:

@@ -1,12 +1,13 @@
 """The core of one mesh's membership: takes documents in, spreads what is new, repairs what differs, tells the members.
 
-What is new here goes to the neighbours on the rings at once, and only while it is new. At intervals `repair` compares
-with somebody, for what a rumour missed. Guests come in through `admission`. It never judges who is alive, and sends
+What is new here goes to the neighbours on the rings at once, and only while it is new. `repair` compares with somebody
+at intervals, and with whoever turns out to know something else, for what a rumour missed. Guests come in through `admission`. It never judges who is alive, and sends
 nothing that it did not verify.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -21,16 +22,16 @@ from smeg.errors import RemoteError
 from smeg.intake import Intake, Taken
 from smeg.keys import NodeKey, Secret
 from smeg.notary import Notary
-from smeg.range_digest import DIGEST_BYTES
+from smeg.range_digest import DIGEST_BYTES, EMPTY
 from smeg.records import Action, Member, Record, Remove
 from smeg.repair import Repair
+from smeg.members import Members
 from smeg.replica import Replica
-from smeg.rings import Rings
 from smeg.roster import Roster
 from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
 RUMOUR_WINDOW = 0.05
-"""seconds that news waits for more news."""
+"""seconds between two messages with news; the first goes at once."""
 MAX_PRESENTED = 256
 """documents that somebody may present itself with."""
 ANSWER_RATE = 64 * 1024.0
@@ -73,6 +74,7 @@ class Membership:
         self._wall = wall
         self._interval = repair_interval
         self._from_disk = tuple(documents)
+        self._notary = notary
         self.replica = Replica()
         self.chain = Chain(mesh, notary)
         self.roster = Roster(mesh, self.replica, self.chain)
@@ -81,13 +83,16 @@ class Membership:
         self._admission = Admission(self.chain, self.replica, self.roster, notary, identity, curve, wall)
         self._answers = Allowances(ANSWER_RATE, ANSWER_BURST, None, MAX_ASKERS)
         self._news = News()
+        self._members = Members()
         self._pruned: frozenset[NodeKey] = frozenset()
-        self._rings = Rings(())
+        self._silent: frozenset[NodeKey] = frozenset()
+        """Those of whom no gossip is expected; the pruned among them."""
         self._learned: list[bytes] = []
         self._obsolete: list[bytes] = []
         self._told_version = -1
-        self._judged_pruned: frozenset[NodeKey] | None = None
+        self._told_root = EMPTY
         self._flush_at: float | None = None
+        self._flushed_at = -RUMOUR_WINDOW
         self._repair_at: float | None = None
 
     # The contract of a core.
@@ -111,11 +116,14 @@ class Membership:
                     self._intake.refused[error.problem.code] += 1
                     return []
             case m.Publish(_, documents):
-                return self._count(self._intake.take(documents), None, now)
+                out = self._count(self._intake.take(documents), None, now)
+                return out + self._flush_if_due(now)
+            case m.RootDiffers(_, member) if member in self._members:
+                return self._send(member, self._repair.opening())
             case m.Countersign(_, credential):
                 self._admission.credential = credential
             case m.LivenessChanged():
-                self._pruned = message.pruned
+                self._pruned, self._silent = message.pruned, message.silent
             case m.Tick():
                 return self._tick(now)
         return []
@@ -127,15 +135,14 @@ class Membership:
             self._learned, self._obsolete = [], []
         if self._told_version != self.roster.version:
             self._told_version = self.roster.version
-            self._judged_pruned = None
-            members = self.roster.members
+            self._members = Members.of(self.roster.members)
             verdict = self.roster.verdict(self._own, self._wall()).value
-            out.append(m.MembersChanged(self._mesh, self.roster.version, members, self.roster.quarantined, verdict))
-        if self._judged_pruned != self._pruned:
-            self._judged_pruned = self._pruned
-            live = [member for key, member in self.roster.members.items() if key not in self._pruned]
-            peers = (member.key for member in live if member.role is Role.PEER)
-            self._rings = Rings(peers, (member.key for member in live if member.role is Role.CLIENT))
+            quarantined = self.roster.quarantined
+            out.append(m.MembersChanged(self._mesh, self.roster.version, self._members, quarantined, verdict))
+        root = self.replica.digest.of()
+        if root != self._told_root:
+            self._told_root = root
+            out.append(m.RootChanged(self._mesh, root))
         return out
 
     def next_deadline(self) -> float | None:
@@ -149,7 +156,8 @@ class Membership:
             return self._receive_guest(message, word, items, now)
         if word is Word.DOCUMENTS:
             # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
-            return self._count(self._intake.take(items, now), message.sender, now)
+            out = self._count(self._intake.take(items, now), message.sender, now)
+            return out + self._flush_if_due(now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
         answer = self._repair.answer(word, items)
@@ -160,6 +168,7 @@ class Membership:
         if word is Word.PRESENT and items:
             digest, documents = items[0], items[1:MAX_PRESENTED]
             out = self._count(self._intake.take(documents, now), message.sender, now)
+            out += self._flush_if_due(now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
             if known and digest != self.replica.digest.of():
@@ -208,8 +217,14 @@ class Membership:
 
     def _presented(self, documents: list[bytes]) -> list[Member]:
         """Members among those whose records these are."""
-        presented = frozenset(documents)
-        return [member for member in self.roster.members.values() if member.record.document.raw in presented]
+        found: list[Member] = []
+        for raw in documents:
+            with contextlib.suppress(RemoteError):
+                statement = self._notary.read(raw)
+                member = self.roster.get(statement.node) if isinstance(statement, Record) else None
+                if member is not None and member.record.document.raw == raw:
+                    found.append(member)
+        return found
 
     def _count(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
         """Draw the consequences of what was taken in."""
@@ -234,7 +249,7 @@ class Membership:
             if sender is not None:
                 self._news.heard_from.add(sender)
             if self._flush_at is None:
-                self._flush_at = now + RUMOUR_WINDOW
+                self._flush_at = max(now, self._flushed_at + RUMOUR_WINDOW)
         return out
 
     def _with_issuer(self, statement: Record | Remove) -> list[bytes]:
@@ -246,27 +261,30 @@ class Membership:
     # Outgoing.
 
     def _tick(self, now: float) -> list[Message]:
-        out: list[Message] = []
-        if self._flush_at is not None and now >= self._flush_at:
-            out += self._flush()
+        out = self._flush_if_due(now)
         if self._repair_at is not None and now >= self._repair_at:
             out += self._begin_repair(now)
         return out
 
-    def _flush(self) -> list[Message]:
+    def _flush_if_due(self, now: float) -> list[Message]:
         """Push the news to the neighbours who did not bring it."""
-        news, self._news, self._flush_at = self._news, News(), None
+        if self._flush_at is None or now < self._flush_at:
+            return []
+        news, self._news, self._flush_at, self._flushed_at = self._news, News(), None, now
         only_source = news.heard_from if len(news.heard_from) == 1 else set()
-        payloads = list(chunks(Word.DOCUMENTS, [*news.certificates, *news.statements.values()]))
-        targets = [key for key in self._rings.neighbours(self._own) if key not in only_source]
-        return [message for target in targets for message in self._send(target, *payloads)]
+        payloads = chunks(Word.DOCUMENTS, [*news.certificates, *news.statements.values()])
+        to = tuple(key for key in self._neighbours() if key not in only_source)
+        return [m.Spread(self._mesh, m.Channel.MEMBERSHIP, to, payload) for payload in payloads] if to else []
+
+    def _neighbours(self) -> list[NodeKey]:
+        return self._members.rings.neighbours(self._own, self._silent)
 
     def _begin_repair(self, now: float) -> list[Message]:
         """Compare with one neighbour, or now and then with somebody who was pruned."""
         self.roster.expire(self._wall())
         self._repair_at = now + self._interval * self._random.uniform(0.75, 1.25)
         own = self.roster.get(self._own)
-        neighbours = self._rings.neighbours(self._own)
+        neighbours = self._neighbours()
         dialable = [key for key in sorted(self._pruned) if self._is_peer(key)]
         if dialable and (not neighbours or self._random.random() < PRUNED_SHARE):
             neighbours = dialable
