@@ -19,7 +19,6 @@ from smeg.core import Core, Message
 from smeg.errors import Problem, SmegError
 from smeg.messages import ActorFailed, ActorStopped, Release
 
-
 _KEPT = frozenset(SNAPSHOTS)
 
 

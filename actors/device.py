@@ -19,6 +19,7 @@ from smeg.core import Message
 from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
+from smeg.members import Members
 from smeg.plan import difference, simulate
 from smeg.records import Member
 from smeg.wanted import View, wanted
@@ -80,7 +81,7 @@ class DeviceActor(Actor):
         self._settings = settings
         self._open_backend = open_backend
         self._underlay = underlay
-        self._view = View(mesh, own, {}, frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
+        self._view = View(mesh, own, Members(), frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
         self._backend: Backend | None = None
         self._released = False
         self._state: DeviceState | None = None

@@ -311,7 +311,7 @@ class Heartbeat:
         return self._flood_if_due(now)
 
     def _refute(self, claim: Claim, now: float) -> None:
-        """Say that this node lives, unless its answers to later epochs do: a healing partition is full of old claims."""
+        """Say that this node lives, unless its answers to later epochs do: a healed partition is full of claims."""
         if claim.kind is Kind.ALIVE or claim.incarnation < self._verdicts.incarnation(self._own):
             return
         if claim.epoch + 1 < self._refresh.epoch:

@@ -1,8 +1,8 @@
 """The core of one mesh's membership: takes documents in, spreads what is new, repairs what differs, tells the members.
 
 What is new here goes to the neighbours on the rings at once, and only while it is new. `repair` compares with somebody
-at intervals, and with whoever turns out to know something else, for what a rumour missed. Guests come in through `admission`. It never judges who is alive, and sends
-nothing that it did not verify.
+at intervals, and with whoever turns out to know something else, for what a rumour missed. Guests come in through
+`admission`. It never judges who is alive, and sends nothing that it did not verify.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from smeg.core import Message
 from smeg.errors import RemoteError
 from smeg.intake import Intake, Taken
 from smeg.keys import NodeKey, Secret
+from smeg.members import Members
 from smeg.notary import Notary
 from smeg.range_digest import DIGEST_BYTES, EMPTY
 from smeg.records import Action, Member, Record, Remove
 from smeg.repair import Repair
-from smeg.members import Members
 from smeg.replica import Replica
 from smeg.roster import Roster
 from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack

@@ -7,7 +7,6 @@ at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from smeg import messages as m
@@ -16,8 +15,8 @@ from smeg.certificates import Role
 from smeg.device import Endpoint
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey
+from smeg.members import Members
 from smeg.messages import Channel
-from smeg.records import Member
 
 FROM_THE_DIALLED = frozenset({Channel.WELCOME, Channel.MEMBERSHIP})
 """What somebody who is no member yet may answer when we dialled it: a joiner knows nobody."""
@@ -33,21 +32,18 @@ class Line:
 
 class Switchboard:
     def __init__(self) -> None:
-        self._members: dict[str, Mapping[NodeKey, Member]] = {}
-        self._keys: dict[str, dict[bytes, NodeKey]] = {}
+        self._members: dict[str, Members] = {}
         self._dialled: dict[tuple[str, bytes], tuple[Endpoint, ...]] = {}
 
     def members_changed(self, message: m.MembersChanged) -> None:
         self._members[message.mesh] = message.members
-        keys: dict[bytes, NodeKey] = {}
-        for key, member in message.members.items():
-            # In key order: of two members who claim one CURVE key the lower keeps it.
-            keys.setdefault(member.standing.curve, key)
-        self._keys[message.mesh] = keys
+
+    def holder(self, mesh: str, curve: bytes) -> NodeKey | None:
+        """Whose CURVE key this is in a mesh."""
+        return self._members[mesh].holder(curve) if mesh in self._members else None
 
     def mesh_stopped(self, mesh: str) -> None:
         self._members.pop(mesh, None)
-        self._keys.pop(mesh, None)
         self._dialled = {place: endpoints for place, endpoints in self._dialled.items() if place[0] != mesh}
 
     def dialled(self, message: m.Dial) -> None:
@@ -56,18 +52,18 @@ class Switchboard:
 
     def curves(self) -> frozenset[bytes]:
         """The CURVE keys of all members of all meshes."""
-        return frozenset(curve for keys in self._keys.values() for curve in keys)
+        return frozenset(curve for members in self._members.values() for curve in members.curves)
 
     def meshes_of(self, curve: bytes) -> list[str]:
         """The meshes for which this key was dialled, or in which it is a member's."""
         dialled = [mesh for mesh, key in self._dialled if key == curve]
-        return sorted({*dialled, *(mesh for mesh, keys in self._keys.items() if curve in keys)})
+        return sorted({*dialled, *(mesh for mesh, members in self._members.items() if curve in members.curves)})
 
     def line(self, message: m.SendMember | m.SendGuest) -> Line:
         """How to reach whom a message is for. Raises `RemoteError` (`unknown-member`)."""
         if isinstance(message, m.SendGuest):
             return Line(message.to, self._dialled.get((message.mesh, message.to), ()))
-        member = self._members.get(message.mesh, {}).get(message.to)
+        member = self._members.get(message.mesh, Members()).get(message.to)
         if member is None:
             raise RemoteError("unknown-member", "a message for somebody who is no member any more")
         endpoints = member.record.gossip if member.role is Role.PEER else ()
@@ -81,7 +77,7 @@ class Switchboard:
             known = Channel(channel)
         except ValueError as error:
             raise RemoteError("malformed", f"a gossip message on the unknown channel {channel!r}") from error
-        sender = self._keys.get(mesh, {}).get(curve)
+        sender = self.holder(mesh, curve)
         dialled = known in FROM_THE_DIALLED and (mesh, curve) in self._dialled
         if sender is None and known is not Channel.JOIN and not dialled:
             raise RemoteError("not-a-member", "a gossip message from somebody who is not in that mesh")

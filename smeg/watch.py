@@ -210,7 +210,7 @@ class Watch:
         return self._check_at if self._due is None else min(self._due, self._check_at)
 
     def _plan(self, now: float) -> None:
-        """When the first subject can be overdue, or an accusation is to be said again: nothing heard makes it earlier."""
+        """When the first subject can be overdue, or an accusation is said again. Nothing heard makes it earlier."""
         soonest = [edge.heard_at + edge.patience for edge in self.edges.values() if not edge.overdue]
         self._check_at = min((*soonest, *self._accused.values()), default=None)
 
