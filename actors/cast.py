@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from actors.base import Actor, Address
-from actors.device import OpenBackend, Underlay
+from actors.device import DeviceActor, DeviceSettings, OpenBackend, Underlay
 from actors.runtime import Runtime
 from actors.store import Disk
 from smeg.config_keys import PublicEndpoint
+from smeg.device import InterfaceSpec
+from smeg.keys import NodeKey
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
 
@@ -19,6 +21,24 @@ class MakeEdge(Protocol):
     """Makes the gossip or the control actor."""
 
     def __call__(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor: ...
+
+
+class MakeDevice(Protocol):
+    """Makes the device actor of a mesh."""
+
+    def __call__(
+        self,
+        runtime: Runtime,
+        mesh: str,
+        incarnation: int,
+        supervisor: Address,
+        own: NodeKey,
+        spec: InterfaceSpec,
+        settings: DeviceSettings,
+        open_backend: OpenBackend,
+        underlay: Underlay,
+        /,
+    ) -> Actor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +75,4 @@ class Cast:
     underlay: Callable[[], Underlay]
     notary: Callable[[], Notary] = Notary
     """One for each actor that verifies; the simulator shares one among all nodes."""
+    device: MakeDevice = DeviceActor

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from actors.base import Address
 from actors.cast import Cast
-from actors.device import DeviceActor, DeviceSettings
+from actors.device import DeviceSettings
 from actors.heartbeat import HeartbeatActor
 from actors.membership import MembershipActor
 from actors.mesh import MeshActor
@@ -89,7 +89,7 @@ class MeshGroup:
         spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
         ports = self._ports(stored, others)
         device = DeviceSettings(ports, settings.mtu, settings.keepalive, settings.handshake_interval)
-        return lambda n: DeviceActor(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
+        return lambda n: cast.device(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
 
     def _membership(self, stored: StoredMesh) -> Make:
         runtime, keys, interval = self._runtime, self._keys, self._cast.settings.repair_interval

@@ -6,11 +6,12 @@ Everything follows from the seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from actors.base import Actor, Address
-from actors.cast import Cast, Settings
+from actors.cast import Cast, MakeDevice, Settings
+from actors.device import DeviceActor
 from actors.node import Node
 from actors.runtime import Runtime
 from actors.virtual import VirtualHost, VirtualRuntime
@@ -44,7 +45,7 @@ class Host:
         entropy = self._runtime.entropy
         self.identity, self.curve = new_secret(entropy), new_secret(entropy)
         self.key: NodeKey = node_key(self.identity)
-        self.disk = MemoryDisk(self.identity, self.curve)
+        self.disk = MemoryDisk(self.identity, self.curve, world.known)
         self.station: Station = world.network.station(x25519_public(self.curve), self.name, self.address)
         self.backend: DryRunBackend | None = None
 
@@ -69,7 +70,11 @@ class Host:
             self._open_backend,
             LiteralUnderlay,
             lambda: world.notary,
+            self._device,
         )
+
+    _device: MakeDevice = DeviceActor
+    """What plays the device actor."""
 
     def _gossip(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
         return SimulatedGossip(runtime, incarnation, supervisor, self.world.network, self.station, self.address)
@@ -140,7 +145,12 @@ class World:
         self.network = Network(self.runtime)
         self.notary = Notary()
         self.settings = settings
+        self.known: dict[str, tuple[bytes, ...]] = {}
         self.hosts = [self.make_host(number) for number in range(1, hosts + 1)]
+
+    def know(self, mesh: str, documents: Iterable[bytes]) -> None:
+        """What all disks hold of a mesh."""
+        self.known[mesh] = tuple(documents)
 
     def make_host(self, number: int) -> Host:
         return Host(self, number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -43,8 +43,10 @@ class Console(Actor):
 class MemoryDisk:
     """A disk that a crash of its host does not touch. See `actors.store.Disk`."""
 
-    def __init__(self, identity: Secret, curve: Secret) -> None:
+    def __init__(self, identity: Secret, curve: Secret, known: Mapping[str, tuple[bytes, ...]]) -> None:
+        """`known`: documents of meshes that are on the disk beside those that were saved."""
         self._identity = identity
+        self._known = known
         self._curve = curve
         self._meshes: dict[str, StoredMesh] = {}
         self._documents: dict[str, dict[bytes, bytes]] = {}
@@ -55,7 +57,7 @@ class MemoryDisk:
     def load_mesh(self, mesh: str) -> StoredMesh:
         if mesh not in self._meshes:
             raise LocalError("mesh-unknown", f"no mesh {mesh} on this disk")
-        return replace(self._meshes[mesh], documents=tuple(self._documents[mesh].values()))
+        return replace(self._meshes[mesh], documents=(*self._known.get(mesh, ()), *self._documents[mesh].values()))
 
     def save_mesh(self, mesh: StoredMesh) -> None:
         self._meshes[mesh.id] = mesh
@@ -97,6 +99,11 @@ class NoDevice(Actor):
     """Plays the device actor where thousands of nodes would each plan thousands of peers."""
 
     role = Role.DEVICE
+
+    def __init__(
+        self, runtime: Runtime, mesh: str, incarnation: int, supervisor: Address, *what_a_device_needs: object
+    ) -> None:
+        super().__init__(runtime, mesh, incarnation, supervisor)
 
     def begin(self, now: float) -> Iterable[Message]:
         return [m.DeviceReady(self.mesh, "none", "dry-run", 51820)]
