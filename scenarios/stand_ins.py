@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Protocol
 
 from actors.base import Actor, Address
@@ -43,7 +44,9 @@ class Console(Actor):
 class MemoryDisk:
     """A disk that a crash of its host does not touch. See `actors.store.Disk`."""
 
-    def __init__(self, identity: Secret, curve: Secret, known: Mapping[str, tuple[bytes, ...]]) -> None:
+    def __init__(
+        self, identity: Secret, curve: Secret, known: Mapping[str, tuple[bytes, ...]] = MappingProxyType({})
+    ) -> None:
         """`known`: documents of meshes that are on the disk beside those that were saved."""
         self._identity = identity
         self._known = known

@@ -30,7 +30,7 @@ from smeg.keys import KEY_BYTES, NodeKey
 from smeg.members import Members
 from smeg.refresh import FAN_OUT, SILENT_EPOCHS, WINDOW, Refresh, read
 from smeg.verdicts import CLAIM_BYTES, Claim, Kind, Verdicts
-from smeg.watch import Accusation, Beat, Watch
+from smeg.watch import AGREED_BYTES, BEAT_BYTES, Accusation, Beat, Watch, stall_of
 from smeg.wire import Word, chunks, expect, pack, unpack
 
 CLAIMS_WINDOW = 0.05
@@ -92,6 +92,11 @@ class Heartbeat:
         self._flood_at: float | None = None
         self._flooded_at = -CLAIMS_WINDOW
         self._hinted: dict[NodeKey, float] = {}
+        self._stirred = True
+        """Whether anything happened since the last `settle` but beats that say what is known."""
+        self._agreed = b""
+        """How the beat of somebody begins who knows what this node knows; empty for nobody's."""
+        self._deadline: float | None = None
 
     @property
     def _interval(self) -> float:
@@ -108,6 +113,9 @@ class Heartbeat:
         return []
 
     def handle(self, message: Message, now: float) -> list[Message]:
+        if isinstance(message, m.Received) and self._hear_nothing_new(message, now):
+            return []
+        self._stirred = True
         match message:
             case m.Received() if message.sender is not None:
                 try:
@@ -127,6 +135,15 @@ class Heartbeat:
         return []
 
     def settle(self, now: float) -> list[Message]:
+        if not self._stirred:
+            return []
+        out = self._settle(now)
+        self._stirred = False
+        self._agreed = self._own_beat(now)[:AGREED_BYTES] if self._fast else b""
+        self._deadline = self._next_deadline()
+        return out
+
+    def _settle(self, now: float) -> list[Message]:
         shunned = frozenset(self._watch.overdue) if not self._members.rings.is_peer(self._own) else self._shunned
         state = (self._verdicts.version, self._members.ranks, self._members.rings, shunned)
         if state == self._arranged:
@@ -159,6 +176,9 @@ class Heartbeat:
         return out
 
     def next_deadline(self) -> float | None:
+        return self._next_deadline() if self._stirred else self._deadline
+
+    def _next_deadline(self) -> float | None:
         silent = self._silence_ends() if self._last_leader not in (None, self._own) else None
         deadlines = (
             self._next_epoch_at,
@@ -238,6 +258,25 @@ class Heartbeat:
                 return []
         raise RemoteError("malformed", f"{word.name} has no place in the refresh")
 
+    def _hear_nothing_new(self, message: m.Received, now: float) -> bool:
+        """Whether this is a beat of somebody alive who knows what this node knows: nearly every message is."""
+        payload, sender = message.payload, message.sender
+        if payload[:AGREED_BYTES] != self._agreed or len(payload) != BEAT_BYTES or self._stirred:
+            return False
+        if sender is None or sender in self._verdicts:
+            return False
+        edge = self._watch.edges.get(sender)
+        if edge is None:
+            return True
+        if edge.overdue or edge.root_differs_at is not None or edge.claims_differ_at is not None:
+            return False
+        self._watch.heard(edge, sender, stall_of(payload), now)
+        return True
+
+    def _own_beat(self, now: float) -> bytes:
+        beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
+        return beat.pack(Word.BEAT.value)
+
     def _receive_beat(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
         self._refresh.check(beat.epoch)
         out: list[Message] = []
@@ -257,7 +296,7 @@ class Heartbeat:
         edge = self._watch.edges.get(sender)
         if edge is None:
             return out
-        self._watch.heard(edge, sender, beat, now)
+        self._watch.heard(edge, sender, beat.stall, now)
         edge.root_differs_at, repair = self._watch.differs(edge.root_differs_at, beat.root == self._root, now)
         if repair:
             out.append(m.RootDiffers(self._mesh, sender))
@@ -453,9 +492,7 @@ class Heartbeat:
         out: list[Message] = []
         if self._watch.due(now):
             if self._own in self._members and self._observers:
-                beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
-                payload = beat.pack(Word.BEAT.value)
-                out.append(m.Spread(self._mesh, m.Channel.HEARTBEAT, self._observers, payload))
+                out.append(m.Spread(self._mesh, m.Channel.HEARTBEAT, self._observers, self._own_beat(now)))
             self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
         for accusation in self._watch.accuse(now):
             out += self._say(accusation)

@@ -42,6 +42,9 @@ REPAIR_AGAIN = 5.0
 """seconds between two repairs with one subject."""
 _BEAT = struct.Struct(">cQ8sII")
 BEAT_BYTES = _BEAT.size
+_STALL = struct.Struct(">I")
+AGREED_BYTES = BEAT_BYTES - _STALL.size
+"""of a beat, that are equal for all who know the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,12 @@ class Beat:
             raise RemoteError("malformed", f"a beat of {len(payload)} bytes")
         _, epoch, root, claims, stall = _BEAT.unpack(payload)
         return cls(epoch, root, claims, stall / 1000)
+
+
+def stall_of(payload: bytes) -> float:
+    """seconds; what a beat of the right size says of its sender's worst stall."""
+    stall: int = _STALL.unpack_from(payload, AGREED_BYTES)[0]
+    return stall / 1000
 
 
 class Edge:
@@ -181,9 +190,10 @@ class Watch:
         worst, at = self._stall
         return worst if at >= now - STALLS_KEPT else 0.0
 
-    def heard(self, edge: Edge, subject: NodeKey, beat: Beat, now: float) -> None:
+    def heard(self, edge: Edge, subject: NodeKey, stall: float, now: float) -> None:
+        """A beat came. `stall` is what it says of its sender's worst."""
         edge.heard_at = now
-        edge.patience = self._patience(beat.stall)
+        edge.patience = self._patience(stall) if stall else self._suspect_after
         if edge.overdue:
             edge.overdue = False
             self._accused.pop(Accusation(subject, Kind.GONE), None)
