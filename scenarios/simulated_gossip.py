@@ -59,6 +59,8 @@ class SimulatedGossip(Actor):
         self._random: Random = runtime.random(self.name)
         self._lines: dict[tuple[str, NodeKey], tuple[Station, bool] | None] = {}
         """What the switchboard and the network say of how members are reached, and whether they can be dialled."""
+        self._senders: dict[tuple[str, bytes], NodeKey] = {}
+        """Members whom the switchboard let pass."""
         self._watched: dict[str, m.Watched] = {}
         self._ends: set[Station] = set()
         """The stations of those watched."""
@@ -86,9 +88,11 @@ class SimulatedGossip(Actor):
             case m.MembersChanged():
                 self._switchboard.members_changed(message)
                 self._lines.clear()
+                self._senders.clear()
             case m.MeshStopped():
                 self._switchboard.mesh_stopped(message.mesh)
                 self._lines.clear()
+                self._senders.clear()
                 self._watched.pop(message.mesh, None)
                 self._watch()
             case m.Dial():
@@ -127,11 +131,17 @@ class SimulatedGossip(Actor):
 
     def arrive(self, curve: bytes, mesh: str, channel: m.Channel, payload: bytes) -> None:
         """Called by the network. Not by a message: what a real transport does here, its threads do."""
-        try:
-            received = self._switchboard.receive(curve, mesh, channel.value, payload)
-        except RemoteError:
-            self.dropped += 1
-            return
+        sender = self._senders.get((mesh, curve))
+        if sender is None:
+            try:
+                received = self._switchboard.receive(curve, mesh, channel.value, payload)
+            except RemoteError:
+                self.dropped += 1
+                return
+            if received.sender is not None:
+                self._senders[mesh, curve] = received.sender
+        else:
+            received = m.Received(mesh, channel, sender, curve, payload)
         if self._directory is not None:
             for address in self._directory.addresses(received):
                 address.tell(received)
