@@ -126,7 +126,9 @@ class Mass(World):
             node.witness.silent = frozenset()
             node.start()
         self.gone.difference_update(back)
-        return self.chronicle.returned(self.keys(back))
+        event = self.chronicle.returned(self.keys(back))
+        event.strangers = event.subjects
+        return event
 
     def part(self, *groups: Sequence[Node]) -> list[Event]:
         """A partition: for each group the event that its members should come to know."""
@@ -174,10 +176,10 @@ class Mass(World):
         return {node.key for node in self.living} - self.chronicle.excused
 
     def is_known(self, event: Event) -> bool:
-        return event.complete(self.knowers())
+        return event.complete(self.knowers() - event.strangers)
 
     def samples(self, event: Event) -> list[float]:
-        return event.samples(self.knowers())
+        return event.samples(self.knowers() - event.strangers)
 
     def one_leader(self) -> NodeKey | None:
         """Whom all the living think to lead, if they agree and it lives."""

@@ -48,6 +48,8 @@ class Event:
     subjects: frozenset[NodeKey]
     known: dict[NodeKey, dict[NodeKey, float]] = field(default_factory=dict)
     """Subject → knower → seconds after the event."""
+    strangers: frozenset[NodeKey] = frozenset()
+    """Those who have nothing to learn from it."""
 
     def note(self, subject: NodeKey, knower: NodeKey, now: float) -> None:
         self.known.setdefault(subject, {}).setdefault(knower, now - self.at)

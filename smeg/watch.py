@@ -137,6 +137,7 @@ class Watch:
             edge = self.edges.get(key)
             if edge is None:
                 edge = Edge(max(now, self._met.get(key, now)), self._suspect_after)
+                self._acquit(key)
             edges[key] = edge
         self._wards |= {key for key in self.edges if key not in edges and self._verdicts.is_down(key)}
         self._wards = {key for key in self._wards if self._verdicts.is_down(key)}
@@ -196,8 +197,13 @@ class Watch:
         edge.patience = self._patience(stall) if stall else self._suspect_after
         if edge.overdue:
             edge.overdue = False
-            self._accused.pop(Accusation(subject, Kind.GONE), None)
-            self._accused.pop(Accusation(subject, Kind.DOWN), None)
+            self._acquit(subject)
+
+    def _acquit(self, subject: NodeKey) -> None:
+        """What this node and others held against somebody is over: it was heard, or has just come back."""
+        for kind in (Kind.DOWN, Kind.GONE):
+            self._accused.pop(Accusation(subject, kind), None)
+            self._accusations.pop(Accusation(subject, kind), None)
 
     def _patience(self, stall: float) -> float:
         return min(MOST_PATIENCE, max(self._suspect_after, PER_STALL * stall))
@@ -254,6 +260,9 @@ class Watch:
         if not counts or accusation in self._accused:
             return False
         self._accused[accusation] = now
+        if key in self.edges:
+            # The next beat acquits it.
+            self.edges[key].overdue = True
         self._plan(now)
         return True
 
