@@ -106,6 +106,8 @@ class Standing:
     exit: bool
     expires: int
     credential: bytes
+    certificate: bytes
+    """Hash of the node certificate; the credential itself when an admin issued that."""
     admin: bytes
     """Hash of the admin certificate at the head."""
     invite: bytes | None
