@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_address
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 
 from smeg.device import Endpoint
 from smeg.errors import RemoteError
@@ -21,13 +23,38 @@ def parse_endpoint(text: str) -> Endpoint:
     if found is None or not 0 < int(found["port"]) < 65536:
         raise RemoteError("bad-endpoint", f"{text!r} is not an endpoint", "write host:port, or [address]:port for IPv6")
     host = found["v6"] or found["host"]
-    try:
-        address = ip_address(host)
-    except ValueError:
+    address = _address(host)
+    if address is None:
         # A name that is all digits and dots would be taken for an address by resolvers.
         if found["v6"] or not _NAME.match(host) or re.fullmatch(r"[0-9.]+", host):
             raise RemoteError("bad-endpoint", f"{text!r} names neither an address nor a host") from None
         return Endpoint(host.lower(), int(found["port"]))
-    if bool(found["v6"]) != isinstance(address, IPv6Address):
+    if bool(found["v6"]) != (address.version == 6):
         raise RemoteError("bad-endpoint", f"{text!r}: brackets belong around an IPv6 address, and only there")
-    return Endpoint(str(address), int(found["port"]))
+    return Endpoint(address.text, int(found["port"]))
+
+
+def is_dialable(host: str) -> bool:
+    """Whether anybody could listen there, as far as the address tells; a name may always do."""
+    address = _address(host)
+    return address is None or address.dialable
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """What is asked of a literal address."""
+
+    version: int
+    text: str
+    """Canonical."""
+    dialable: bool
+
+
+@lru_cache(maxsize=256)
+def _address(host: str) -> _Address | None:
+    """None for what is no address. A record names its host several times, so the last few are remembered."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return _Address(address.version, str(address), not (address.is_multicast or address.is_unspecified))

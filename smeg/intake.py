@@ -7,7 +7,7 @@ counted by its code and goes no further, and the rest of the same message still 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from immutables import Map
@@ -103,17 +103,30 @@ class Intake:
         return taken
 
     def _take_credentials(self, offered: Mapping[bytes, Certificate]) -> None:
+        # A node certificate enters with its countersignature; alone it would be verified, and forgotten again.
+        later = [key for key, certificate in offered.items() if isinstance(certificate, NodeCertificate)]
         for key, certificate in offered.items():
-            try:
-                if isinstance(certificate, (Countersignature, NodeCertificate)):
-                    self._chain.establish(key, offered)
-                elif isinstance(certificate, AdminCertificate):
-                    self._chain.establish_issuer(key, offered)
-            except MissingDocuments:
-                continue
-            except RemoteError as error:
-                if error.problem.code != "no-credential":
-                    self.refused[error.problem.code] += 1
+            if isinstance(certificate, Countersignature):
+                self._count(self._chain.establish, key, offered)
+            elif isinstance(certificate, AdminCertificate):
+                self._count(self._chain.establish_issuer, key, offered)
+        for key in later:
+            if key not in self._chain:
+                self._count(self._chain.establish, key, offered)
+
+    def _count(
+        self,
+        establish: Callable[[bytes, Mapping[bytes, Certificate]], object],
+        key: bytes,
+        offered: Mapping[bytes, Certificate],
+    ) -> None:
+        try:
+            establish(key, offered)
+        except MissingDocuments:
+            pass
+        except RemoteError as error:
+            if error.problem.code != "no-credential":
+                self.refused[error.problem.code] += 1
 
     def _guard(
         self, take: object, statement: Record | Remove, offered: Mapping[bytes, Certificate], taken: Taken
