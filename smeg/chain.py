@@ -5,8 +5,8 @@ issued itself. A certificate enters the pool only with all its ancestors, so wha
 key, offline. Nothing here looks at a clock, at removes or at how often an invite was used: `roster.Roster` judges
 those.
 
-Of node certificates and countersignatures, which are many, the bytes are kept and what they prove, not the fields. All
-maps are persistent: a fork shares them until one side changes.
+Of node certificates and countersignatures, which are many, what they prove is kept, and their bytes packed. All maps
+are persistent: a fork shares them until one side changes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from smeg.certificates import (
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey
 from smeg.notary import Notary, check_mesh
+from smeg.packing import pack, unpack
 from smeg.records import Standing
 
 USES_SLACK = 64
@@ -42,46 +43,42 @@ class MissingDocuments(RemoteError):
 
 
 class Chain:
-    __slots__ = ("_credentials", "_fresh", "_given", "_issuers", "_notary", "_papers", "_standings", "_users", "mesh")
+    __slots__ = ("_credentials", "_entering", "_fresh", "_given", "_issuers", "_notary", "_papers", "_standings", "mesh")
 
     def __init__(self, mesh: str, notary: Notary) -> None:
         self.mesh = mesh
         self._notary = notary
         self._issuers: Map[bytes, AdminCertificate | InviteCertificate] = Map()
         self._papers: Map[bytes, bytes] = Map()
-        """Raw node certificates and countersignatures."""
+        """Credential → packed: the node certificate, and the countersignature if it has one."""
         self._standings: Map[bytes, Standing] = Map()
         self._credentials: Map[bytes, bytes] = Map()
-        """Node certificate → the lowest countersignature of it."""
-        self._users: Map[bytes, Map[NodeKey, None]] = Map()
+        """Countersigned node certificate → the lowest countersignature of it."""
         self._given: Map[bytes, int] = Map()
         self._fresh: dict[bytes, bytes] = {}
         """Raw, by hash: what entered since the last `drain`."""
+        self._entering: dict[bytes, NodeCertificate] = {}
+        """Verified while a chain is followed, and kept if a countersignature of it is."""
 
     def fork(self) -> Chain:
         """Another with the same content, which changes on its own."""
         made = Chain(self.mesh, self._notary)
         made._issuers, made._papers, made._standings = self._issuers, self._papers, self._standings
-        made._credentials, made._users, made._given = self._credentials, self._users, self._given
-        made._fresh = dict(self._fresh)
+        made._credentials, made._given, made._fresh = self._credentials, self._given, dict(self._fresh)
         return made
 
     def __contains__(self, certificate: bytes) -> bool:
-        return certificate in self._papers or certificate in self._issuers
+        return certificate in self._issuers or certificate in self._standings or certificate in self._credentials
 
     def __len__(self) -> int:
-        return len(self._papers) + len(self._issuers)
+        return len(self._issuers) + len(self._standings) + len(self._credentials)
 
     def certificate(self, certificate: bytes) -> Certificate | None:
         """What one in the pool says; read again unless it is an issuer's."""
-        issuer = self._issuers.get(certificate)
-        if issuer is not None:
-            return issuer
-        raw = self._papers.get(certificate)
-        if raw is None:
-            return None
-        found = self._notary.read(raw)
-        assert isinstance(found, (NodeCertificate, Countersignature)), "nothing else is put there"
+        if certificate in self._issuers or certificate not in self:
+            return self._issuers.get(certificate)
+        found = self._notary.read(self._raw(certificate))
+        assert isinstance(found, (NodeCertificate, Countersignature)), "nothing else is packed"
         return found
 
     def issuer(self, certificate: bytes) -> AdminCertificate | InviteCertificate | None:
@@ -93,17 +90,12 @@ class Chain:
         return None if found is None else self._standings[found]
 
     def users(self, invite: bytes) -> frozenset[NodeKey]:
-        """Everybody whom a peer ever let in by this invite, as far as is known here."""
-        return frozenset(self._users.get(invite, ()))
-
-    def is_user(self, invite: bytes, node: NodeKey) -> bool:
-        """Whether a peer ever let this node in by this invite, as far as is known here."""
-        users = self._users.get(invite)
-        return users is not None and node in users
+        """Everybody whom a peer ever let in by this invite, as far as is known here. Looks at all credentials."""
+        return frozenset(standing.node for standing in self._standings.values() if standing.invite == invite)
 
     def documents(self) -> list[bytes]:
         """Everything, ancestors before descendants."""
-        return self.ancestry(sorted((*self._issuers, *self._papers)))
+        return self.ancestry(sorted((*self._issuers, *self._standings)))
 
     def drain(self) -> list[bytes]:
         """What entered since this was asked last, raw, ancestors before descendants."""
@@ -150,7 +142,6 @@ class Chain:
             return _parents(issuer)
         standing = self._standings.get(certificate)
         if standing is None:
-            # A node certificate stays in the pool only with a countersignature.
             standing = self._standings[self._credentials[certificate]]
             assert standing.invite is not None, "only who comes by an invite needs a countersignature"
             return (standing.invite,)
@@ -160,7 +151,12 @@ class Chain:
 
     def _raw(self, certificate: bytes) -> bytes:
         issuer = self._issuers.get(certificate)
-        return self._papers[certificate] if issuer is None else issuer.document.raw
+        if issuer is not None:
+            return issuer.document.raw
+        credential = self._credentials.get(certificate)
+        if credential is not None:
+            return unpack(self._papers[credential], self.mesh)[0]
+        return unpack(self._papers[certificate], self.mesh)[-1]
 
     def establish(self, credential: bytes, offered: Mapping[bytes, Certificate]) -> Standing:
         """Verify a credential with what is offered, and keep it and its ancestors.
@@ -170,17 +166,17 @@ class Chain:
         known = self._standings.get(credential)
         if known is not None:
             return known
-        entered: list[Certificate] = []
         try:
-            self._follow(credential, offered, entered)
+            self._follow(credential, offered)
         finally:
-            self._drop_unused(entered)
+            # Whoever has a token makes as many node certificates as it likes: without countersignature none is kept.
+            self._entering.clear()
         standing = self._standings.get(credential)
         if standing is None:
             raise RemoteError("no-credential", "a node certificate without a peer's countersignature admits nobody")
         return standing
 
-    def _follow(self, credential: bytes, offered: Mapping[bytes, Certificate], entered: list[Certificate]) -> None:
+    def _follow(self, credential: bytes, offered: Mapping[bytes, Certificate]) -> None:
         """Enter a certificate after its ancestors. What rests on something missing is looked at once, never again."""
         missing: set[bytes] = set()
         stuck: set[bytes] = set()
@@ -188,31 +184,22 @@ class Chain:
         while stack:
             at = stack[-1]
             certificate = offered.get(at)
-            if at in self or at in stuck:
+            if at in self or at in self._entering or at in stuck:
                 stack.pop()
             elif certificate is None:
                 missing.add(at)
                 stuck.add(at)
             else:
-                absent = [p for p in _parents(certificate) if p not in self and p not in stuck]
+                there = (self, self._entering, stuck)
+                absent = [p for p in _parents(certificate) if not any(p in held for held in there)]
                 if absent:
                     stack.extend(absent)
                 elif missing:
                     stuck.add(at)
                 else:
                     self._enter(certificate)
-                    entered.append(certificate)
         if missing:
             raise MissingDocuments(frozenset(missing))
-
-    def _drop_unused(self, entered: list[Certificate]) -> None:
-        """Forget node certificates that nobody countersigned: whoever has a token makes as many as it likes."""
-        for certificate in entered:
-            key = certificate.document.hash
-            counts = key in self._standings or key in self._credentials
-            if isinstance(certificate, NodeCertificate) and not counts:
-                self._papers = self._papers.delete(key)
-                del self._fresh[key]
 
     def establish_issuer(self, certificate: bytes, offered: Mapping[bytes, Certificate]) -> AdminCertificate:
         """Verify and keep an admin certificate. Raises as `establish`."""
@@ -239,41 +226,53 @@ class Chain:
     def _enter(self, certificate: Certificate) -> None:
         """Verify one whose parents are in the pool, then keep it."""
         check_mesh(certificate.document, self.mesh)
-        key, raw = certificate.document.hash, certificate.document.raw
+        key = certificate.document.hash
         match certificate:
             case AdminCertificate():
                 if mesh_id(certificate.root) != self.mesh:
                     raise RemoteError("wrong-root", "an admin's certificate by another mesh's root")
                 self._check_signature(certificate, certificate.root)
-                self._issuers = self._issuers.set(key, certificate)
+                self._keep_issuer(certificate)
             case InviteCertificate():
                 admin = self._issuers.get(certificate.issuer)
                 if not isinstance(admin, AdminCertificate):
                     raise RemoteError("malformed", "an invitation that no admin issued")
                 self._check_signature(certificate, admin.key)
                 certificate.grant.check_within(admin.grant)
-                self._issuers = self._issuers.set(key, certificate)
+                self._keep_issuer(certificate)
             case NodeCertificate():
                 issuer = self._issuers.get(certificate.issuer)
                 if issuer is None:
                     raise RemoteError("malformed", "a node certificate that neither admin nor invitation issued")
                 self._check_node(certificate, issuer)
                 if isinstance(issuer, AdminCertificate):
-                    standing = _standing(certificate, key, key, issuer.document.hash, None, None)
-                    self._standings = self._standings.set(key, standing)
-                self._papers = self._papers.set(key, raw)
+                    self._keep(_standing(certificate, key, issuer.document.hash, None, None), certificate)
+                else:
+                    self._entering[key] = certificate
             case Countersignature():
-                self._standings = self._standings.set(key, self._check_countersignature(certificate))
-                self._papers = self._papers.set(key, raw)
-        self._fresh[key] = raw
+                self._enter_countersignature(certificate)
+
+    def _keep_issuer(self, certificate: AdminCertificate | InviteCertificate) -> None:
+        self._issuers = self._issuers.set(certificate.document.hash, certificate)
+        self._fresh[certificate.document.hash] = certificate.document.raw
+
+    def _keep(self, standing: Standing, *papers: Certificate) -> None:
+        """`papers` are the node certificate and its countersignature."""
+        raws = [paper.document.raw for paper in papers]
+        self._standings = self._standings.set(standing.credential, standing)
+        self._papers = self._papers.set(standing.credential, pack(raws, self.mesh))
+        for paper in papers:
+            if paper.document.hash not in self._credentials:
+                self._fresh[paper.document.hash] = paper.document.raw
 
     def _check_node(self, certificate: NodeCertificate, issuer: AdminCertificate | InviteCertificate) -> None:
         check_mesh(certificate.document, self.mesh)
         self._check_signature(certificate, issuer.key)
         certificate.grant.check_within(issuer.grant)
 
-    def _check_countersignature(self, countersignature: Countersignature) -> Standing:
-        certificate = self.certificate(countersignature.certificate)
+    def _enter_countersignature(self, countersignature: Countersignature) -> None:
+        named = countersignature.certificate
+        certificate = self._entering.get(named) or self.certificate(named)
         by = self._standings.get(countersignature.by)
         if not isinstance(certificate, NodeCertificate) or by is None:
             raise RemoteError("malformed", "a countersignature that names no certificate or no credential")
@@ -291,11 +290,9 @@ class Chain:
             raise RemoteError("invite-flooded", "an invitation was used far more often than it allows")
         self._check_signature(countersignature, by.node)
         key, paper, invitation = countersignature.document.hash, certificate.document.hash, invite.document.hash
+        self._keep(_standing(certificate, key, invite.issuer, invitation, by), certificate, countersignature)
         self._given = self._given.set(invitation, given + 1)
         self._credentials = self._credentials.set(paper, min(key, self._credentials.get(paper, key)))
-        users: Map[NodeKey, None] = self._users.get(invitation, Map())
-        self._users = self._users.set(invitation, users.set(certificate.key, None))
-        return _standing(certificate, paper, key, invite.issuer, invitation, by)
 
     def _check_signature(self, certificate: Certificate, key: bytes) -> None:
         if not self._notary.signed(certificate.document, key):
@@ -313,14 +310,8 @@ def _parents(certificate: Certificate) -> tuple[bytes, ...]:
 
 
 def _standing(
-    certificate: NodeCertificate,
-    paper: bytes,
-    credential: bytes,
-    admin: bytes,
-    invite: bytes | None,
-    by: Standing | None,
+    certificate: NodeCertificate, credential: bytes, admin: bytes, invite: bytes | None, by: Standing | None
 ) -> Standing:
-    """`paper` and `credential` are the hashes under which they are kept, so that each is one object."""
     grant = certificate.grant
     return Standing(
         certificate.key,
@@ -332,7 +323,7 @@ def _standing(
         grant.exit,
         grant.expires,
         credential,
-        paper,
+        certificate.document.hash,
         admin,
         invite,
         by.node if by is not None else None,

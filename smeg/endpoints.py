@@ -20,7 +20,8 @@ _FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port
 def parse_endpoint(text: str) -> Endpoint:
     """The endpoint in `text`, its address in canonical form. Raises `RemoteError`."""
     found = _FORM.match(text)
-    if found is None or not 0 < int(found["port"]) < 65536:
+    port = _port(found["port"]) if found is not None else 0
+    if found is None or not 0 < port < 65536:
         raise RemoteError("bad-endpoint", f"{text!r} is not an endpoint", "write host:port, or [address]:port for IPv6")
     host = found["v6"] or found["host"]
     address = _address(host)
@@ -28,10 +29,16 @@ def parse_endpoint(text: str) -> Endpoint:
         # A name that is all digits and dots would be taken for an address by resolvers.
         if found["v6"] or not _NAME.match(host) or re.fullmatch(r"[0-9.]+", host):
             raise RemoteError("bad-endpoint", f"{text!r} names neither an address nor a host") from None
-        return Endpoint(host.lower(), int(found["port"]))
+        return Endpoint(host.lower(), port)
     if bool(found["v6"]) != (address.version == 6):
         raise RemoteError("bad-endpoint", f"{text!r}: brackets belong around an IPv6 address, and only there")
-    return Endpoint(address.text, int(found["port"]))
+    return Endpoint(address.text, port)
+
+
+@lru_cache(maxsize=256)
+def _port(text: str) -> int:
+    """Most members have the same two or three: one object each."""
+    return int(text)
 
 
 def is_dialable(host: str) -> bool:

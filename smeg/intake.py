@@ -18,7 +18,7 @@ from smeg.chain import Chain, MissingDocuments
 from smeg.errors import Problem, RemoteError
 from smeg.keys import NodeKey
 from smeg.notary import Notary, check_mesh
-from smeg.records import Action, Record, Remove
+from smeg.records import Action, Record, Remove, unite
 from smeg.replica import Outcome, Replica
 
 RECORDS_RATE = 2.0
@@ -150,6 +150,7 @@ class Intake:
         standing = self._chain.establish(record.credential, offered)
         if standing.node != record.node:
             raise RemoteError("wrong-credential", "a record under another node's credential")
+        unite(record, standing)
         outcome = self._replica.add(record)
         if known is not None and self._now is not None:
             # Only now: what others forge in an author's name must not use its allowance up.

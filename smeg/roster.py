@@ -47,10 +47,10 @@ class Roster:
         "_mesh",
         "_next_expiry",
         "_orphans",
+        "_out",
         "_overdrawn_before",
         "_quarantined",
         "_replica",
-        "_users",
         "version",
     )
 
@@ -63,10 +63,11 @@ class Roster:
         """What `_members` lacks: many updates in a row, as when everything is new, make one table."""
         self._quarantined = Members()
         self._filed: Map[NodeKey, Standing] = Map()
-        self._users: Map[bytes, Map[NodeKey, bool]] = Map()
-        """The users of each invite, and whether they take a place: who was evicted or orphaned takes none."""
+        """By which standing everybody was judged."""
+        self._out: Map[NodeKey, None] = Map()
+        """Who was evicted or orphaned: it takes no place of its invite."""
         self._counting: Map[bytes, int] = Map()
-        """How many of them do."""
+        """How many users of each invite take one."""
         self._overdrawn_before: frozenset[bytes] = frozenset()
         self._evicts = replica.evicts
         """Those by which everybody was judged."""
@@ -80,7 +81,7 @@ class Roster:
         """Another over forks of its replica and chain, which changes on its own."""
         made = Roster(self._mesh, replica, chain)
         made._members, made._quarantined = self.members, self._quarantined
-        made._filed, made._users, made._counting = self._filed, self._users, self._counting
+        made._filed, made._out, made._counting = self._filed, self._out, self._counting
         made._overdrawn_before, made._evicts, made._orphans = self._overdrawn_before, self._evicts, self._orphans
         made._expired, made._next_expiry, made.version = self._expired, self._next_expiry, self.version
         return made
@@ -108,7 +109,8 @@ class Roster:
 
     def void(self, invite: bytes) -> bool:
         """Whether an evict ended an invite: whoever holds its token would only come back under another name."""
-        return any(self._chain.is_user(invite, node) for node in self._replica.evicts)
+        evicts = self._replica.evicts
+        return bool(evicts) and any(node in evicts for node in self._chain.users(invite))
 
     def update(self, nodes: Iterable[NodeKey], wall: int) -> bool:
         """Judge these nodes, and whoever depends on them, again; whether any member changed. `wall`: s since 1970."""
@@ -151,31 +153,30 @@ class Roster:
     def _file(self, node: NodeKey) -> set[NodeKey]:
         """Keep the look-ups to what counts now; the users of invites that are overdrawn since, or no more."""
         before, now = self._filed.get(node), self._standing(node)
-        if now is not None and now is not before:
+        if now is None:
+            return set()
+        took = before.invite if before is not None and node not in self._out else None
+        # Who is out anyway takes nobody's place: evicting who let in a straw man undoes the harm.
+        out = self._evicted(node) or self._orphaned(now)
+        takes = None if out else now.invite
+        if now is not before:
             self._filed = self._filed.set(node, now)
-        invites = {standing.invite for standing in (before, now) if standing is not None} - {None}
+        if out != (node in self._out):
+            self._out = self._out.set(node, None) if out else self._out.delete(node)
         affected: set[NodeKey] = set()
-        for invite in invites:
-            assert invite is not None
-            uses = None
-            if now is not None and now.invite == invite:
-                # Who is out anyway takes nobody's place: evicting who let in a straw man undoes the harm.
-                uses = not (self._evicted(node) or self._orphaned(now))
-            self._use(invite, node, uses)
-            if self._overdrawn(invite) != (invite in self._overdrawn_before):
-                self._overdrawn_before ^= {invite}
-                affected.update(self._users[invite])
+        if took != takes:
+            for invite, step in ((took, -1), (takes, 1)):
+                if invite is not None:
+                    self._counting = self._counting.set(invite, self._counting.get(invite, 0) + step)
+                    affected |= self._turned(invite)
         return affected
 
-    def _use(self, invite: bytes, node: NodeKey, uses: bool | None) -> None:
-        """Note whether a node takes a place of an invite; None when it is no user of it any more."""
-        users: Map[NodeKey, bool] = self._users.get(invite, Map())
-        before = users.get(node)
-        if before is uses:
-            return
-        users = users.delete(node) if uses is None else users.set(node, uses)
-        self._users = self._users.set(invite, users)
-        self._counting = self._counting.set(invite, self._counting.get(invite, 0) + bool(uses) - bool(before))
+    def _turned(self, invite: bytes) -> set[NodeKey]:
+        """All users of an invite if it is overdrawn since, or no more."""
+        if self._overdrawn(invite) == (invite in self._overdrawn_before):
+            return set()
+        self._overdrawn_before ^= {invite}
+        return {node for node, standing in self._filed.items() if standing.invite == invite}
 
     def _judge(self, nodes: Iterable[NodeKey], wall: int) -> bool:
         """Put everybody where it belongs; whether that changed anything."""
