@@ -160,9 +160,12 @@ def new_countersignature(certificate: Document, by: bytes, at: int, seed: Secret
     return seal(Kind.COUNTERSIGNATURE, certificate.mesh, fields, seed)
 
 
-def read_certificate(document: Document) -> Certificate:
-    """What a certificate says; nothing is verified yet. Raises `RemoteError`."""
-    fields = document.fields()
+def read_certificate(document: Document, fields: Fields | None = None) -> Certificate:
+    """What a certificate says; nothing is verified yet. `fields` are its own, if they were read already.
+
+    Raises `RemoteError`.
+    """
+    fields = fields or document.fields()
     match document.kind:
         case Kind.ADMIN:
             return AdminCertificate(

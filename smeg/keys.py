@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import b32encode, standard_b64decode, standard_b64encode, urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
+from base64 import b32encode, standard_b64decode, standard_b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from typing import NewType, final
 
@@ -28,6 +28,9 @@ Entropy = Callable[[int], bytes]
 """Where random bytes come from: `os.urandom` in production, a seeded generator in the simulator."""
 
 _P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 @final
@@ -109,9 +112,8 @@ def check_ed25519(key: bytes) -> NodeKey:
     y = int.from_bytes(key, "little") & ((1 << 255) - 1)
     if y >= _P:
         raise RemoteError("bad-key", "an Ed25519 key is not in canonical form")
-    d = -121665 * pow(121666, -1, _P) % _P
     y2 = y * y % _P
-    if y in (0, 1, _P - 1) or (d * y2 * y2 + 2 * y2 - 1) % _P == 0:
+    if y in (0, 1, _P - 1) or (_D * y2 * y2 + 2 * y2 - 1) % _P == 0:
         raise RemoteError("bad-key", "an Ed25519 key of small order is nobody's")
     return NodeKey(key)
 
@@ -123,16 +125,15 @@ def base32(data: bytes) -> str:
 
 def base64(data: bytes) -> str:
     """URL-safe base64 without padding: how bytes stand in JSON."""
-    return urlsafe_b64encode(data).decode().rstrip("=")
+    return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def from_base64(text: str) -> bytes:
     """Inverse of `base64`, strict: only the canonical text of some bytes is accepted. Raises `ValueError`."""
-    try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (Base64Error, ValueError) as error:
-        raise ValueError(f"not base64: {error}") from error
-    if base64(data) != text:
+    encoded = text.encode("ascii")
+    data = a2b_base64(encoded.translate(_FROM_URL) + b"=" * (-len(encoded) % 4))
+    # What was left out in reading, be it a foreign letter or bits at the end, is missed in writing.
+    if b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=") != encoded:
         raise ValueError("not canonical base64")
     return data
 

@@ -210,7 +210,7 @@ class Mesh:
             return self._end(joining.problem)
         own = self._writer(joining.standing)
         own.counter = joining.counter
-        admission = tuple(joining.chain.documents())
+        admission = tuple(joining.chain.ancestry([joining.standing.credential]))
         let_in = next(contact for contact in joining.token.contacts if contact.curve == joining.contact_curve)
         contacts = dict.fromkeys((let_in, *joining.token.contacts))
         self._stored = replace(self._stored, admission=admission, contacts=tuple(contacts))

@@ -29,6 +29,8 @@ _ENTRY = KEY_BYTES + DIGEST_BYTES
 class Repair:
     """What is said of one replica; all answers are payloads, to be sent in this order."""
 
+    __slots__ = ("_chain", "_replica")
+
     def __init__(self, replica: Replica, chain: Chain) -> None:
         self._replica = replica
         self._chain = chain
@@ -61,8 +63,8 @@ class Repair:
     def documents(self, nodes: Iterable[NodeKey]) -> list[bytes]:
         """All there is of some nodes: certificates first, then records, then removes."""
         statements = [statement for node in nodes for statement in self._replica.statements(node)]
-        roots = {s.credential if isinstance(s, Record) else s.by for s in statements} - {b""}
-        certificates = self._chain.ancestry(roots)
+        roots = dict.fromkeys(s.credential if isinstance(s, Record) else s.by for s in statements)
+        certificates = self._chain.ancestry(root for root in roots if root)
         records = [s.document.raw for s in statements if isinstance(s, Record)]
         removes = [s.document.raw for s in statements if isinstance(s, Remove)]
         return list(chunks(Word.DOCUMENTS, certificates + records + removes))
