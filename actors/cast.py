@@ -13,6 +13,7 @@ from actors.store import Disk
 from smeg.config_keys import PublicEndpoint
 from smeg.device import InterfaceSpec
 from smeg.keys import NodeKey
+from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
 
@@ -65,6 +66,11 @@ class Settings:
     handshake_interval: float = 5.0
 
 
+def new_ledger(mesh: str) -> Ledger:
+    """An empty one."""
+    return Ledger(mesh, Notary())
+
+
 @dataclass(frozen=True, slots=True)
 class Cast:
     settings: Settings
@@ -75,4 +81,6 @@ class Cast:
     underlay: Callable[[], Underlay]
     notary: Callable[[], Notary] = Notary
     """One for each actor that verifies; the simulator shares one among all nodes."""
+    ledger: Callable[[str], Ledger] = new_ledger
+    """What a mesh's membership begins with, by mesh id; in the simulator what all nodes of a mesh know."""
     device: MakeDevice = DeviceActor

@@ -95,13 +95,13 @@ class MeshGroup:
         runtime, keys, interval = self._runtime, self._keys, self._cast.settings.repair_interval
 
         def make(n: int) -> MembershipActor:
-            notary, random = self._cast.notary(), runtime.random(f"membership@{stored.id}")
+            ledger, random = self._cast.ledger(stored.id), runtime.random(f"membership@{stored.id}")
             core = Membership(
                 stored.id,
                 self._own,
                 keys.identity,
                 keys.curve,
-                notary,
+                ledger,
                 random,
                 runtime.wall,
                 interval,

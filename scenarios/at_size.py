@@ -194,7 +194,7 @@ class Mass(World):
 
     def roots(self) -> set[bytes]:
         """The digests of the replicas of the living: one when all are equal."""
-        return {node.membership.replica.digest.of() for node in self.living}
+        return {node.membership.ledger.replica.digest.of() for node in self.living}
 
     def deepest_inbox(self) -> int:
         """The most messages that ever waited for one actor."""

@@ -14,7 +14,7 @@ from actors.cast import Cast, MakeDevice, Settings
 from actors.device import DeviceActor
 from actors.node import Node
 from actors.runtime import Runtime
-from actors.virtual import VirtualHost, VirtualRuntime
+from actors.virtual import WALL_START, VirtualHost, VirtualRuntime
 from scenarios.network import Network, Station
 from scenarios.simulated_gossip import SimulatedGossip
 from scenarios.stand_ins import Console, LiteralUnderlay, MemoryDisk
@@ -25,6 +25,7 @@ from smeg.device import Backend, InterfaceSpec
 from smeg.edges.dry_run import DryRunBackend
 from smeg.errors import LocalError, Problem
 from smeg.keys import NodeKey, new_secret, node_key, x25519_public
+from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
 
@@ -45,7 +46,7 @@ class Host:
         entropy = self._runtime.entropy
         self.identity, self.curve = new_secret(entropy), new_secret(entropy)
         self.key: NodeKey = node_key(self.identity)
-        self.disk = MemoryDisk(self.identity, self.curve, world.known)
+        self.disk = MemoryDisk(self.identity, self.curve)
         self.station: Station = world.network.station(x25519_public(self.curve), self.name, self.address)
         self.backend: DryRunBackend | None = None
 
@@ -70,6 +71,7 @@ class Host:
             self._open_backend,
             LiteralUnderlay,
             lambda: world.notary,
+            world.ledger,
             self._device,
         )
 
@@ -145,12 +147,18 @@ class World:
         self.network = Network(self.runtime)
         self.notary = Notary()
         self.settings = settings
-        self.known: dict[str, tuple[bytes, ...]] = {}
+        self._ledgers: dict[str, Ledger] = {}
         self.hosts = [self.make_host(number) for number in range(1, hosts + 1)]
 
     def know(self, mesh: str, documents: Iterable[bytes]) -> None:
-        """What all disks hold of a mesh."""
-        self.known[mesh] = tuple(documents)
+        """What all nodes of a mesh know from the start."""
+        self._ledgers[mesh] = Ledger(mesh, self.notary)
+        self._ledgers[mesh].take(documents, WALL_START)
+
+    def ledger(self, mesh: str) -> Ledger:
+        """What a node begins with."""
+        known = self._ledgers.get(mesh)
+        return known.fork() if known is not None else Ledger(mesh, self.notary)
 
     def make_host(self, number: int) -> Host:
         return Host(self, number)

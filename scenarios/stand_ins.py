@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Protocol
 
 from actors.base import Actor, Address
@@ -44,12 +43,8 @@ class Console(Actor):
 class MemoryDisk:
     """A disk that a crash of its host does not touch. See `actors.store.Disk`."""
 
-    def __init__(
-        self, identity: Secret, curve: Secret, known: Mapping[str, tuple[bytes, ...]] = MappingProxyType({})
-    ) -> None:
-        """`known`: documents of meshes that are on the disk beside those that were saved."""
+    def __init__(self, identity: Secret, curve: Secret) -> None:
         self._identity = identity
-        self._known = known
         self._curve = curve
         self._meshes: dict[str, StoredMesh] = {}
         self._documents: dict[str, dict[bytes, bytes]] = {}
@@ -60,7 +55,7 @@ class MemoryDisk:
     def load_mesh(self, mesh: str) -> StoredMesh:
         if mesh not in self._meshes:
             raise LocalError("mesh-unknown", f"no mesh {mesh} on this disk")
-        return replace(self._meshes[mesh], documents=(*self._known.get(mesh, ()), *self._documents[mesh].values()))
+        return replace(self._meshes[mesh], documents=tuple(self._documents[mesh].values()))
 
     def save_mesh(self, mesh: StoredMesh) -> None:
         self._meshes[mesh.id] = mesh

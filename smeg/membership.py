@@ -16,18 +16,14 @@ from smeg import messages as m
 from smeg.admission import Admission
 from smeg.allowance import Allowances
 from smeg.certificates import Role
-from smeg.chain import Chain
 from smeg.core import Message
 from smeg.errors import RemoteError
-from smeg.intake import Intake, Taken
+from smeg.intake import Taken
 from smeg.keys import NodeKey, Secret
+from smeg.ledger import Ledger
 from smeg.members import Members
-from smeg.notary import Notary
 from smeg.range_digest import DIGEST_BYTES, EMPTY
 from smeg.records import Action, Member, Record, Remove
-from smeg.repair import Repair
-from smeg.replica import Replica
-from smeg.roster import Roster
 from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
 RUMOUR_WINDOW = 0.05
@@ -54,7 +50,10 @@ class News:
 
 
 class Membership:
-    """`identity` and `curve` are this node's secrets, `wall` gives seconds since 1970, `documents` were on disk."""
+    """`identity` and `curve` are this node's secrets, `wall` gives seconds since 1970, `documents` were on disk.
+
+    `ledger` is where they go, and whatever comes; nobody else may change it.
+    """
 
     def __init__(
         self,
@@ -62,7 +61,7 @@ class Membership:
         own: NodeKey,
         identity: Secret,
         curve: Secret,
-        notary: Notary,
+        ledger: Ledger,
         random: Random,
         wall: Callable[[], int],
         repair_interval: float,
@@ -74,13 +73,10 @@ class Membership:
         self._wall = wall
         self._interval = repair_interval
         self._from_disk = tuple(documents)
-        self._notary = notary
-        self.replica = Replica()
-        self.chain = Chain(mesh, notary)
-        self.roster = Roster(mesh, self.replica, self.chain)
-        self._repair = Repair(self.replica, self.chain)
-        self._intake = Intake(mesh, self.replica, self.chain, notary)
-        self._admission = Admission(self.chain, self.replica, self.roster, notary, identity, curve, wall)
+        self.ledger = ledger
+        self._replica, self._chain, self._roster = ledger.replica, ledger.chain, ledger.roster
+        self._repair = ledger.repair
+        self._admission = Admission(ledger.chain, ledger.replica, ledger.roster, ledger.notary, identity, curve, wall)
         self._answers = Allowances(ANSWER_RATE, ANSWER_BURST, None, MAX_ASKERS)
         self._news = News()
         self._members = Members()
@@ -100,7 +96,7 @@ class Membership:
     def begin(self, now: float) -> list[Message]:
         """Take back what was on disk: verified again, spread to nobody."""
         documents, self._from_disk = self._from_disk, ()
-        self._count(self._intake.take(documents), None, now)
+        self._count(self.ledger.take(documents, self._wall()), None, now)
         self._learned.clear()
         self._obsolete.clear()
         self._news, self._flush_at = News(), None
@@ -113,10 +109,10 @@ class Membership:
                 try:
                     return self._receive(message, now)
                 except RemoteError as error:
-                    self._intake.refused[error.problem.code] += 1
+                    self.ledger.intake.refused[error.problem.code] += 1
                     return []
             case m.Publish(_, documents):
-                out = self._count(self._intake.take(documents), None, now)
+                out = self._count(self.ledger.take(documents, self._wall()), None, now)
                 return out + self._flush_if_due(now)
             case m.RootDiffers(_, member) if member in self._members:
                 return self._send(member, self._repair.opening())
@@ -133,13 +129,13 @@ class Membership:
         if self._learned or self._obsolete:
             out.append(m.Learned(self._mesh, tuple(self._learned), tuple(self._obsolete)))
             self._learned, self._obsolete = [], []
-        if self._told_version != self.roster.version:
-            self._told_version = self.roster.version
-            self._members = Members.of(self.roster.members)
-            verdict = self.roster.verdict(self._own, self._wall()).value
-            quarantined = self.roster.quarantined
-            out.append(m.MembersChanged(self._mesh, self.roster.version, self._members, quarantined, verdict))
-        root = self.replica.digest.of()
+        if self._told_version != self._roster.version:
+            self._told_version = self._roster.version
+            self._members = self._roster.members
+            verdict = self._roster.verdict(self._own, self._wall()).value
+            quarantined = self._roster.quarantined
+            out.append(m.MembersChanged(self._mesh, self._roster.version, self._members, quarantined, verdict))
+        root = self._replica.digest.of()
         if root != self._told_root:
             self._told_root = root
             out.append(m.RootChanged(self._mesh, root))
@@ -156,7 +152,7 @@ class Membership:
             return self._receive_guest(message, word, items, now)
         if word is Word.DOCUMENTS:
             # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
-            out = self._count(self._intake.take(items, now), message.sender, now)
+            out = self._count(self.ledger.take(items, self._wall(), now), message.sender, now)
             return out + self._flush_if_due(now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
@@ -167,12 +163,12 @@ class Membership:
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:
             digest, documents = items[0], items[1:MAX_PRESENTED]
-            out = self._count(self._intake.take(documents, now), message.sender, now)
+            out = self._count(self.ledger.take(documents, self._wall(), now), message.sender, now)
             out += self._flush_if_due(now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
-            if known and digest != self.replica.digest.of():
-                everything = self._repair.documents(self.replica)
+            if known and digest != self._replica.digest.of():
+                everything = self._repair.documents(self._replica)
                 self._spend(message.curve, everything, now)
                 for payload in everything:
                     out.append(m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload))
@@ -184,13 +180,13 @@ class Membership:
                 raise RemoteError("malformed", "a request to join without certificates and proof")
             standing = self._admission.countersign(items[:-1], items[-1], message.curve)
         except RemoteError as error:
-            self._intake.refused[error.problem.code] += 1
+            self.ledger.intake.refused[error.problem.code] += 1
             answer = [text.encode() for text in (error.problem.code, error.problem.message, error.problem.hint)]
             return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, pack(Word.REFUSED, answer))]
-        self._learned += self.chain.lineage(standing.credential)
+        self._learned += self._chain.lineage(standing.credential)
         # What is known of it from an earlier stay goes with it: its counter has to continue above.
-        earlier = [statement.document.raw for statement in self.replica.statements(standing.node)]
-        payloads = chunks(Word.ADMITTED, [*earlier, *self.chain.ancestry([standing.credential])])
+        earlier = [statement.document.raw for statement in self._replica.statements(standing.node)]
+        payloads = chunks(Word.ADMITTED, [*earlier, *self._chain.ancestry([standing.credential])])
         return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
 
     def _spend(self, asker: bytes, answer: list[bytes], now: float) -> None:
@@ -200,16 +196,16 @@ class Membership:
 
     def _tell_removed(self, curve: bytes, documents: list[bytes]) -> list[Message]:
         """Somebody who presents itself may not know yet that its membership has ended."""
-        presented, records, out = frozenset(documents), self.replica.records, list[Message]()
-        for node, remove in self.replica.evicts.items():
-            if self.roster.get(node) is None and node in records and records[node].document.raw in presented:
+        presented, records, out = frozenset(documents), self._replica.records, list[Message]()
+        for node, remove in self._replica.evicts.items():
+            if self._roster.get(node) is None and node in records and records[node].document.raw in presented:
                 out += [message for message in self._tell_evicted(remove) if message.to == curve]
         return out
 
     def _tell_evicted(self, remove: Remove) -> list[m.SendGuest]:
         """Bring an evict to whom it is about, over a connection that is still there: nobody else will."""
-        record = self.replica.records.get(remove.node)
-        standing = self.chain.standing(record.credential) if record is not None else None
+        record = self._replica.records.get(remove.node)
+        standing = self._chain.standing(record.credential) if record is not None else None
         if standing is None or remove.node == self._own or remove.action is not Action.EVICT:
             return []
         payload = pack(Word.DOCUMENTS, self._with_issuer(remove))
@@ -220,8 +216,8 @@ class Membership:
         found: list[Member] = []
         for raw in documents:
             with contextlib.suppress(RemoteError):
-                statement = self._notary.read(raw)
-                member = self.roster.get(statement.node) if isinstance(statement, Record) else None
+                statement = self.ledger.notary.read(raw)
+                member = self._roster.get(statement.node) if isinstance(statement, Record) else None
                 if member is not None and member.record.document.raw == raw:
                     found.append(member)
         return found
@@ -235,8 +231,8 @@ class Membership:
         self._obsolete += taken.obsolete
         for node, statements in taken.changed.items():
             if node in taken.first_seen:
-                credential = self.replica.records[node].credential
-                self._news.certificates.update(dict.fromkeys(self.chain.lineage(credential)))
+                credential = self._replica.records[node].credential
+                self._news.certificates.update(dict.fromkeys(self._chain.lineage(credential)))
             for statement in statements:
                 self._learned.append(statement.document.raw)
                 if isinstance(statement, Remove):
@@ -245,7 +241,6 @@ class Membership:
                 self._news.certificates.update(dict.fromkeys(issuers))
                 self._news.statements[node, type(statement)] = raw
         if taken.changed:
-            self.roster.update(taken.changed, self._wall())
             if sender is not None:
                 self._news.heard_from.add(sender)
             if self._flush_at is None:
@@ -255,7 +250,7 @@ class Membership:
     def _with_issuer(self, statement: Record | Remove) -> list[bytes]:
         raw = statement.document.raw
         if isinstance(statement, Remove) and statement.by:
-            return [*self.chain.lineage_of_certificate(statement.by), raw]
+            return [*self._chain.lineage_of_certificate(statement.by), raw]
         return [raw]
 
     # Outgoing.
@@ -281,9 +276,9 @@ class Membership:
 
     def _begin_repair(self, now: float) -> list[Message]:
         """Compare with one neighbour, or now and then with somebody who was pruned."""
-        self.roster.expire(self._wall())
+        self._roster.expire(self._wall())
         self._repair_at = now + self._interval * self._random.uniform(0.75, 1.25)
-        own = self.roster.get(self._own)
+        own = self._roster.get(self._own)
         neighbours = self._neighbours()
         dialable = [key for key in sorted(self._pruned) if self._is_peer(key)]
         if dialable and (not neighbours or self._random.random() < PRUNED_SHARE):
@@ -299,10 +294,10 @@ class Membership:
 
     def presentation(self, own: Record) -> bytes:
         """What makes this node known to somebody who has never heard of it."""
-        return presentation(self.replica.digest.of(), self.chain.ancestry([own.credential]), own)
+        return presentation(self._replica.digest.of(), self._chain.ancestry([own.credential]), own)
 
     def _is_peer(self, key: NodeKey) -> bool:
-        member = self.roster.get(key)
+        member = self._roster.get(key)
         return member is not None and member.role is Role.PEER
 
     def _send(self, to: NodeKey, *payloads: bytes) -> list[Message]:
