@@ -101,7 +101,7 @@ class GossipActor(Actor):
         self._bind = (address, self._transport.port)
         own = Address(self)
         self._resolver.listen(lambda: own.tell(m.Resolved()))
-        self.actor_inbox.watch(self._transport.sockets())
+        self.actor_inbox.watch((self._transport.descriptor(),))
         self._count_at = now + COUNT_EVERY
         return [m.GossipReady(self._transport.port, local_addresses())]
 
@@ -136,6 +136,8 @@ class GossipActor(Actor):
         return []
 
     def next_deadline(self) -> float | None:
+        if self._transport is not None and self._transport.pending():
+            return 0.0
         soonest = self._count_at
         if self._held:
             soonest = min(soonest, *(held.until for held in self._held.values()))
@@ -223,7 +225,7 @@ class GossipActor(Actor):
             self._watched.trying(due.curve, self.transport.redial(due.curve, known, due.place, now))
 
     def _tick(self, now: float) -> Iterable[Message]:
-        out = list(self._tell(self.transport.tick(now), now))
+        out = [*self._read(now), *self._tell(self.transport.tick(now), now)]
         for curve in [curve for curve, held in self._held.items() if now >= held.until]:
             self._unsent += len(self._held.pop(curve).messages)
         if now >= self._count_at:

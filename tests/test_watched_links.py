@@ -59,7 +59,7 @@ transport.admit({bytes.fromhex(other)})
 if int(calls):
     transport.dial(bytes.fromhex(other), (Endpoint("127.0.0.1", int(calls)),), time.monotonic())
 while True:
-    zmq.zmq_poll([(each, zmq.POLLIN) for each in transport.sockets()], 50)
+    transport.pending() or zmq.zmq_poll([(transport.descriptor(), zmq.POLLIN)], 50)
     transport.receive(time.monotonic())
     transport.tick(time.monotonic())
 """
@@ -124,8 +124,7 @@ class Observer:
         """Run until `condition` holds; whether it came to hold in time."""
         deadline = time.monotonic() + seconds
         poller = zmq.Poller()
-        for each in self.actor.transport.sockets():
-            poller.register(each, zmq.POLLIN)
+        poller.register(self.actor.transport.descriptor(), zmq.POLLIN)
         while not condition():
             if time.monotonic() > deadline:
                 return False

@@ -30,6 +30,7 @@ from smeg.edges.links import Links
 from smeg.edges.listener import Listener
 from smeg.edges.routers import ZAP_DOMAIN, Limits, readable
 from smeg.edges.sender import Sender
+from smeg.edges.waiting import Waiting
 from smeg.edges.zap import Door, Verdict, ZapHandler
 from smeg.errors import LocalError, RemoteError
 from smeg.keys import KEY_BYTES, Secret
@@ -59,7 +60,7 @@ class Batch:
 
 
 class Transport:
-    """Construct, `admit` the members, then `receive` when a socket is readable and `tick` at `next_deadline`.
+    """Construct, `admit` the members, then `receive` when the descriptor is readable and `tick` at `next_deadline`.
 
     `curve` is this node's CURVE key; `address` a literal or `*`; `port` 0 takes a free one, which `port` then tells.
     Raises `LocalError` when it cannot listen. Times are monotonic seconds.
@@ -81,22 +82,19 @@ class Transport:
         except BaseException:
             self._context.destroy(linger=0)
             raise
+        self._waiting = Waiting(
+            self._zap.socket, self._listener.monitor, self._listener.socket, self._links.monitor, self._links.socket
+        )
         self._sender = Sender(self._listener.socket, self._links, limits, self._counts)
         self.port = self._listener.port
 
-    def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
-        """To be polled for reading. Who waits on their descriptors asks `readable` after each call of anything here."""
-        return (
-            self._zap.socket,
-            self._listener.monitor,
-            self._listener.socket,
-            self._links.monitor,
-            self._links.socket,
-        )
+    def descriptor(self) -> int:
+        """To be polled for reading, and nothing else of this; before that, and after any call here, ask `pending`."""
+        return self._waiting.descriptor
 
-    def readable(self) -> bool:
-        """Whether `receive` would find something now."""
-        return any(readable(socket) for socket in self.sockets())
+    def pending(self) -> bool:
+        """Whether `receive` would find something now of which the descriptor may say nothing."""
+        return self._waiting.pending()
 
     def admit(self, members: Container[bytes]) -> None:
         """The CURVE keys of the members of all meshes; who is not among them is a guest.
@@ -111,7 +109,7 @@ class Transport:
         self._door.evicted = keys
         for curve in keys:
             self._sender.deny(curve)
-            self._links.hang_up(curve)
+            self.hang_up(curve)
 
     def open_to_guests(self) -> None:
         """Let unknown keys in, at a limited rate, to ask for admission. So it is from the start."""
@@ -129,6 +127,7 @@ class Transport:
             self._events.extend(Unanswered(curve, endpoint, Reason.EVICTED) for endpoint in endpoints[:1])
         else:
             self._links.dial(curve, endpoints, now)
+            self._touched()
 
     def redial(
         self, curve: bytes, endpoints: tuple[Endpoint, ...], place: Endpoint | None, now: float
@@ -139,11 +138,14 @@ class Transport:
         """
         if curve in self._door.evicted:
             return ()
-        return self._links.redial(curve, endpoints, place, now)
+        used = self._links.redial(curve, endpoints, place, now)
+        self._touched()
+        return used
 
     def hang_up(self, curve: bytes) -> None:
         """Close the connection that we made to `curve`, and try no more."""
         self._links.hang_up(curve)
+        self._touched()
 
     def reaches(self, curve: bytes) -> bool:
         """Whether `send` has a connection to try."""
@@ -158,18 +160,27 @@ class Transport:
 
     def spread(self, curves: Iterable[bytes], mesh: str, channel: bytes, payload: bytes) -> int:
         """`send` the same to several; to how many it was handed."""
-        return self._sender.spread(curves, mesh, channel, payload, self._now)
+        sent = self._sender.spread(curves, mesh, channel, payload, self._now)
+        self._touched()
+        return sent
 
     def receive(self, now: float) -> Batch:
         """Take what is waiting, a bounded part of it from each socket, and answer handshakes. Never waits."""
         self._now = now
-        self._watch_listener(now)
-        self._zap.serve(now, _ZAP_BATCH)
         messages: list[Inbound] = []
-        more = self._read_listener(now, messages)
-        self._links.watch(now)
-        more = self._read_links(now, messages) or more
-        return Batch(tuple(messages), self._take_events(), more)
+        listener, links, ready = self._listener, self._links, self._waiting.take()
+        if listener.monitor in ready:
+            self._watch_listener(now)
+        if self._zap.socket in ready:
+            self._zap.serve(now, _ZAP_BATCH)
+        if listener.socket in ready:
+            self._read_listener(now, messages)
+        if links.monitor in ready:
+            links.watch(now)
+            self._touched()
+        if links.socket in ready:
+            self._read_links(now, messages)
+        return Batch(tuple(messages), self._take_events(), self.pending())
 
     def tick(self, now: float) -> tuple[Event, ...]:
         """Do what is due: dial again, give up, close, accept again."""
@@ -177,6 +188,8 @@ class Transport:
         if problem := self._listener.tick(now):
             self._events.append(Deaf(problem))
         self._links.tick(now)
+        self._waiting.touched(self._links.monitor)
+        self._touched()
         return self._take_events()
 
     def next_deadline(self) -> float | None:
@@ -197,7 +210,11 @@ class Transport:
 
     def close(self) -> None:
         """Close everything at once; what was not sent is lost. May be called again."""
+        self._waiting.close()
         self._context.destroy(linger=0)
+
+    def _touched(self) -> None:
+        self._waiting.touched(self._listener.socket, self._links.socket)
 
     def _take_events(self) -> tuple[Event, ...]:
         events = (*self._events, *self._links.events)
@@ -216,17 +233,18 @@ class Transport:
                 self._events.append(Parted(ended.curve))
         connections.ended.clear()
 
-    def _read_listener(self, now: float, messages: list[Inbound]) -> bool:
-        """Whether there may be more."""
+    def _read_listener(self, now: float, messages: list[Inbound]) -> None:
         socket, connections = self._listener.socket, self._listener.connections
         for _ in range(self._limits.batch):
             if not readable(socket):
-                return False
+                self._waiting.drained(socket)
+                break
             head, parts = _take(socket)
             descriptor = int(head.get(zmq.SRCFD))
             if descriptor not in connections:
                 # It is newer than what the monitor told so far, or over already.
                 self._watch_listener(now)
+                self._waiting.touched(self._listener.monitor)
             connections.delivered(descriptor, sum(map(len, parts)) + MESSAGE_OVERHEAD)
             try:
                 curve = proved_key(head)
@@ -245,14 +263,13 @@ class Transport:
                 self._sender.answer(head.bytes, HELLO_ANSWER_FRAMES)
             else:
                 self._pass_on(curve, frames, messages)
-        return True
 
-    def _read_links(self, now: float, messages: list[Inbound]) -> bool:
-        """Whether there may be more."""
+    def _read_links(self, now: float, messages: list[Inbound]) -> None:
         socket, links = self._links.socket, self._links
         for _ in range(self._limits.batch):
             if not readable(socket):
-                return False
+                self._waiting.drained(socket)
+                break
             head, parts = _take(socket)
             link = head.bytes
             try:
@@ -267,7 +284,6 @@ class Transport:
             else:
                 links.used(link, now)
                 self._pass_on(curve, frames, messages)
-        return True
 
     def _pass_on(self, curve: bytes, frames: Frames, messages: list[Inbound]) -> None:
         self._counts["messages-in"] += 1
