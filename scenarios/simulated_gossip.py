@@ -12,7 +12,6 @@ from actors.wiring import Role
 from scenarios.network import Network, State, Station
 from smeg import messages as m
 from smeg.core import Message
-from smeg.device import Endpoint
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey
 from smeg.switchboard import Switchboard
@@ -123,7 +122,7 @@ class SimulatedGossip(Actor):
 
     def _line(self, mesh: str, to: NodeKey) -> tuple[Station, bool] | None:
         try:
-            line = self._switchboard.line(m.SendMember(mesh, m.Channel.MEMBERSHIP, to, b""))
+            line = self._switchboard.member(mesh, to)
         except RemoteError:
             return None
         target = self._network.find(line.curve)
@@ -170,7 +169,7 @@ class SimulatedGossip(Actor):
         target = self._network.find(curve)
         if target is None or target not in self._ends:
             return
-        state = self._network.probe(self._station, curve, self._endpoints(curve))
+        state = self._network.probe(self._station, curve, self._switchboard.places(curve))
         wait = SILENT_AFTER if state is State.OFF else self._network.latency() + self._network.latency()
         self._later(wait, Dialled(curve, state))
 
@@ -182,18 +181,10 @@ class SimulatedGossip(Actor):
             self._later(self._random.uniform(*DIAL_AGAIN), Reset(message.curve))
         kind = m.LinkRefused if message.state is State.REFUSING else m.LinkSilent
         found: list[Message] = []
-        for mesh, watched in sorted(self._watched.items()):
-            key = self._switchboard.holder(mesh, message.curve)
-            if key is not None and key in watched.members:
+        for mesh, key in self._switchboard.members_with(message.curve):
+            if mesh in self._watched and key in self._watched[mesh].members:
                 found.append(kind(mesh, key))
         return found
-
-    def _endpoints(self, curve: bytes) -> tuple[Endpoint, ...]:
-        for mesh in sorted(self._watched):
-            key = self._switchboard.holder(mesh, curve)
-            if key is not None:
-                return self._switchboard.line(m.SendMember(mesh, m.Channel.MEMBERSHIP, key, b"")).endpoints
-        return ()
 
     def _later(self, wait: float, message: Message) -> None:
         runtime = self._network.runtime
