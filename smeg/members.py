@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from hashlib import blake2b
+from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from immutables import Map
@@ -23,7 +24,7 @@ from smeg.rings import Rings
 class Ranks:
     """A sorted list of keys: what gives a bitmap its meaning. Made by `of`, which gives equal lists one object."""
 
-    _known: WeakValueDictionary[tuple[bytes, int], Ranks] = WeakValueDictionary()
+    _known: ClassVar[WeakValueDictionary[tuple[bytes, int], Ranks]] = WeakValueDictionary()
 
     def __init__(self, keys: tuple[NodeKey, ...], tag: bytes) -> None:
         self.keys = keys

@@ -14,6 +14,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Container
 from hashlib import blake2b
+from typing import ClassVar
 from weakref import WeakValueDictionary
 
 from smeg.keys import NodeKey
@@ -48,7 +49,7 @@ class Rings:
     `skip` is always who is to be stepped over: the dead.
     """
 
-    _known: WeakValueDictionary[tuple[bytes, bytes], Rings] = WeakValueDictionary()
+    _known: ClassVar[WeakValueDictionary[tuple[bytes, bytes], Rings]] = WeakValueDictionary()
 
     def __init__(self, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...]) -> None:
         self._peers = peers
