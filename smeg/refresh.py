@@ -61,6 +61,8 @@ class Refresh:
         """Epoch → who answered, bits by rank."""
         self._excused: dict[int, int] = {}
         """Likewise, who became known here in it and had no time to answer."""
+        self._unread: set[int] = set()
+        """Epochs to which there were answers by a list that is not known here."""
         self._told: dict[NodeKey, tuple[int, int]] = {}
         """What a neighbour is known to know: the epoch, and the answers to it."""
         self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
@@ -103,6 +105,11 @@ class Refresh:
         self._excused[epoch] = 0
         for old in [known for known in self._seen if known <= epoch - KEPT_EPOCHS]:
             del self._seen[old], self._answers[old], self._excused[old]
+            self._unread.discard(old)
+
+    def stood_still(self, seconds: float) -> None:
+        """This node did; answers that came meanwhile wait to be read."""
+        self._seen = {epoch: at + seconds for epoch, at in self._seen.items()}
 
     def seen_at(self, epoch: int) -> float | None:
         return self._seen.get(epoch)
@@ -118,13 +125,14 @@ class Refresh:
         """Take answers over; what was new, as epochs and bits by rank. Raises `RemoteError`."""
         ranks = next((ranks for ranks in self._lists if ranks.tag == tag), None)
         news: list[tuple[int, int]] = []
-        if ranks is None:
-            return news
         for item in items:
             if len(item) < _HEAD.size:
                 raise RemoteError("malformed", "answers without an epoch")
             epoch, form = _HEAD.unpack_from(item)
             if epoch not in self._answers:
+                continue
+            if ranks is None:
+                self._unread.add(epoch)
                 continue
             bits = _translate(_bits(item[_HEAD.size :], form, ranks), ranks, self.ranks)
             if epoch == self.epoch and ranks is self.ranks:
@@ -134,6 +142,14 @@ class Refresh:
                 self._answers[epoch] |= new
                 news.append((epoch, new))
         return news
+
+    def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
+        """Whose newest epoch this is has answered it, by whatever list; likewise."""
+        rank = self.ranks.rank(sender)
+        if rank is None or epoch not in self._answers or self._answers[epoch] >> rank & 1:
+            return []
+        self._answers[epoch] |= 1 << rank
+        return [(epoch, 1 << rank)]
 
     def keys(self, bits: int) -> list[NodeKey]:
         return [self.ranks.keys[rank] for rank in _ranks(bits)]
@@ -192,8 +208,14 @@ class Refresh:
         for at, bits in self._answers.items():
             if at >= oldest:
                 heard |= bits | self._excused[at]
+        if self._could_not_read(oldest, heard):
+            return []
         everybody = (1 << len(self.ranks)) - 1
         return [key for key in self.keys(everybody & ~heard) if key != self._own]
+
+    def _could_not_read(self, oldest: int, heard: int) -> bool:
+        """Whether most seem silent while others use a list that is not known here: then it is this node that is odd."""
+        return any(epoch >= oldest for epoch in self._unread) and 2 * heard.bit_count() < len(self.ranks)
 
     def _seen_all(self, oldest: int, newest: int) -> bool:
         return all(epoch in self._seen for epoch in range(oldest, newest + 1))
