@@ -28,9 +28,10 @@ from smeg.doubt import DOUBT_PATIENCE, Doubt
 from smeg.errors import RemoteError
 from smeg.keys import KEY_BYTES, NodeKey
 from smeg.members import Members
-from smeg.refresh import FAN_OUT, SILENT_EPOCHS, WINDOW, Refresh, read
-from smeg.verdicts import CLAIM_BYTES, Claim, Kind, Verdicts
-from smeg.watch import Accusation, Beat, Watch
+from smeg.refresh import FAN_OUT, KEPT_EPOCHS, SILENT_EPOCHS, WINDOW, Refresh, read
+from smeg.rings import NOBODY
+from smeg.verdicts import CLAIM_BYTES, MAX_INCARNATION, Claim, Kind, Verdicts
+from smeg.watch import BEAT_BYTES, BEAT_HEAD, STALLED, Accusation, Beat, Watch
 from smeg.wire import Word, chunks, expect, pack, unpack
 
 CLAIMS_WINDOW = 0.05
@@ -79,7 +80,10 @@ class Heartbeat:
         self._told_watched: tuple[NodeKey, ...] = ()
         self._last_leader: NodeKey | None = None
         self._heard_at = 0.0
-        self._ticked_at = 0.0
+        self._is_peer = False
+        self._beat_head = b""
+        """What this node said last: a beat that says the same needs no reading."""
+        self._dead_bits: tuple[object, int] = (None, 0)
         self._next_epoch_at: float | None = None
         self._pass_on_at: float | None = None
         self._pass_on_to_all = False
@@ -100,7 +104,7 @@ class Heartbeat:
     # The contract of a core.
 
     def begin(self, now: float) -> list[Message]:
-        self._heard_at = self._ticked_at = now
+        self._heard_at = now
         self._ask_at = now + self._random.uniform(0, self._interval)
         self._revive_at = now + self._random.uniform(0, REVIVE_EVERY)
         if self._fast:
@@ -127,7 +131,7 @@ class Heartbeat:
         return []
 
     def settle(self, now: float) -> list[Message]:
-        shunned = frozenset(self._watch.overdue) if not self._members.rings.is_peer(self._own) else self._shunned
+        shunned = NOBODY if self._is_peer else frozenset(self._watch.overdue)
         state = (self._verdicts.version, self._members.ranks, self._members.rings, shunned)
         if state == self._arranged:
             return []
@@ -183,6 +187,7 @@ class Heartbeat:
 
     def _meet(self, members: Members, now: float) -> None:
         before, self._members = self._members, members
+        self._is_peer = members.rings.is_peer(self._own)
         if members.ranks is before.ranks:
             return
         for key in before.ranks.keys:
@@ -198,7 +203,7 @@ class Heartbeat:
     def _arrange(self, now: float) -> None:
         rings, verdicts, own = self._members.rings, self._verdicts, self._own
         self._watch.arrange(rings, now)
-        hanging = rings.hanging(own, verdicts) if rings.is_peer(own) else []
+        hanging = rings.hanging(own, verdicts) if self._is_peer else []
         # Clients hear the beats of their peers, or they could not tell when to go to others.
         self._observers = tuple(dict.fromkeys([*rings.observers(own, verdicts), *hanging]))
         dead = {*self._shunned} if self._shunned else None
@@ -215,7 +220,7 @@ class Heartbeat:
 
     def _receive(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
         if payload[:1] == Word.BEAT.value:
-            return self._receive_beat(sender, Beat.unpack(payload), now) if self._fast else []
+            return self._receive_beat(sender, payload, now) if self._fast else []
         word, items = unpack(payload)
         match word:
             case Word.REFRESH:
@@ -228,7 +233,7 @@ class Heartbeat:
                     raise RemoteError("malformed", "an accusation of nothing")
                 accusation = Accusation(NodeKey(key), Kind(kind[0]))
                 self._watch.accused_by(sender, accusation, now)
-                return self._judge(accusation, now)
+                return self._judge(accusation.subject, now)
             case Word.PING:
                 self._doubt.adopt(sender, now)
                 return [self._send(sender, pack(Word.PONG, []))]
@@ -238,26 +243,29 @@ class Heartbeat:
                 return []
         raise RemoteError("malformed", f"{word.name} has no place in the refresh")
 
-    def _receive_beat(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
+    def _receive_beat(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
+        edge = self._watch.edges.get(sender)
+        if edge is not None and payload[:BEAT_HEAD] == self._beat_head and sender not in self._verdicts:
+            if len(payload) == BEAT_BYTES:
+                self._watch.heard(edge, sender, Beat.stall_in(payload), now)
+                edge.root_differs_at = edge.claims_differ_at = None
+            return []
+        beat = Beat.unpack(payload)
         self._refresh.check(beat.epoch)
-        out: list[Message] = []
-        if self._refresh.admits(beat.epoch, now):
-            out += self._enter(beat.epoch, now)
+        out = self._enter(beat.epoch, now) if self._refresh.admits(beat.epoch, now) else []
+        if sender in self._verdicts:
+            # It refutes, or its answers will.
+            if self._may_hint(sender, now):
+                claim = self._verdicts.about(sender)
+                out += [self._send(sender, pack(Word.CLAIMS, [claim.pack()]))] if claim is not None else []
+                out.append(self._send(sender, self._refresh.everything()))
         elif beat.epoch < self._refresh.epoch:
             seen = self._refresh.seen_at(self._refresh.epoch)
             if seen is not None and now > seen + TELL_AGAIN and self._may_hint(sender, now):
                 out.append(self._send(sender, self._refresh.everything()))
-        if sender in self._verdicts:
-            claim = self._verdicts.about(sender)
-            if self._may_hint(sender, now):
-                # It refutes, or its answers will.
-                out.append(self._send(sender, self._refresh.everything()))
-                if claim is not None:
-                    out.append(self._send(sender, pack(Word.CLAIMS, [claim.pack()])))
-        edge = self._watch.edges.get(sender)
         if edge is None:
             return out
-        self._watch.heard(edge, sender, beat, now)
+        self._watch.heard(edge, sender, beat.stall, now)
         edge.root_differs_at, repair = self._watch.differs(edge.root_differs_at, beat.root == self._root, now)
         if repair:
             out.append(m.RootDiffers(self._mesh, sender))
@@ -269,7 +277,7 @@ class Heartbeat:
         return out
 
     def _may_hint(self, key: NodeKey, now: float) -> bool:
-        if now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
+        if key not in self._members or now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
             return False
         self._hinted[key] = now
         return True
@@ -281,7 +289,7 @@ class Heartbeat:
         behind = epoch < self._refresh.epoch
         if self._refresh.admits(epoch, now):
             out += self._enter(epoch, now)
-        for answered, bits in self._refresh.merge(sender, tag, answers):
+        for answered, bits in [*self._refresh.merge(sender, tag, answers), *self._refresh.vouch(sender, epoch)]:
             self._fresh_epochs.add(answered)
             if self._pass_on_at is None:
                 self._pass_on_at = now + WINDOW
@@ -292,32 +300,44 @@ class Heartbeat:
         return out
 
     def _clear_answered(self, epoch: int, bits: int) -> None:
-        for key in self._verdicts.everybody():
-            rank = self._refresh.ranks.rank(key)
-            if rank is not None and bits >> rank & 1 and self._verdicts.answered(key, epoch):
+        state = (self._verdicts.version, self._refresh.ranks)
+        if self._dead_bits[0] != state:
+            ranks = [self._refresh.ranks.rank(key) for key in self._verdicts.everybody()]
+            self._dead_bits = (state, sum(1 << rank for rank in ranks if rank is not None))
+        for key in self._refresh.keys(bits & self._dead_bits[1]):
+            if self._verdicts.answered(key, epoch):
                 # Who returns brings others back: this may be the end of a partition.
                 self._pass_on_to_all = True
 
     def _receive_claims(self, sender: NodeKey, items: list[bytes], now: float) -> list[Message]:
+        out: list[Message] = []
         for raw in items:
             if len(raw) != CLAIM_BYTES:
                 raise RemoteError("malformed", "a claim of the wrong length")
             claim = Claim.unpack(raw)
             self._refresh.check(claim.epoch)
             if claim.member == self._own:
-                self._refute(claim, now)
-            elif claim.member in self._members:
+                out += self._refute(claim, sender, now)
+            elif claim.member in self._members and claim.epoch <= self._refresh.epoch + KEPT_EPOCHS:
                 self._take(claim, sender, now)
-        return self._flood_if_due(now)
+        return out + self._flood_if_due(now)
 
-    def _refute(self, claim: Claim, now: float) -> None:
-        """Say that this node lives, unless its answers to later epochs do: a healing partition is full of old claims."""
-        if claim.kind is Kind.ALIVE or claim.incarnation < self._verdicts.incarnation(self._own):
-            return
-        if claim.epoch + 1 < self._refresh.epoch:
-            return
+    def _refute(self, claim: Claim, sender: NodeKey, now: float) -> list[Message]:
+        """Say that this node lives, unless its answers to later epochs do: a partition leaves many old claims."""
+        if claim.kind is Kind.ALIVE:
+            return []
+        own = self._verdicts.newest(self._own)
+        if own is not None and claim.incarnation < own.incarnation:
+            # It has said so, and one did not hear it.
+            return [self._send(sender, pack(Word.CLAIMS, [own.pack()]))] if self._may_hint(sender, now) else []
+        if self._answers_refute(claim):
+            return [self._send(sender, self._refresh.everything())] if self._may_hint(sender, now) else []
         epoch = max(self._refresh.epoch, claim.epoch)
         self._take(Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE), None, now)
+        return []
+
+    def _answers_refute(self, claim: Claim) -> bool:
+        return claim.epoch + 1 < self._refresh.epoch or claim.incarnation >= MAX_INCARNATION
 
     def _take(self, claim: Claim, source: NodeKey | None, now: float) -> None:
         answered = self._refresh.answered_since(claim.member, claim.epoch + (claim.kind is Kind.DOWN))
@@ -331,20 +351,24 @@ class Heartbeat:
     def _accuse_if(self, said: bool, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
         if not said:
             return []
-        accusation = Accusation(subject, kind)
-        return [*self._say(accusation), *self._judge(accusation, now)]
+        return [*self._say(Accusation(subject, kind)), *self._judge(subject, now)]
 
     def _say(self, accusation: Accusation) -> list[Message]:
+        if not self._is_peer:
+            return []
         to = tuple(self._watch.co_observers(accusation.subject))
         payload = pack(Word.ACCUSE, [accusation.subject, bytes([accusation.kind])])
         return [m.Spread(self._mesh, m.Channel.HEARTBEAT, to, payload)] if to else []
 
-    def _judge(self, accusation: Accusation, now: float) -> list[Message]:
-        if not self._members.rings.is_peer(self._own) or not self._watch.convicted(accusation, now):
+    def _judge(self, subject: NodeKey, now: float) -> list[Message]:
+        if not self._is_peer or self._verdicts.is_pruned(subject):
             return []
-        subject = accusation.subject
-        incarnation = self._verdicts.incarnation(subject)
-        self._take(Claim(subject, incarnation, self._refresh.epoch, accusation.kind), None, now)
+        # Of both kinds the milder: if one was refused, the host lives. Once that is known, only its silence is news.
+        kinds = (Kind.GONE,) if self._verdicts.is_down(subject) else (Kind.DOWN, Kind.GONE)
+        kind = next((kind for kind in kinds if self._watch.convicted(Accusation(subject, kind), now)), None)
+        if kind is not None:
+            incarnation = self._verdicts.incarnation(subject)
+            self._take(Claim(subject, incarnation, self._refresh.epoch, kind), None, now)
         return self._flood_if_due(now)
 
     def _flood_if_due(self, now: float) -> list[Message]:
@@ -398,15 +422,12 @@ class Heartbeat:
 
     def _silence_ends(self) -> float:
         """When the silence of the leader has consequences."""
-        intervals = self._hurry if self._doubt and self._members.rings.is_peer(self._own) else SILENT_EPOCHS
+        intervals = self._hurry if self._doubt and self._is_peer else SILENT_EPOCHS
         return self._heard_at + intervals * self._interval
 
     def _tick(self, now: float) -> list[Message]:
         out: list[Message] = []
-        if now - self._ticked_at > SILENT_EPOCHS * self._interval:
-            # A tick comes in every interval: this node stood still, and what was said meanwhile waits to be read.
-            self._heard_at, self._refresh.judged = now, self._refresh.epoch
-        self._ticked_at = now
+        self._excuse(now)
         if self._fast:
             out += self._beat(now)
         if self._next_epoch_at is not None and now >= self._next_epoch_at:
@@ -433,6 +454,16 @@ class Heartbeat:
                     self._verdicts.prune(key, ripe, now)
         return out + self._flood_if_due(now)
 
+    def _excuse(self, now: float) -> None:
+        """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
+        due = self.next_deadline()
+        late = now - due if due is not None else 0.0
+        if late > SILENT_EPOCHS * self._interval:
+            self._heard_at, self._refresh.judged = now, self._refresh.epoch
+        elif late > STALLED:
+            self._heard_at += late
+            self._refresh.stood_still(late)
+
     def _revive(self) -> list[Message]:
         """When each half of a mesh has pruned the other, nobody else would ever bring them together."""
         dead = [key for key in self._verdicts.everybody() if self._members.rings.is_peer(key)]
@@ -455,11 +486,12 @@ class Heartbeat:
             if self._own in self._members and self._observers:
                 beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
                 payload = beat.pack(Word.BEAT.value)
+                self._beat_head = payload[:BEAT_HEAD]
                 out.append(m.Spread(self._mesh, m.Channel.HEARTBEAT, self._observers, payload))
             self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
         for accusation in self._watch.accuse(now):
             out += self._say(accusation)
-            out += self._judge(accusation, now)
+            out += self._judge(accusation.subject, now)
         others = self._doubt.pings(self._members.rings.peers, now)
         to = tuple(key for key in others if key != self._own)
         if to:
