@@ -21,13 +21,13 @@ from smeg import messages as m
 from smeg.device import Endpoint
 from smeg.edges.connections import Connections
 from smeg.edges.routers import Limits
-from smeg.heartbeat import EPOCHS_AT_ONCE
 from smeg.intake import RECORDS_BURST
 from smeg.joining import Joining, JoinKeys
 from smeg.keys import Secret, node_key, x25519_public
 from smeg.messages import Channel
 from smeg.notary import Notary
 from smeg.records import OwnRecord
+from smeg.refresh import EPOCHS_AT_ONCE
 from smeg.stored import Contact
 from smeg.tokens import read_token, write_token
 from smeg.wire import Word, pack
