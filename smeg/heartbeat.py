@@ -42,6 +42,8 @@ TELL_AGAIN = 1.0
 """seconds between two hints to one member that it is behind, or thought dead."""
 HURRY = 1.2
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
+MANY = 8
+"""thought dead at once: rather a partition."""
 EMPTY_ROOT = bytes(8)
 
 
@@ -57,17 +59,30 @@ class Detection:
     """Whether neighbours beat to each other; without it the refresh alone finds the dead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a heartbeat is made of."""
+
+    refresh: type[Refresh] = Refresh
+    verdicts: type[Verdicts] = Verdicts
+    watch: type[Watch] = Watch
+    doubt: type[Doubt] = Doubt
+
+
+USUAL = Parts()
+
+
 class Heartbeat:
-    def __init__(self, mesh: str, own: NodeKey, detection: Detection, random: Random) -> None:
+    def __init__(self, mesh: str, own: NodeKey, detection: Detection, random: Random, parts: Parts = USUAL) -> None:
         self._mesh = mesh
         self._own = own
         self._fast = detection.fast
         self._random = random
         self._members = Members()
-        self._refresh = Refresh(own, detection.interval, random)
-        self._verdicts = Verdicts(detection.restart_grace)
-        self._watch = Watch(own, detection.suspect_after, self._verdicts)
-        self._doubt = Doubt(random)
+        self._refresh = parts.refresh(own, detection.interval, random)
+        self._verdicts = parts.verdicts(detection.restart_grace)
+        self._watch = parts.watch(own, detection.suspect_after, self._verdicts)
+        self._doubt = parts.doubt(random)
         self._observers: tuple[NodeKey, ...] = ()
         self._links: list[NodeKey] = []
         """Whom news is flooded to."""
@@ -144,9 +159,7 @@ class Heartbeat:
         if leader != self._own:
             self._next_epoch_at = None
         elif self._next_epoch_at is None:
-            # A new leader waits a random part of the interval: two that believe it seldom start at once.
-            share = self._random.random() if self._refresh.epoch else 0.0
-            self._next_epoch_at = now + share * self._interval
+            self._next_epoch_at = now + self._share() * self._interval
         out: list[Message] = []
         watched = self._watch.watched if self._fast else ()
         if watched != self._told_watched:
@@ -161,6 +174,10 @@ class Heartbeat:
             epoch = self._refresh.epoch
             out.append(m.LivenessChanged(self._mesh, self._version, epoch, leader, pruned, down - pruned))
         return out
+
+    def _share(self) -> float:
+        """The part of an interval that a new leader waits: two that believe they lead seldom start at once."""
+        return self._random.random() if self._refresh.epoch else 0.0
 
     def next_deadline(self) -> float | None:
         silent = self._silence_ends() if self._last_leader not in (None, self._own) else None
@@ -333,11 +350,17 @@ class Heartbeat:
         if self._answers_refute(claim):
             return [self._send(sender, self._refresh.everything())] if self._may_hint(sender, now) else []
         epoch = max(self._refresh.epoch, claim.epoch)
+        if claim.kind is Kind.GONE and self._after_partition():
+            return self._enter(epoch + 1, now)
         self._take(Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE), None, now)
         return []
 
     def _answers_refute(self, claim: Claim) -> bool:
-        return claim.epoch + 1 < self._refresh.epoch or claim.incarnation >= MAX_INCARNATION
+        return self._verdicts.outlives(self._refresh.epoch, claim) or claim.incarnation >= MAX_INCARNATION
+
+    def _after_partition(self) -> bool:
+        """Whether many will hear that they are thought dead: one new epoch, that all answer, is less than their words."""
+        return len(self._verdicts) > MANY
 
     def _take(self, claim: Claim, source: NodeKey | None, now: float) -> None:
         answered = self._refresh.answered_since(claim.member, claim.epoch + (claim.kind is Kind.DOWN))

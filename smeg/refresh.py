@@ -83,7 +83,12 @@ class Refresh:
         self._told.clear()
         self._answers = {epoch: _translate(bits, before, ranks) for epoch, bits in self._answers.items()}
         new = sum(1 << rank for rank, key in enumerate(ranks.keys) if before.rank(key) is None)
+        new = self._excuses(new)
         self._excused = {epoch: _translate(bits, before, ranks) | new for epoch, bits in self._excused.items()}
+
+    def _excuses(self, new: int) -> int:
+        """Which of the new ones had no time to answer."""
+        return new
 
     # Epochs.
 
@@ -123,7 +128,7 @@ class Refresh:
 
     def merge(self, sender: NodeKey, tag: bytes, items: Iterable[bytes]) -> list[tuple[int, int]]:
         """Take answers over; what was new, as epochs and bits by rank. Raises `RemoteError`."""
-        ranks = next((ranks for ranks in self._lists if ranks.tag == tag), None)
+        ranks = self._list_named(tag)
         news: list[tuple[int, int]] = []
         for item in items:
             if len(item) < _HEAD.size:
@@ -142,6 +147,9 @@ class Refresh:
                 self._answers[epoch] |= new
                 news.append((epoch, new))
         return news
+
+    def _list_named(self, tag: bytes) -> Ranks | None:
+        return next((ranks for ranks in self._lists if ranks.tag == tag), None)
 
     def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
         """Whose newest epoch this is has answered it, by whatever list; likewise."""

@@ -173,13 +173,17 @@ class Verdicts:
         if key not in self._since:
             return False
         claim = self._held.get(key)
-        # Who is killed may have answered, just before, an epoch that its observers had not seen yet.
-        if claim is not None and epoch <= claim.epoch + (claim.kind is Kind.DOWN):
+        if claim is not None and not self.outlives(epoch, claim):
             return False
         if epoch <= self._silent.get(key, -1):
             return False
         self._clear(key)
         return True
+
+    def outlives(self, epoch: int, claim: Claim) -> bool:
+        """Whether an answer to this epoch was given after the claim."""
+        # Who is killed may have answered, just before, an epoch that its observers had not seen yet.
+        return epoch > claim.epoch + (claim.kind is Kind.DOWN)
 
     def lapse(self, now: float) -> None:
         """Prune those whose daemons have been down for the grace."""
