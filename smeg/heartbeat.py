@@ -110,6 +110,8 @@ class Heartbeat:
         """News to be flooded, and who brought it."""
         self._flood_at: float | None = None
         self._flooded_at = -CLAIMS_WINDOW
+        self._many_until = 0.0
+        """Until when many dead ones count as a partition's."""
         self._hinted: dict[NodeKey, float] = {}
 
     @property
@@ -220,6 +222,8 @@ class Heartbeat:
     def _arrange(self, now: float) -> None:
         rings, verdicts, own = self._members.rings, self._verdicts, self._own
         self._watch.arrange(rings, now)
+        if len(self._verdicts) > MANY:
+            self._many_until = now + 2 * self._interval
         hanging = rings.hanging(own, verdicts) if self._is_peer else []
         # Clients hear the beats of their peers, or they could not tell when to go to others.
         self._observers = tuple(dict.fromkeys([*rings.observers(own, verdicts), *hanging]))
@@ -350,7 +354,7 @@ class Heartbeat:
         if self._answers_refute(claim):
             return [self._send(sender, self._refresh.everything())] if self._may_hint(sender, now) else []
         epoch = max(self._refresh.epoch, claim.epoch)
-        if claim.kind is Kind.GONE and self._after_partition():
+        if claim.kind is Kind.GONE and self._after_partition(now):
             return self._enter(epoch + 1, now)
         self._take(Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE), None, now)
         return []
@@ -358,9 +362,9 @@ class Heartbeat:
     def _answers_refute(self, claim: Claim) -> bool:
         return self._verdicts.outlives(self._refresh.epoch, claim) or claim.incarnation >= MAX_INCARNATION
 
-    def _after_partition(self) -> bool:
-        """Whether many will hear that they are thought dead: one new epoch, that all answer, is less than their words."""
-        return len(self._verdicts) > MANY
+    def _after_partition(self, now: float) -> bool:
+        """Whether many will hear that they are thought dead: one epoch, which all answer, is less than their words."""
+        return len(self._verdicts) > MANY or now < self._many_until
 
     def _take(self, claim: Claim, source: NodeKey | None, now: float) -> None:
         answered = self._refresh.answered_since(claim.member, claim.epoch + (claim.kind is Kind.DOWN))

@@ -1,4 +1,4 @@
-"""Cores of liveness on a bench: one, to which a test tells everything, or many, with a network of given delays and losses.
+"""Cores of liveness on a bench: one, to which a test tells everything, or many, with a network that delays and loses.
 
 Virtual time, and chance from a seed: a run repeats exactly. Nothing here checks anything.
 """
@@ -164,7 +164,7 @@ def run_epochs(watcher: Watcher, epochs: Iterable[int], *silent: NodeKey) -> Non
 
 
 class Bench:
-    """Many cores. Latency lognormal with a median of 40 ms; `loss` is the share of messages that are dropped."""
+    """Many cores. Latency lognormal, its median in seconds; `loss` is the share of messages that are dropped."""
 
     def __init__(
         self,
@@ -172,6 +172,7 @@ class Bench:
         detection: Detection | None = None,
         seed: int = 1,
         loss: float = 0.0,
+        latency: float = 0.04,
         core: type[Heartbeat] = Heartbeat,
         parts: Parts | None = None,
     ) -> None:
@@ -179,6 +180,7 @@ class Bench:
         self.now = 0.0
         self.random = Random(seed)
         self.loss = loss
+        self.latency = latency
         self.dead: set[NodeKey] = set()
         self.condemned: dict[tuple[NodeKey, NodeKey], float] = {}
         """By whom, who → when first."""
@@ -310,4 +312,4 @@ class Bench:
             self.sent[payload[:1]] = self.sent.get(payload[:1], 0) + 1
             if to not in self.cores or self._cut(key, to) or self.random.random() < self.loss:
                 continue
-            self._at(self.now + 0.04 * self.random.lognormvariate(0, 0.5), to, received(key, payload))
+            self._at(self.now + self.latency * self.random.lognormvariate(0, 0.5), to, received(key, payload))
