@@ -28,7 +28,7 @@ from smeg.doubt import DOUBT_PATIENCE, Doubt
 from smeg.errors import RemoteError
 from smeg.keys import KEY_BYTES, NodeKey
 from smeg.members import Members
-from smeg.refresh import FAN_OUT, KEPT_EPOCHS, SILENT_EPOCHS, WINDOW, Refresh, read
+from smeg.refresh import FAN_OUT, KEPT_EPOCHS, SILENT_EPOCHS, Refresh, read
 from smeg.rings import NOBODY
 from smeg.verdicts import CLAIM_BYTES, MAX_INCARNATION, Claim, Kind, Verdicts
 from smeg.watch import BEAT_BYTES, BEAT_HEAD, STALLED, Accusation, Beat, Watch
@@ -313,7 +313,7 @@ class Heartbeat:
         for answered, bits in [*self._refresh.merge(sender, tag, answers), *self._refresh.vouch(sender, epoch)]:
             self._fresh_epochs.add(answered)
             if self._pass_on_at is None:
-                self._pass_on_at = now + WINDOW
+                self._pass_on_at = now + self._refresh.window
             if len(self._verdicts):
                 self._clear_answered(answered, bits)
         if behind and self._may_hint(sender, now):
@@ -416,8 +416,9 @@ class Heartbeat:
         self._heard_at = now
         self._hurry = HURRY + self._random.random() / 2
         self._verdicts.answered(self._own, epoch)
-        self._fresh_epochs = {epoch}
-        self._pass_on_at = now + WINDOW
+        self._fresh_epochs.add(epoch)
+        if self._pass_on_at is None:
+            self._pass_on_at = now + self._refresh.window
         if self._next_epoch_at is not None:
             self._next_epoch_at = now + self._interval
         near = self._everybody_near()

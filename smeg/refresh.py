@@ -24,7 +24,7 @@ KEPT_EPOCHS = 6
 KEPT_LISTS = 4
 """Lists of members whose bitmaps can still be read: others may be a change behind."""
 WINDOW = 0.25
-"""seconds that answers are gathered before they are passed on."""
+"""seconds that answers are gathered before they are passed on; at most an eighth of an interval."""
 FAN_OUT = 2
 """To how many they are passed on in each window."""
 MAX_EPOCH = 2**62
@@ -51,6 +51,7 @@ class Refresh:
         self._random = random
         self.interval = interval
         self.grace = min(GRACE, 2 * interval)
+        self.window = min(WINDOW, interval / 8)
         self.epoch = 0
         self.judged = 0
         """The last epoch whose answers were judged."""

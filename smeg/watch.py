@@ -60,7 +60,7 @@ class Beat:
     """seconds; its worst of late."""
 
     def pack(self, word: bytes) -> bytes:
-        stall = min(int(self.stall * 1000), 2**32 - 1)
+        stall = min(round(self.stall * 1000), 2**32 - 1)
         return _BEAT.pack(word, self.epoch, self.root, self.claims, stall)
 
     @staticmethod
