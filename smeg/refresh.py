@@ -64,6 +64,8 @@ class Refresh:
         """Likewise, who became known here in it and had no time to answer."""
         self._unread: set[int] = set()
         """Epochs to which there were answers by a list that is not known here."""
+        self._read: set[int] = set()
+        """Epochs to which there were some by a list that is."""
         self._told: dict[NodeKey, tuple[int, int]] = {}
         """What a neighbour is known to know: the epoch, and the answers to it."""
         self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
@@ -112,6 +114,7 @@ class Refresh:
         for old in [known for known in self._seen if known <= epoch - KEPT_EPOCHS]:
             del self._seen[old], self._answers[old], self._excused[old]
             self._unread.discard(old)
+            self._read.discard(old)
 
     def stood_still(self, seconds: float) -> None:
         """This node did; answers that came meanwhile wait to be read."""
@@ -140,6 +143,7 @@ class Refresh:
             if ranks is None:
                 self._unread.add(epoch)
                 continue
+            self._read.add(epoch)
             bits = _translate(_bits(item[_HEAD.size :], form, ranks), ranks, self.ranks)
             if epoch == self.epoch and ranks is self.ranks:
                 self._note_told(sender, bits)
@@ -223,8 +227,9 @@ class Refresh:
         return [key for key in self.keys(everybody & ~heard) if key != self._own]
 
     def _could_not_read(self, oldest: int, heard: int) -> bool:
-        """Whether most seem silent while others use a list that is not known here: then it is this node that is odd."""
-        return any(epoch >= oldest for epoch in self._unread) and 2 * heard.bit_count() < len(self.ranks)
+        """Whether others use a list that is not known here, and few the own: then it is this node that is odd."""
+        few = 2 * heard.bit_count() < len(self.ranks) or not any(epoch >= oldest for epoch in self._read)
+        return few and any(epoch >= oldest for epoch in self._unread)
 
     def _seen_all(self, oldest: int, newest: int) -> bool:
         return all(epoch in self._seen for epoch in range(oldest, newest + 1))
