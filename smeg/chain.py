@@ -43,7 +43,17 @@ class MissingDocuments(RemoteError):
 
 
 class Chain:
-    __slots__ = ("_credentials", "_entering", "_fresh", "_given", "_issuers", "_notary", "_papers", "_standings", "mesh")
+    __slots__ = (
+        "_credentials",
+        "_entering",
+        "_fresh",
+        "_given",
+        "_issuers",
+        "_notary",
+        "_papers",
+        "_standings",
+        "mesh",
+    )
 
     def __init__(self, mesh: str, notary: Notary) -> None:
         self.mesh = mesh

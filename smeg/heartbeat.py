@@ -28,9 +28,10 @@ from smeg.doubt import DOUBT_PATIENCE, Doubt
 from smeg.errors import RemoteError
 from smeg.keys import KEY_BYTES, NodeKey
 from smeg.members import Members
-from smeg.refresh import FAN_OUT, SILENT_EPOCHS, WINDOW, Refresh, read
-from smeg.verdicts import CLAIM_BYTES, Claim, Kind, Verdicts
-from smeg.watch import AGREED_BYTES, BEAT_BYTES, Accusation, Beat, Watch, stall_of
+from smeg.refresh import FAN_OUT, KEPT_EPOCHS, SILENT_EPOCHS, Refresh, read
+from smeg.rings import NOBODY
+from smeg.verdicts import CLAIM_BYTES, MAX_INCARNATION, Claim, Kind, Verdicts
+from smeg.watch import BEAT_BYTES, BEAT_HEAD, STALLED, Accusation, Beat, Watch
 from smeg.wire import Word, chunks, expect, pack, unpack
 
 CLAIMS_WINDOW = 0.05
@@ -41,6 +42,8 @@ TELL_AGAIN = 1.0
 """seconds between two hints to one member that it is behind, or thought dead."""
 HURRY = 1.2
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
+MANY = 8
+"""thought dead at once: rather a partition."""
 EMPTY_ROOT = bytes(8)
 
 
@@ -56,17 +59,30 @@ class Detection:
     """Whether neighbours beat to each other; without it the refresh alone finds the dead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a heartbeat is made of."""
+
+    refresh: type[Refresh] = Refresh
+    verdicts: type[Verdicts] = Verdicts
+    watch: type[Watch] = Watch
+    doubt: type[Doubt] = Doubt
+
+
+USUAL = Parts()
+
+
 class Heartbeat:
-    def __init__(self, mesh: str, own: NodeKey, detection: Detection, random: Random) -> None:
+    def __init__(self, mesh: str, own: NodeKey, detection: Detection, random: Random, parts: Parts = USUAL) -> None:
         self._mesh = mesh
         self._own = own
         self._fast = detection.fast
         self._random = random
         self._members = Members()
-        self._refresh = Refresh(own, detection.interval, random)
-        self._verdicts = Verdicts(detection.restart_grace)
-        self._watch = Watch(own, detection.suspect_after, self._verdicts)
-        self._doubt = Doubt(random)
+        self._refresh = parts.refresh(own, detection.interval, random)
+        self._verdicts = parts.verdicts(detection.restart_grace)
+        self._watch = parts.watch(own, detection.suspect_after, self._verdicts)
+        self._doubt = parts.doubt(random)
         self._observers: tuple[NodeKey, ...] = ()
         self._links: list[NodeKey] = []
         """Whom news is flooded to."""
@@ -79,7 +95,8 @@ class Heartbeat:
         self._told_watched: tuple[NodeKey, ...] = ()
         self._last_leader: NodeKey | None = None
         self._heard_at = 0.0
-        self._ticked_at = 0.0
+        self._is_peer = False
+        self._dead_bits: tuple[object, int] = (None, 0)
         self._next_epoch_at: float | None = None
         self._pass_on_at: float | None = None
         self._pass_on_to_all = False
@@ -91,6 +108,8 @@ class Heartbeat:
         """News to be flooded, and who brought it."""
         self._flood_at: float | None = None
         self._flooded_at = -CLAIMS_WINDOW
+        self._many_until = 0.0
+        """Until when many dead ones count as a partition's."""
         self._hinted: dict[NodeKey, float] = {}
         self._stirred = True
         """Whether anything happened since the last `settle` but beats that say what is known."""
@@ -105,7 +124,7 @@ class Heartbeat:
     # The contract of a core.
 
     def begin(self, now: float) -> list[Message]:
-        self._heard_at = self._ticked_at = now
+        self._heard_at = now
         self._ask_at = now + self._random.uniform(0, self._interval)
         self._revive_at = now + self._random.uniform(0, REVIVE_EVERY)
         if self._fast:
@@ -139,12 +158,12 @@ class Heartbeat:
             return []
         out = self._settle(now)
         self._stirred = False
-        self._agreed = self._own_beat(now)[:AGREED_BYTES] if self._fast else b""
+        self._agreed = self._own_beat(now)[:BEAT_HEAD] if self._fast else b""
         self._deadline = self._next_deadline()
         return out
 
     def _settle(self, now: float) -> list[Message]:
-        shunned = frozenset(self._watch.overdue) if not self._members.rings.is_peer(self._own) else self._shunned
+        shunned = NOBODY if self._is_peer else frozenset(self._watch.overdue)
         state = (self._verdicts.version, self._members.ranks, self._members.rings, shunned)
         if state == self._arranged:
             return []
@@ -157,9 +176,7 @@ class Heartbeat:
         if leader != self._own:
             self._next_epoch_at = None
         elif self._next_epoch_at is None:
-            # A new leader waits a random part of the interval: two that believe it seldom start at once.
-            share = self._random.random() if self._refresh.epoch else 0.0
-            self._next_epoch_at = now + share * self._interval
+            self._next_epoch_at = now + self._share() * self._interval
         out: list[Message] = []
         watched = self._watch.watched if self._fast else ()
         if watched != self._told_watched:
@@ -174,6 +191,10 @@ class Heartbeat:
             epoch = self._refresh.epoch
             out.append(m.LivenessChanged(self._mesh, self._version, epoch, leader, pruned, down - pruned))
         return out
+
+    def _share(self) -> float:
+        """The part of an interval that a new leader waits: two that believe they lead seldom start at once."""
+        return self._random.random() if self._refresh.epoch else 0.0
 
     def next_deadline(self) -> float | None:
         return self._next_deadline() if self._stirred else self._deadline
@@ -203,6 +224,7 @@ class Heartbeat:
 
     def _meet(self, members: Members, now: float) -> None:
         before, self._members = self._members, members
+        self._is_peer = members.rings.is_peer(self._own)
         if members.ranks is before.ranks:
             return
         for key in before.ranks.keys:
@@ -218,7 +240,9 @@ class Heartbeat:
     def _arrange(self, now: float) -> None:
         rings, verdicts, own = self._members.rings, self._verdicts, self._own
         self._watch.arrange(rings, now)
-        hanging = rings.hanging(own, verdicts) if rings.is_peer(own) else []
+        if len(self._verdicts) > MANY:
+            self._many_until = now + 2 * self._interval
+        hanging = rings.hanging(own, verdicts) if self._is_peer else []
         # Clients hear the beats of their peers, or they could not tell when to go to others.
         self._observers = tuple(dict.fromkeys([*rings.observers(own, verdicts), *hanging]))
         dead = {*self._shunned} if self._shunned else None
@@ -235,7 +259,7 @@ class Heartbeat:
 
     def _receive(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
         if payload[:1] == Word.BEAT.value:
-            return self._receive_beat(sender, Beat.unpack(payload), now) if self._fast else []
+            return self._receive_beat(sender, payload, now) if self._fast else []
         word, items = unpack(payload)
         match word:
             case Word.REFRESH:
@@ -248,7 +272,7 @@ class Heartbeat:
                     raise RemoteError("malformed", "an accusation of nothing")
                 accusation = Accusation(NodeKey(key), Kind(kind[0]))
                 self._watch.accused_by(sender, accusation, now)
-                return self._judge(accusation, now)
+                return self._judge(accusation.subject, now)
             case Word.PING:
                 self._doubt.adopt(sender, now)
                 return [self._send(sender, pack(Word.PONG, []))]
@@ -261,7 +285,7 @@ class Heartbeat:
     def _hear_nothing_new(self, message: m.Received, now: float) -> bool:
         """Whether this is a beat of somebody alive who knows what this node knows: nearly every message is."""
         payload, sender = message.payload, message.sender
-        if payload[:AGREED_BYTES] != self._agreed or len(payload) != BEAT_BYTES or self._stirred:
+        if payload[:BEAT_HEAD] != self._agreed or len(payload) != BEAT_BYTES or self._stirred:
             return False
         if sender is None or sender in self._verdicts:
             return False
@@ -270,30 +294,28 @@ class Heartbeat:
             return True
         if edge.overdue or edge.root_differs_at is not None or edge.claims_differ_at is not None:
             return False
-        self._watch.heard(edge, sender, stall_of(payload), now)
+        self._watch.heard(edge, sender, Beat.stall_in(payload), now)
         return True
 
     def _own_beat(self, now: float) -> bytes:
         beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
         return beat.pack(Word.BEAT.value)
 
-    def _receive_beat(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
+    def _receive_beat(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
+        edge = self._watch.edges.get(sender)
+        beat = Beat.unpack(payload)
         self._refresh.check(beat.epoch)
-        out: list[Message] = []
-        if self._refresh.admits(beat.epoch, now):
-            out += self._enter(beat.epoch, now)
+        out = self._enter(beat.epoch, now) if self._refresh.admits(beat.epoch, now) else []
+        if sender in self._verdicts:
+            # It refutes, or its answers will.
+            if self._may_hint(sender, now):
+                claim = self._verdicts.about(sender)
+                out += [self._send(sender, pack(Word.CLAIMS, [claim.pack()]))] if claim is not None else []
+                out.append(self._send(sender, self._refresh.everything()))
         elif beat.epoch < self._refresh.epoch:
             seen = self._refresh.seen_at(self._refresh.epoch)
             if seen is not None and now > seen + TELL_AGAIN and self._may_hint(sender, now):
                 out.append(self._send(sender, self._refresh.everything()))
-        if sender in self._verdicts:
-            claim = self._verdicts.about(sender)
-            if self._may_hint(sender, now):
-                # It refutes, or its answers will.
-                out.append(self._send(sender, self._refresh.everything()))
-                if claim is not None:
-                    out.append(self._send(sender, pack(Word.CLAIMS, [claim.pack()])))
-        edge = self._watch.edges.get(sender)
         if edge is None:
             return out
         self._watch.heard(edge, sender, beat.stall, now)
@@ -308,7 +330,7 @@ class Heartbeat:
         return out
 
     def _may_hint(self, key: NodeKey, now: float) -> bool:
-        if now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
+        if key not in self._members or now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
             return False
         self._hinted[key] = now
         return True
@@ -320,10 +342,10 @@ class Heartbeat:
         behind = epoch < self._refresh.epoch
         if self._refresh.admits(epoch, now):
             out += self._enter(epoch, now)
-        for answered, bits in self._refresh.merge(sender, tag, answers):
+        for answered, bits in [*self._refresh.merge(sender, tag, answers), *self._refresh.vouch(sender, epoch)]:
             self._fresh_epochs.add(answered)
             if self._pass_on_at is None:
-                self._pass_on_at = now + WINDOW
+                self._pass_on_at = now + self._refresh.window
             if len(self._verdicts):
                 self._clear_answered(answered, bits)
         if behind and self._may_hint(sender, now):
@@ -331,32 +353,50 @@ class Heartbeat:
         return out
 
     def _clear_answered(self, epoch: int, bits: int) -> None:
-        for key in self._verdicts.everybody():
-            rank = self._refresh.ranks.rank(key)
-            if rank is not None and bits >> rank & 1 and self._verdicts.answered(key, epoch):
+        state = (self._verdicts.version, self._refresh.ranks)
+        if self._dead_bits[0] != state:
+            ranks = [self._refresh.ranks.rank(key) for key in self._verdicts.everybody()]
+            self._dead_bits = (state, sum(1 << rank for rank in ranks if rank is not None))
+        for key in self._refresh.keys(bits & self._dead_bits[1]):
+            if self._verdicts.answered(key, epoch):
                 # Who returns brings others back: this may be the end of a partition.
                 self._pass_on_to_all = True
 
     def _receive_claims(self, sender: NodeKey, items: list[bytes], now: float) -> list[Message]:
+        out: list[Message] = []
         for raw in items:
             if len(raw) != CLAIM_BYTES:
                 raise RemoteError("malformed", "a claim of the wrong length")
             claim = Claim.unpack(raw)
             self._refresh.check(claim.epoch)
             if claim.member == self._own:
-                self._refute(claim, now)
-            elif claim.member in self._members:
+                out += self._refute(claim, sender, now)
+            elif claim.member in self._members and claim.epoch <= self._refresh.epoch + KEPT_EPOCHS:
                 self._take(claim, sender, now)
-        return self._flood_if_due(now)
+        return out + self._flood_if_due(now)
 
-    def _refute(self, claim: Claim, now: float) -> None:
-        """Say that this node lives, unless its answers to later epochs do: a healed partition is full of claims."""
-        if claim.kind is Kind.ALIVE or claim.incarnation < self._verdicts.incarnation(self._own):
-            return
-        if claim.epoch + 1 < self._refresh.epoch:
-            return
+    def _refute(self, claim: Claim, sender: NodeKey, now: float) -> list[Message]:
+        """Say that this node lives, unless its answers to later epochs do: a partition leaves many old claims."""
+        if claim.kind is Kind.ALIVE:
+            return []
+        own = self._verdicts.newest(self._own)
+        if own is not None and claim.incarnation < own.incarnation:
+            # It has said so, and one did not hear it.
+            return [self._send(sender, pack(Word.CLAIMS, [own.pack()]))] if self._may_hint(sender, now) else []
+        if self._answers_refute(claim):
+            return [self._send(sender, self._refresh.everything())] if self._may_hint(sender, now) else []
         epoch = max(self._refresh.epoch, claim.epoch)
+        if claim.kind is Kind.GONE and self._after_partition(now):
+            return self._enter(epoch + 1, now)
         self._take(Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE), None, now)
+        return []
+
+    def _answers_refute(self, claim: Claim) -> bool:
+        return self._verdicts.outlives(self._refresh.epoch, claim) or claim.incarnation >= MAX_INCARNATION
+
+    def _after_partition(self, now: float) -> bool:
+        """Whether many will hear that they are thought dead: one epoch, which all answer, is less than their words."""
+        return len(self._verdicts) > MANY or now < self._many_until
 
     def _take(self, claim: Claim, source: NodeKey | None, now: float) -> None:
         answered = self._refresh.answered_since(claim.member, claim.epoch + (claim.kind is Kind.DOWN))
@@ -370,20 +410,24 @@ class Heartbeat:
     def _accuse_if(self, said: bool, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
         if not said:
             return []
-        accusation = Accusation(subject, kind)
-        return [*self._say(accusation), *self._judge(accusation, now)]
+        return [*self._say(Accusation(subject, kind)), *self._judge(subject, now)]
 
     def _say(self, accusation: Accusation) -> list[Message]:
+        if not self._is_peer:
+            return []
         to = tuple(self._watch.co_observers(accusation.subject))
         payload = pack(Word.ACCUSE, [accusation.subject, bytes([accusation.kind])])
         return [m.Spread(self._mesh, m.Channel.HEARTBEAT, to, payload)] if to else []
 
-    def _judge(self, accusation: Accusation, now: float) -> list[Message]:
-        if not self._members.rings.is_peer(self._own) or not self._watch.convicted(accusation, now):
+    def _judge(self, subject: NodeKey, now: float) -> list[Message]:
+        if not self._is_peer or self._verdicts.is_pruned(subject):
             return []
-        subject = accusation.subject
-        incarnation = self._verdicts.incarnation(subject)
-        self._take(Claim(subject, incarnation, self._refresh.epoch, accusation.kind), None, now)
+        # Of both kinds the milder: if one was refused, the host lives. Once that is known, only its silence is news.
+        kinds = (Kind.GONE,) if self._verdicts.is_down(subject) else (Kind.DOWN, Kind.GONE)
+        kind = next((kind for kind in kinds if self._watch.convicted(Accusation(subject, kind), now)), None)
+        if kind is not None:
+            incarnation = self._verdicts.incarnation(subject)
+            self._take(Claim(subject, incarnation, self._refresh.epoch, kind), None, now)
         return self._flood_if_due(now)
 
     def _flood_if_due(self, now: float) -> list[Message]:
@@ -404,8 +448,9 @@ class Heartbeat:
         self._heard_at = now
         self._hurry = HURRY + self._random.random() / 2
         self._verdicts.answered(self._own, epoch)
-        self._fresh_epochs = {epoch}
-        self._pass_on_at = now + WINDOW
+        self._fresh_epochs.add(epoch)
+        if self._pass_on_at is None:
+            self._pass_on_at = now + self._refresh.window
         if self._next_epoch_at is not None:
             self._next_epoch_at = now + self._interval
         near = self._everybody_near()
@@ -437,15 +482,12 @@ class Heartbeat:
 
     def _silence_ends(self) -> float:
         """When the silence of the leader has consequences."""
-        intervals = self._hurry if self._doubt and self._members.rings.is_peer(self._own) else SILENT_EPOCHS
+        intervals = self._hurry if self._doubt and self._is_peer else SILENT_EPOCHS
         return self._heard_at + intervals * self._interval
 
     def _tick(self, now: float) -> list[Message]:
         out: list[Message] = []
-        if now - self._ticked_at > SILENT_EPOCHS * self._interval:
-            # A tick comes in every interval: this node stood still, and what was said meanwhile waits to be read.
-            self._heard_at, self._refresh.judged = now, self._refresh.epoch
-        self._ticked_at = now
+        self._excuse(now)
         if self._fast:
             out += self._beat(now)
         if self._next_epoch_at is not None and now >= self._next_epoch_at:
@@ -472,6 +514,16 @@ class Heartbeat:
                     self._verdicts.prune(key, ripe, now)
         return out + self._flood_if_due(now)
 
+    def _excuse(self, now: float) -> None:
+        """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
+        due = self.next_deadline()
+        late = now - due if due is not None else 0.0
+        if late > SILENT_EPOCHS * self._interval:
+            self._heard_at, self._refresh.judged = now, self._refresh.epoch
+        elif late > STALLED:
+            self._heard_at += late
+            self._refresh.stood_still(late)
+
     def _revive(self) -> list[Message]:
         """When each half of a mesh has pruned the other, nobody else would ever bring them together."""
         dead = [key for key in self._verdicts.everybody() if self._members.rings.is_peer(key)]
@@ -496,7 +548,7 @@ class Heartbeat:
             self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
         for accusation in self._watch.accuse(now):
             out += self._say(accusation)
-            out += self._judge(accusation, now)
+            out += self._judge(accusation.subject, now)
         others = self._doubt.pings(self._members.rings.peers, now)
         to = tuple(key for key in others if key != self._own)
         if to:

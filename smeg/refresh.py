@@ -24,7 +24,7 @@ KEPT_EPOCHS = 6
 KEPT_LISTS = 4
 """Lists of members whose bitmaps can still be read: others may be a change behind."""
 WINDOW = 0.25
-"""seconds that answers are gathered before they are passed on."""
+"""seconds that answers are gathered before they are passed on; at most an eighth of an interval."""
 FAN_OUT = 2
 """To how many they are passed on in each window."""
 MAX_EPOCH = 2**62
@@ -51,6 +51,7 @@ class Refresh:
         self._random = random
         self.interval = interval
         self.grace = min(GRACE, 2 * interval)
+        self.window = min(WINDOW, interval / 8)
         self.epoch = 0
         self.judged = 0
         """The last epoch whose answers were judged."""
@@ -61,6 +62,10 @@ class Refresh:
         """Epoch → who answered, bits by rank."""
         self._excused: dict[int, int] = {}
         """Likewise, who became known here in it and had no time to answer."""
+        self._unread: set[int] = set()
+        """Epochs to which there were answers by a list that is not known here."""
+        self._read: set[int] = set()
+        """Epochs to which there were some by a list that is."""
         self._told: dict[NodeKey, tuple[int, int]] = {}
         """What a neighbour is known to know: the epoch, and the answers to it."""
         self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
@@ -81,7 +86,12 @@ class Refresh:
         self._told.clear()
         self._answers = {epoch: _translate(bits, before, ranks) for epoch, bits in self._answers.items()}
         new = sum(1 << rank for rank, key in enumerate(ranks.keys) if before.rank(key) is None)
+        new = self._excuses(new)
         self._excused = {epoch: _translate(bits, before, ranks) | new for epoch, bits in self._excused.items()}
+
+    def _excuses(self, new: int) -> int:
+        """Which of the new ones had no time to answer."""
+        return new
 
     # Epochs.
 
@@ -103,6 +113,12 @@ class Refresh:
         self._excused[epoch] = 0
         for old in [known for known in self._seen if known <= epoch - KEPT_EPOCHS]:
             del self._seen[old], self._answers[old], self._excused[old]
+            self._unread.discard(old)
+            self._read.discard(old)
+
+    def stood_still(self, seconds: float) -> None:
+        """This node did; answers that came meanwhile wait to be read."""
+        self._seen = {epoch: at + seconds for epoch, at in self._seen.items()}
 
     def seen_at(self, epoch: int) -> float | None:
         return self._seen.get(epoch)
@@ -116,16 +132,18 @@ class Refresh:
 
     def merge(self, sender: NodeKey, tag: bytes, items: Iterable[bytes]) -> list[tuple[int, int]]:
         """Take answers over; what was new, as epochs and bits by rank. Raises `RemoteError`."""
-        ranks = next((ranks for ranks in self._lists if ranks.tag == tag), None)
+        ranks = self._list_named(tag)
         news: list[tuple[int, int]] = []
-        if ranks is None:
-            return news
         for item in items:
             if len(item) < _HEAD.size:
                 raise RemoteError("malformed", "answers without an epoch")
             epoch, form = _HEAD.unpack_from(item)
             if epoch not in self._answers:
                 continue
+            if ranks is None:
+                self._unread.add(epoch)
+                continue
+            self._read.add(epoch)
             bits = _translate(_bits(item[_HEAD.size :], form, ranks), ranks, self.ranks)
             if epoch == self.epoch and ranks is self.ranks:
                 self._note_told(sender, bits)
@@ -134,6 +152,17 @@ class Refresh:
                 self._answers[epoch] |= new
                 news.append((epoch, new))
         return news
+
+    def _list_named(self, tag: bytes) -> Ranks | None:
+        return next((ranks for ranks in self._lists if ranks.tag == tag), None)
+
+    def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
+        """Whose newest epoch this is has answered it, by whatever list; likewise."""
+        rank = self.ranks.rank(sender)
+        if rank is None or epoch not in self._answers or self._answers[epoch] >> rank & 1:
+            return []
+        self._answers[epoch] |= 1 << rank
+        return [(epoch, 1 << rank)]
 
     def keys(self, bits: int) -> list[NodeKey]:
         return [self.ranks.keys[rank] for rank in _ranks(bits)]
@@ -192,8 +221,15 @@ class Refresh:
         for at, bits in self._answers.items():
             if at >= oldest:
                 heard |= bits | self._excused[at]
+        if self._could_not_read(oldest, heard):
+            return []
         everybody = (1 << len(self.ranks)) - 1
         return [key for key in self.keys(everybody & ~heard) if key != self._own]
+
+    def _could_not_read(self, oldest: int, heard: int) -> bool:
+        """Whether others use a list that is not known here, and few the own: then it is this node that is odd."""
+        few = 2 * heard.bit_count() < len(self.ranks) or not any(epoch >= oldest for epoch in self._read)
+        return few and any(epoch >= oldest for epoch in self._unread)
 
     def _seen_all(self, oldest: int, newest: int) -> bool:
         return all(epoch in self._seen for epoch in range(oldest, newest + 1))

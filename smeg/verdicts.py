@@ -21,10 +21,12 @@ from smeg.keys import KEY_BYTES, NodeKey
 
 RECENT = 30.0
 """seconds for which a dead observer counts as one who would have accused."""
-MAX_INCARNATION = 2**32 - 1
-MAX_STEP = 1024
+MAX_INCARNATION = 2**62
+FIRST_INCARNATION = 2**40
+"""The highest that somebody may hear first."""
+MAX_STEP = 2**20
 """by which one claim may raise an incarnation: nobody can use the numbers up."""
-_CLAIM = struct.Struct(f">{KEY_BYTES}sIQB")
+_CLAIM = struct.Struct(f">{KEY_BYTES}sQQB")
 CLAIM_BYTES = _CLAIM.size
 
 
@@ -111,7 +113,7 @@ class Verdicts:
 
     def settled(self, now: float) -> Collection[NodeKey]:
         """Those who have been dead for long: nobody asks any more what they have seen."""
-        return [key for key, since in self._since.items() if since < now - RECENT]
+        return {key for key, since in self._since.items() if since < now - RECENT}
 
     def everybody(self) -> list[NodeKey]:
         """All who are thought dead, in key order."""
@@ -125,6 +127,10 @@ class Verdicts:
         """The claim that holds a member dead."""
         return self._held.get(key)
 
+    def newest(self, key: NodeKey) -> Claim | None:
+        """The latest claim about a member, whatever it says."""
+        return self._claims.get(key)
+
     def held(self) -> list[Claim]:
         """All that hold somebody dead, in key order."""
         return [self._held[key] for key in sorted(self._held)]
@@ -136,20 +142,24 @@ class Verdicts:
         known = self._claims.get(claim.member)
         if known is not None and claim.order <= known.order:
             return False
-        if claim.incarnation > (known.incarnation if known is not None else 0) + MAX_STEP:
+        if not self._in_reach(claim, known):
             return False
+        # The latest alone decides, whatever was held: any order gives one result.
         self._claims[claim.member] = claim
         if claim.kind is Kind.ALIVE:
-            if known is None or known.incarnation < claim.incarnation:
-                self._clear(claim.member)
-                return True
-            return False
+            self._clear(claim.member)
+            return True
         if answered:
+            self._release(claim.member)
             return False
         before = self._held.get(claim.member)
         news = before is None or before.kind is not claim.kind
         self._hold(claim, now)
         return news
+
+    def _in_reach(self, claim: Claim, known: Claim | None) -> bool:
+        limit = FIRST_INCARNATION if known is None else known.incarnation + MAX_STEP
+        return claim.incarnation <= min(limit, MAX_INCARNATION)
 
     def prune(self, key: NodeKey, epoch: int, now: float) -> None:
         """The refresh found a member silent, as of `epoch`."""
@@ -163,13 +173,17 @@ class Verdicts:
         if key not in self._since:
             return False
         claim = self._held.get(key)
-        # Who is killed may have answered, just before, an epoch that its observers had not seen yet.
-        if claim is not None and epoch <= claim.epoch + (claim.kind is Kind.DOWN):
+        if claim is not None and not self.outlives(epoch, claim):
             return False
         if epoch <= self._silent.get(key, -1):
             return False
         self._clear(key)
         return True
+
+    def outlives(self, epoch: int, claim: Claim) -> bool:
+        """Whether an answer to this epoch was given after the claim."""
+        # Who is killed may have answered, just before, an epoch that its observers had not seen yet.
+        return epoch > claim.epoch + (claim.kind is Kind.DOWN)
 
     def lapse(self, now: float) -> None:
         """Prune those whose daemons have been down for the grace."""
@@ -188,6 +202,7 @@ class Verdicts:
     def _hold(self, claim: Claim, now: float) -> None:
         key = claim.member
         before = self._held.get(key)
+        was = key in self._since, key in self._down
         if before is not None:
             self.tag ^= before.mark()
         self._held[key] = claim
@@ -197,13 +212,18 @@ class Verdicts:
         elif key not in self._since and self._grace > 0:
             self._down[key] = now + self._grace
         self._since.setdefault(key, now)
-        self.version += 1
+        self.version += was != (True, key in self._down)
 
     def _clear(self, key: NodeKey) -> None:
+        """Neither a claim nor silence says that it is dead."""
+        self._silent.pop(key, None)
+        self._release(key)
+
+    def _release(self, key: NodeKey) -> None:
+        """No claim says that it is dead; its silence still may."""
         held = self._held.pop(key, None)
         if held is not None:
             self.tag ^= held.mark()
-        self._down.pop(key, None)
-        self._silent.pop(key, None)
-        if self._since.pop(key, None) is not None:
-            self.version += 1
+        was_down = self._down.pop(key, None) is not None
+        gone = key not in self._silent and self._since.pop(key, None) is not None
+        self.version += gone or was_down

@@ -42,9 +42,9 @@ REPAIR_AGAIN = 5.0
 """seconds between two repairs with one subject."""
 _BEAT = struct.Struct(">cQ8sII")
 BEAT_BYTES = _BEAT.size
-_STALL = struct.Struct(">I")
-AGREED_BYTES = BEAT_BYTES - _STALL.size
-"""of a beat, that are equal for all who know the same."""
+"""24, and the word before them."""
+BEAT_HEAD = BEAT_BYTES - 4
+"""All but the stall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,13 @@ class Beat:
     """seconds; its worst of late."""
 
     def pack(self, word: bytes) -> bytes:
-        stall = min(int(self.stall * 1000), 2**32 - 1)
+        stall = min(round(self.stall * 1000), 2**32 - 1)
         return _BEAT.pack(word, self.epoch, self.root, self.claims, stall)
+
+    @staticmethod
+    def stall_in(payload: bytes) -> float:
+        """seconds."""
+        return int.from_bytes(payload[BEAT_HEAD:], "big") / 1000
 
     @classmethod
     def unpack(cls, payload: bytes) -> Beat:
@@ -70,12 +75,6 @@ class Beat:
             raise RemoteError("malformed", f"a beat of {len(payload)} bytes")
         _, epoch, root, claims, stall = _BEAT.unpack(payload)
         return cls(epoch, root, claims, stall / 1000)
-
-
-def stall_of(payload: bytes) -> float:
-    """seconds; what a beat of the right size says of its sender's worst stall."""
-    stall: int = _STALL.unpack_from(payload, AGREED_BYTES)[0]
-    return stall / 1000
 
 
 class Edge:
@@ -133,20 +132,26 @@ class Watch:
         """Watch whom the rings say. Who was watched before goes on to be, with the time that has passed."""
         self._rings = rings
         edges: dict[NodeKey, Edge] = {}
+        fresh: set[NodeKey] = set()
         for key in rings.subjects(self._own, self._verdicts):
             edge = self.edges.get(key)
             if edge is None:
                 edge = Edge(max(now, self._met.get(key, now)), self._suspect_after)
-                self._acquit(key)
+                fresh.add(key)
             edges[key] = edge
         self._wards |= {key for key in self.edges if key not in edges and self._verdicts.is_down(key)}
         self._wards = {key for key in self._wards if self._verdicts.is_down(key)}
         self.edges = edges
-        stale = [accusation for accusation in self._accused if not self._concerns(accusation.subject)]
-        for accusation in stale:
-            del self._accused[accusation]
-        self._accusations = {known: by for known, by in self._accusations.items() if self._concerns(known.subject)}
+        # Who is watched anew has come back: what was said of it before is over.
+        self._accused = {known: at for known, at in self._accused.items() if self._stands(known, fresh)}
+        self._accusations = {known: by for known, by in self._accusations.items() if self._stands(known, fresh)}
         self._plan(now)
+
+    def _stands(self, accusation: Accusation, fresh: set[NodeKey]) -> bool:
+        subject = accusation.subject
+        if subject in self.edges:
+            return subject not in fresh
+        return subject in self._wards and accusation.kind is Kind.GONE
 
     def _concerns(self, key: NodeKey) -> bool:
         return key in self.edges or key in self._wards
@@ -192,9 +197,9 @@ class Watch:
         return worst if at >= now - STALLS_KEPT else 0.0
 
     def heard(self, edge: Edge, subject: NodeKey, stall: float, now: float) -> None:
-        """A beat came. `stall` is what it says of its sender's worst."""
+        """A subject lives, and tells its worst stall."""
         edge.heard_at = now
-        edge.patience = self._patience(stall) if stall else self._suspect_after
+        edge.patience = self._patience(stall)
         if edge.overdue:
             edge.overdue = False
             self._acquit(subject)
@@ -226,7 +231,7 @@ class Watch:
         return self._check_at if self._due is None else min(self._due, self._check_at)
 
     def _plan(self, now: float) -> None:
-        """When the first subject can be overdue, or an accusation is said again. Nothing heard makes it earlier."""
+        """When the first subject can be overdue, or an accusation is said again: nothing heard makes it earlier."""
         soonest = [edge.heard_at + edge.patience for edge in self.edges.values() if not edge.overdue]
         self._check_at = min((*soonest, *self._accused.values()), default=None)
 
@@ -249,20 +254,23 @@ class Watch:
 
     def refused(self, key: NodeKey, now: float) -> bool:
         """The host of a subject says that its daemon is down; whether that is to be said to the other observers."""
-        return self._evidence(key, Kind.DOWN, key in self.edges, now)
+        edge = self.edges.get(key)
+        if edge is not None:
+            edge.overdue = True
+        # The host lives, whatever was thought before.
+        self._accused.pop(Accusation(key, Kind.GONE), None)
+        return self._evidence(key, Kind.DOWN, edge is not None, now)
 
     def unreachable(self, key: NodeKey, now: float) -> bool:
         """The host of one whose daemon is down has fallen silent; likewise."""
-        return self._evidence(key, Kind.GONE, key in self._wards, now)
+        counts = key in self._wards or Accusation(key, Kind.DOWN) in self._accused
+        return self._evidence(key, Kind.GONE, counts, now)
 
     def _evidence(self, key: NodeKey, kind: Kind, counts: bool, now: float) -> bool:
         accusation = Accusation(key, kind)
         if not counts or accusation in self._accused:
             return False
-        self._accused[accusation] = now
-        if key in self.edges:
-            # The next beat acquits it.
-            self.edges[key].overdue = True
+        self._accused[accusation] = now + ACCUSE_AGAIN
         self._plan(now)
         return True
 
@@ -295,11 +303,13 @@ class Watch:
 
     def convicted(self, accusation: Accusation, now: float) -> bool:
         """Whether enough observers accuse, this one among them."""
-        if accusation not in self._accused:
-            return False
         subject = accusation.subject
-        said = self._accusations.get(accusation, {})
-        accusers = {self._own, *(key for key, at in said.items() if at > now - ACCUSATION)}
+        accusers = self._accusing(accusation, now)
+        if accusation.kind is Kind.DOWN and accusers:
+            # To one the host refuses, to another it says nothing: one word of it is enough to know that it lives.
+            accusers |= self._accusing(Accusation(subject, Kind.GONE), now)
+        if self._own not in accusers:
+            return False
         living = self._rings.observers(subject, self._verdicts)
         if len(accusers) < min(self._accusers(), len(living)):
             return False
@@ -309,12 +319,14 @@ class Watch:
         assent = len(accusers) + self._dead_places(places, accusers)
         return assent >= min(QUORUM, (len(places) + 1) // 2)
 
+    def _accusing(self, accusation: Accusation, now: float) -> set[NodeKey]:
+        """Who accuses of this, lately."""
+        said = self._accusations.get(accusation, {})
+        accusers = {key for key, at in said.items() if at > now - ACCUSATION}
+        return accusers | {self._own} if accusation in self._accused else accusers
+
     def _accusers(self) -> int:
         return ACCUSERS
 
     def _dead_places(self, places: list[NodeKey], accusers: set[NodeKey]) -> int:
         return sum(key in self._verdicts and key not in accusers for key in places)
-
-    def open_accusations(self, subject: NodeKey) -> list[Accusation]:
-        """What this node accuses somebody of."""
-        return [known for known in self._accused if known.subject == subject]

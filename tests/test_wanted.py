@@ -15,6 +15,7 @@ from smeg.addresses import overlay_prefix
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint
 from smeg.keys import NodeKey, x25519_public
+from smeg.members import Members
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Member, OwnRecord, Route
 from smeg.rings import Rings
@@ -49,7 +50,7 @@ def members(routes: dict[int, list[IPv6Network]] | None = None) -> dict[NodeKey,
 
 def routed(known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> tuple[Route, ...]:
     table = RoutingTable()
-    table.handle(m.MembersChanged(MESH.id, 1, known), 0.0)
+    table.handle(m.MembersChanged(MESH.id, 1, Members.of(known)), 0.0)
     table.handle(m.LivenessChanged(MESH.id, 1, 1, None, pruned), 0.0)
     found = [message for message in table.settle(0.0) if isinstance(message, m.RoutesChanged)]
     return found[-1].routes if found else ()
@@ -60,7 +61,7 @@ def nowhere(member: Member) -> Endpoint | None:
 
 
 def device(own: Node, known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:
-    view = View(MESH.id, own.key, known, pruned, routed(known, pruned), 51820, 1420, 25)
+    view = View(MESH.id, own.key, Members.of(known), pruned, routed(known, pruned), 51820, 1420, 25)
     made = wanted(view, nowhere)
     assert made is not None
     return made
@@ -121,7 +122,7 @@ def test_a_client_sends_all_of_the_overlay_through_the_first_live_peer_that_it_d
     state = device(me, known, pruned)
     live = [key for key, member in known.items() if member.role is Role.PEER and key not in pruned]
     holders = [key for key, peer in state.peers.items() if OVERLAY in peer.allowed_ips]
-    first = Rings(live).upstream(me.key)[:1]
+    first = Rings.of(tuple(sorted(live))).upstream(me.key)[:1]
     assert holders == [known[key].standing.wireguard for key in first]
     assert all(peer.keepalive == 25 for peer in state.peers.values())
 
@@ -133,7 +134,7 @@ def test_a_peer_keeps_no_mapping_open() -> None:
 
 def test_who_is_no_member_wants_no_device() -> None:
     stranger = MESH.founder("stranger")
-    view = View(MESH.id, stranger.key, members(), frozenset(), (), 1, 1420, 0)
+    view = View(MESH.id, stranger.key, Members.of(members()), frozenset(), (), 1, 1420, 0)
     assert wanted(view, nowhere) is None
 
 
