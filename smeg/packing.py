@@ -1,8 +1,8 @@
 """Signed documents in little room: for those that are kept by the thousand and seldom read.
 
-Most of a document is a signature and 32-byte values in base64; those are kept as the bytes that they stand for, and what
-is left between them, which is nearly the same in all documents, is compressed against what it usually is. Unpacking
-gives the exact bytes back. Nothing here checks what a document says.
+Most of a document is a signature and 32-byte values in base64. Those are kept as the bytes that they stand for; what is
+left between them is nearly the same in all documents, and compressed against what it usually is. Unpacking gives the
+exact bytes back. Nothing here checks what a document says.
 """
 
 from __future__ import annotations
