@@ -101,45 +101,49 @@ class Pool:
     def lineage(self, credential: bytes) -> list[bytes]:
         """Raw documents that somebody who has the countersigner's chain needs to follow this one."""
         standing = self._standings[credential]
-        if standing.certificate == credential:
-            return self.lineage_of_certificate(credential)
-        return [*self.lineage_of_certificate(standing.certificate), self._raw(credential)]
+        issuers = self.lineage_of_certificate(standing.invite or standing.admin)
+        return issuers + unpack(self._papers[credential], self.mesh)
 
-    def lineage_of_certificate(self, certificate: bytes) -> list[bytes]:
-        """The chain of issuers, root's child first."""
-        line = [self._raw(certificate)]
-        parents = self._parents(certificate)
-        while parents:
-            line.append(self._raw(parents[0]))
-            parents = self._parents(parents[0])
+    def lineage_of_certificate(self, issuer: bytes) -> list[bytes]:
+        """The chain of issuers down to this one's certificate, root's child first."""
+        line: list[bytes] = []
+        above: tuple[bytes, ...] = (issuer,)
+        while above:
+            line.append(self._issuers[above[0]].document.raw)
+            above = parents(self._issuers[above[0]])
         return line[::-1]
 
     def ancestry(self, credentials: Iterable[bytes]) -> list[bytes]:
-        """Raw documents of everything that these rest on, ancestors first, each once."""
-        found: dict[bytes, bytes] = {}
+        """Raw documents of everything that these rest on, ancestors first, each once. Issuers' hashes will do too."""
+        return [raw for bundle in self.bundles(credentials) for raw in bundle]
+
+    def bundles(self, credentials: Iterable[bytes]) -> list[list[bytes]]:
+        """Likewise, a node certificate and its countersignature together: one is of no use without the other."""
+        found: dict[bytes, list[bytes]] = {}
+        certificates: set[bytes] = set()
         stack = list(credentials)[::-1]
         while stack:
-            absent = [parent for parent in self._parents(stack[-1]) if parent not in found]
+            standing = self._standings.get(stack[-1])
+            absent = [above for above in self._above(stack[-1], standing) if above not in found]
             if absent:
                 stack.extend(absent)
+                continue
+            at = stack.pop()
+            if at in found:
+                continue
+            if standing is None:
+                found[at] = [self._issuers[at].document.raw]
             else:
-                at = stack.pop()
-                found.setdefault(at, self._raw(at))
+                found[at] = unpack(self._papers[at], self.mesh)[standing.certificate in certificates :]
+                certificates.add(standing.certificate)
         return list(found.values())
 
-    def _parents(self, certificate: bytes) -> tuple[bytes, ...]:
-        """What one in the pool names; an issuer first."""
-        issuer = self._issuers.get(certificate)
-        if issuer is not None:
-            return parents(issuer)
-        standing = self._standings.get(certificate)
+    def _above(self, certificate: bytes, standing: Standing | None) -> tuple[bytes, ...]:
+        """The issuer and the credential on which this one rests at once."""
         if standing is None:
-            standing = self._standings[self._credentials[certificate]]
-            assert standing.invite is not None, "only who comes by an invite needs a countersignature"
-            return (standing.invite,)
-        if standing.above is None:
-            return (standing.admin,)
-        return standing.certificate, standing.above.credential
+            return parents(self._issuers[certificate])
+        issuer = standing.invite or standing.admin
+        return (issuer,) if standing.above is None else (issuer, standing.above.credential)
 
     def _raw(self, certificate: bytes) -> bytes:
         issuer = self._issuers.get(certificate)
