@@ -86,8 +86,8 @@ class Chain(Pool):
                 missing.add(at)
                 stuck.add(at)
             else:
-                there = (self, self._entering, stuck)
-                absent = [p for p in parents(certificate) if not any(p in held for held in there)]
+                unknown = [p for p in parents(certificate) if p not in self and p not in self._entering]
+                absent = [p for p in unknown if p not in stuck]
                 if absent:
                     stack.extend(absent)
                 elif missing:

@@ -32,7 +32,8 @@ Entropy = Callable[[int], bytes]
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+FROM_URL = bytes.maketrans(b"-_", b"+/")
+"""From the URL-safe base64 alphabet to the standard one."""
 
 
 @final
@@ -136,7 +137,7 @@ def base64(data: bytes) -> str:
 def from_base64(text: str) -> bytes:
     """Inverse of `base64`, strict: only the canonical text of some bytes is accepted. Raises `ValueError`."""
     encoded = text.encode("ascii")
-    data = a2b_base64(encoded.translate(_FROM_URL) + b"=" * (-len(encoded) % 4))
+    data = a2b_base64(encoded.translate(FROM_URL) + b"=" * (-len(encoded) % 4))
     # What was left out in reading, be it a foreign letter or bits at the end, is missed in writing.
     if b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=") != encoded:
         raise ValueError("not canonical base64")
