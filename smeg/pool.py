@@ -170,9 +170,8 @@ class Pool:
         if by is not None:
             held: Map[NodeKey, None] = self._admitted.get(by.node, Map())
             self._admitted = self._admitted.set(by.node, held.set(standing.node, None))
-            paper = standing.certificate
-            lowest = min(standing.credential, self._credentials.get(paper, standing.credential))
-            self._credentials = self._credentials.set(paper, lowest)
+            lowest = min(standing.credential, self._credentials.get(standing.certificate, standing.credential))
+            self._credentials = self._credentials.set(standing.certificate, lowest)
 
 
 def parents(certificate: Certificate) -> tuple[bytes, ...]:
