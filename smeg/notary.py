@@ -23,7 +23,7 @@ class Notary:
 
     __slots__ = ("_bound", "_bound_bytes", "_bytes", "_read", "_signed", "verified")
 
-    def __init__(self, bound: int = 1024, bound_bytes: int = 2 * 2**20) -> None:
+    def __init__(self, bound: int = 512, bound_bytes: int = 2**20) -> None:
         self._bound = bound
         self._bound_bytes = bound_bytes
         self._bytes = 0

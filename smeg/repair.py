@@ -16,7 +16,7 @@ from smeg.keys import KEY_BYTES, NodeKey
 from smeg.range_digest import DIGEST_BYTES, EMPTY, FAN_OUT, LEAF, MAX_DEPTH
 from smeg.records import Record, Remove
 from smeg.replica import Replica
-from smeg.wire import Word, chunks, expect, pack
+from smeg.wire import MAX_ITEMS, MAX_PAYLOAD, Word, expect, pack
 
 MAX_NODES = 64
 """nodes that one message may ask for; the rest is found at the next repair."""
@@ -24,6 +24,8 @@ MAX_LISTED = 4 * LEAF
 """nodes in a listing, and in the range that it is compared with."""
 _ENTRY = KEY_BYTES + DIGEST_BYTES
 """bytes of a node in a listing."""
+_LENGTH = 2
+"""bytes that an item of a payload takes besides its own."""
 
 
 class Repair:
@@ -64,10 +66,10 @@ class Repair:
         """All there is of some nodes: certificates first, then records, then removes."""
         statements = [statement for node in nodes for statement in self._replica.statements(node)]
         roots = dict.fromkeys(s.credential if isinstance(s, Record) else s.by for s in statements)
-        certificates = self._chain.ancestry(root for root in roots if root)
+        bundles = self._chain.bundles(root for root in roots if root)
         records = [s.document.raw for s in statements if isinstance(s, Record)]
         removes = [s.document.raw for s in statements if isinstance(s, Remove)]
-        return list(chunks(Word.DOCUMENTS, certificates + records + removes))
+        return _payloads([*bundles, *([raw] for raw in records + removes)])
 
     def _range(self, digits: str) -> list[bytes]:
         """What to say about a range that differs: its listing when it is small, else its parts."""
@@ -99,6 +101,22 @@ class Repair:
         out = self.documents(key for key, digest in ours.items() if theirs.get(key) != digest)
         wanted = [key for key, digest in theirs.items() if ours.get(key) != digest]
         return [*out, self.need(wanted)] if wanted else out
+
+
+def _payloads(bundles: Iterable[list[bytes]]) -> list[bytes]:
+    """As many as are needed, none too large. What belongs together comes together: whoever takes the first of them in
+    has no use for half of it, and would have to ask for all that rests on it."""
+    payloads: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 1
+    for bundle in bundles:
+        more = sum(len(item) + _LENGTH for item in bundle)
+        if waiting and (size + more > MAX_PAYLOAD or len(waiting) + len(bundle) > MAX_ITEMS):
+            payloads.append(pack(Word.DOCUMENTS, waiting))
+            waiting, size = [], 1
+        waiting += bundle
+        size += more
+    return [*payloads, pack(Word.DOCUMENTS, waiting)] if waiting else payloads
 
 
 def _digits(raw: bytes) -> str:

@@ -114,11 +114,15 @@ class Roster:
 
     def update(self, nodes: Iterable[NodeKey], wall: int) -> bool:
         """Judge these nodes, and whoever depends on them, again; whether any member changed. `wall`: s since 1970."""
-        touched: set[NodeKey] = set(nodes)
-        if self._evicts is not self._replica.evicts:
+        touched = set(nodes)
+        evicts = self._replica.evicts
+        evicted = [node for node in touched if evicts.get(node) is not self._evicts.get(node)]
+        if evicted:
             # Whoever rests on an evicted countersigner, however far below, even by way of nodes without a record.
-            self._evicts, self._orphans = self._replica.evicts, Map()
-            touched.update(self._filed)
+            touched |= self._chain.resting_on(evicted)
+            self._orphans = Map()
+            for node in evicted:
+                self._evicts = self._evicts.set(node, evicts[node])
         for node in list(touched):
             touched |= self._file(node)
         return self._judge(touched, wall)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from smeg.intake import MAX_PACES
 from smeg.ledger import Ledger
 from smeg.roster import Roster
+from smeg.wire import MAX_PAYLOAD, unpack
 from tests.builders import DAY, NOTARY, QUICK, WALL, Desk, MadeMesh, grant, universe
 
 MESH = MadeMesh("ledger")
@@ -106,6 +108,22 @@ def test_a_fork_of_a_large_ledger_is_small_and_so_is_what_one_change_adds() -> N
     assert changed < 12 * 1024
     assert {fork.roster.members[crowd[7].key].record.counter for fork in forks} == {2}
     assert origin.roster.members[crowd[7].key].record.counter == 1
+
+
+def test_every_payload_of_a_repair_can_be_used_when_those_before_it_were() -> None:
+    """A node certificate without its countersignature would be forgotten, and all that rests on it asked for."""
+    invite = MESH.invite("line", uses=200)
+    made, node = Desk(MESH.id), FOUNDER
+    for index in range(200):
+        node = MESH.joined(f"line {index}", invite, replace(node, papers=node.papers[-1:]))
+        made.take([*FOUNDER.certificates, *node.certificates, node.record().raw])
+    payloads = made.ledger.repair.documents(made.replica)
+    assert len(payloads) > 2
+    assert all(len(payload) <= MAX_PAYLOAD for payload in payloads)
+    joiner = Desk(MESH.id)
+    for payload in payloads:
+        assert not joiner.take(unpack(payload)[1]).incomplete
+    same(made, joiner)
 
 
 def test_the_members_of_a_ledger_are_one_table_until_they_change() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -129,9 +130,7 @@ def test_of_two_members_who_claim_one_curve_key_the_lower_keeps_it() -> None:
     nodes = sorted((HOME.founder(f"twin {index}") for index in range(2)), key=lambda node: node.key)
     message = changed(HOME, nodes)
     low, high = (message.members[node.key] for node in nodes)
-    standing = type(high.standing)(
-        high.key, high.standing.wireguard, low.standing.curve, 1, high.role, (), False, 0, b"", b"", None, None, -1
-    )
+    standing = replace(high.standing, curve=low.standing.curve)
     claimed = {low.key: low, high.key: type(high)(high.key, high.record, standing, high.address)}
     made = Switchboard()
     made.members_changed(m.MembersChanged(HOME.id, 1, Members.of(claimed)))
