@@ -145,7 +145,7 @@ class World:
     def __init__(self, seed: int, hosts: int, **settings: Any) -> None:
         self.runtime = VirtualRuntime(seed)
         self.network = Network(self.runtime)
-        self.notary = Notary()
+        self.notary = Notary(10**6, 2**32)
         self.settings = settings
         self._ledgers: dict[str, Ledger] = {}
         self.hosts = [self.make_host(number) for number in range(1, hosts + 1)]

@@ -6,11 +6,12 @@ what was there before. Lists and rings that are equal are one object in a proces
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from hashlib import blake2b
-from typing import ClassVar
+from ipaddress import IPv6Address
+from typing import ClassVar, TypeVar
 from weakref import WeakValueDictionary
 
 from immutables import Map
@@ -19,6 +20,10 @@ from smeg.certificates import Role
 from smeg.keys import NodeKey
 from smeg.records import Member
 from smeg.rings import Rings
+
+FEW = 16
+"""changes of a sorted list that are made one by one."""
+V = TypeVar("V")
 
 
 class Ranks:
@@ -42,6 +47,19 @@ class Ranks:
             known = cls._known[tag, len(keys)] = cls(keys, tag)
         return known
 
+    def change(self, come: Collection[NodeKey], gone: Collection[NodeKey]) -> Ranks:
+        """With some keys more that were not in the list, and without some that were."""
+        if not come and not gone:
+            return self
+        if len(come) + len(gone) > FEW:
+            return Ranks.of(tuple(sorted({*self.keys, *come} - {*gone})))
+        keys = list(self.keys)
+        for key in gone:
+            del keys[bisect_left(keys, key)]
+        for key in come:
+            insort(keys, key)
+        return Ranks.of(tuple(keys))
+
     def rank(self, key: NodeKey) -> int | None:
         """Where a key stands; None if it is not in the list."""
         at = bisect_left(self.keys, key)
@@ -54,11 +72,12 @@ class Ranks:
 class Members(Mapping[NodeKey, Member]):
     """`Members()` is nobody; `of` and `change` make the others."""
 
-    __slots__ = ("__dict__", "_by_curve", "_rings", "_table", "ranks")
+    __slots__ = ("__dict__", "_by_address", "_by_curve", "_rings", "_table", "ranks")
 
     def __init__(self) -> None:
         self._table: Map[NodeKey, Member] = Map()
         self._by_curve: Map[bytes, NodeKey] = Map()
+        self._by_address: Map[IPv6Address, NodeKey] = Map()
         self._rings: Rings | None = None
         self.ranks = Ranks.of(())
         """All keys, sorted."""
@@ -70,39 +89,35 @@ class Members(Mapping[NodeKey, Member]):
     def change(self, changed: Mapping[NodeKey, Member | None]) -> Members:
         """With these members new or different, or gone where the value is None."""
         made = Members()
-        table, curves = self._table.mutate(), self._by_curve.mutate()
-        same_keys = same_roles = True
+        table = self._table.mutate()
+        come: list[NodeKey] = []
+        gone: set[NodeKey] = set()
+        same_roles = True
         for key, member in changed.items():
             before = self._table.get(key)
-            if before is member:
-                continue
-            same_keys &= (before is None) == (member is None)
+            if before is None and member is not None:
+                come.append(key)
+            elif before is not None and member is None:
+                gone.add(key)
+                del table[key]
             same_roles &= before is not None and member is not None and before.role is member.role
-            if before is not None and curves.get(before.standing.curve) == key:
-                del curves[before.standing.curve]
-            if member is None:
-                if before is not None:
-                    del table[key]
-            else:
+            if member is not None:
                 table[key] = member
         made._table = table.finish()
-        for key, member in changed.items():
-            if member is not None:
-                # Of two members who claim one CURVE key the lower keeps it.
-                holder = curves.get(member.standing.curve)
-                if holder is None or key < holder:
-                    curves[member.standing.curve] = key
-        made._by_curve = curves.finish()
-        if len(made._by_curve) < len(made._table):
-            made._by_curve = _lowest_holders(made._table)
-        made.ranks = self.ranks if same_keys else Ranks.of(tuple(sorted(made._table)))
-        if same_keys and same_roles:
+        made._by_curve = _reindex(self._by_curve, _curve, changed, self._table, made._table)
+        made._by_address = _reindex(self._by_address, _address, changed, self._table, made._table)
+        made.ranks = self.ranks.change(come, gone)
+        if made.ranks is self.ranks and same_roles:
             made._rings = self._rings
         return made
 
     def holder(self, curve: bytes) -> NodeKey | None:
-        """The member whose CURVE key this is."""
+        """The member whose CURVE key this is; of two who claim one the lower."""
         return self._by_curve.get(curve)
+
+    def at(self, address: IPv6Address) -> NodeKey | None:
+        """The member at an address of the overlay; of two the lower."""
+        return self._by_address.get(address)
 
     @property
     def curves(self) -> Mapping[bytes, NodeKey]:
@@ -135,8 +150,35 @@ class Members(Mapping[NodeKey, Member]):
         return key in self._table
 
 
-def _lowest_holders(table: Map[NodeKey, Member]) -> Map[bytes, NodeKey]:
-    holders: dict[bytes, NodeKey] = {}
-    for key, member in table.items():
-        holders[member.standing.curve] = min(key, holders.get(member.standing.curve, key))
+def _curve(member: Member) -> bytes:
+    return member.standing.curve
+
+
+def _address(member: Member) -> IPv6Address:
+    return member.address
+
+
+def _reindex(
+    index: Map[V, NodeKey],
+    value: Callable[[Member], V],
+    changed: Mapping[NodeKey, Member | None],
+    before: Map[NodeKey, Member],
+    after: Map[NodeKey, Member],
+) -> Map[V, NodeKey]:
+    """Value → the lowest key that has it, after a change."""
+    made = index.mutate()
+    for key in changed:
+        old = before.get(key)
+        if old is not None and made.get(value(old)) == key:
+            del made[value(old)]
+    for key, member in changed.items():
+        if member is not None:
+            made[value(member)] = min(key, made.get(value(member), key))
+    found = made.finish()
+    if len(found) == len(after):
+        return found
+    # Two claim one value: whoever went may have left it to one who did not change.
+    holders: dict[V, NodeKey] = {}
+    for key, member in after.items():
+        holders[value(member)] = min(key, holders.get(value(member), key))
     return Map(holders)

@@ -88,7 +88,7 @@ def test_whose_membership_ended_has_a_guests_time_on_its_connection() -> None:
         connections = Connections(Limits(guest_seconds=10.0))
         connections.opened(one.fileno(), 0.0)
         connections.delivered(one.fileno(), 1)
-        connections.proved_member(one.fileno(), b"evicted")
+        connections.proved(one.fileno(), b"evicted", b"link", frozenset({b"evicted"}))
         for now in range(100):
             connections.only_members(frozenset({b"evicted"}))
             connections.sweep(float(now))

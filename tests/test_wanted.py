@@ -139,23 +139,23 @@ def test_who_is_no_member_wants_no_device() -> None:
 
 
 def test_of_two_members_at_one_address_the_lower_key_keeps_it() -> None:
-    known = members()
+    known = dict(members())
     me, low, high = [key for key, member in known.items() if member.role is Role.PEER][:3]
     known[high] = replace(known[high], address=known[low].address)
     own = next(node for node in nodes() if node.key == me)
-    given_ = allowed(device(own, known))
+    given_ = allowed(device(own, Members.of(known)))
     assert given_[IPv6Network(known[low].address)] == known[low].standing.wireguard
-    assert device(own, known).peers[known[high].standing.wireguard].allowed_ips == ()
+    assert device(own, Members.of(known)).peers[known[high].standing.wireguard].allowed_ips == ()
 
 
 def test_of_two_members_with_one_wireguard_key_the_lower_keeps_it_and_nobody_has_ones_own() -> None:
-    known = members()
+    known = dict(members())
     me, low, high, thief = [key for key, member in known.items() if member.role is Role.PEER][:4]
     for key, victim in ((high, low), (thief, me)):
         stolen = replace(known[key].standing, wireguard=known[victim].standing.wireguard)
         known[key] = replace(known[key], standing=stolen, address=known[victim].address)
     own = next(node for node in nodes() if node.key == me)
-    state = device(own, known)
+    state = device(own, Members.of(known))
     assert x25519_public(own.wireguard) not in state.peers
     assert state.peers[known[low].standing.wireguard].allowed_ips == (IPv6Network(known[low].address),)
 
@@ -167,12 +167,12 @@ def writer(node: Node) -> OwnRecordWriter:
 
 
 def test_the_higher_key_moves_away_from_a_taken_address_and_the_lower_stays() -> None:
-    known = members()
+    known = dict(members())
     low, high = nodes()[:2]
     known[high.key] = replace(known[high.key], address=known[low.key].address)
     staying, moving = writer(low), writer(high)
-    staying.see(known)
-    moving.see(known)
+    staying.see(Members.of(known))
+    moving.see(Members.of(known))
     assert not staying.has_news()
     assert moving.has_news()
     assert moving.wanted.collision == 1
@@ -180,22 +180,22 @@ def test_the_higher_key_moves_away_from_a_taken_address_and_the_lower_stays() ->
 
 
 def test_a_collision_count_has_an_end() -> None:
-    known = members()
+    known = dict(members())
     low, high = nodes()[:2]
     last = replace(known[high.key].record, collision=255)
     known[high.key] = replace(known[high.key], address=known[low.key].address, record=last)
     moving = writer(high)
-    moving.see(known)
+    moving.see(Members.of(known))
     assert moving.wanted.collision == 255
 
 
 def test_a_node_that_sees_a_newer_record_of_its_own_continues_above_it() -> None:
-    known = members()
+    known = dict(members())
     own = nodes()[0]
     ahead = replace(known[own.key].record, counter=77)
     known[own.key] = replace(known[own.key], record=ahead)
     made = writer(own)
-    made.see(known)
+    made.see(Members.of(known))
     assert made.revise() is not None
     assert made.counter == 78
 
