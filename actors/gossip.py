@@ -248,10 +248,10 @@ class GossipActor(Actor):
                         self._watched.parted(curve, now)
                 case Unanswered(curve, endpoint, reason):
                     out += self._failed(curve, endpoint, str(reason))
-                    out += self._tried(curve, endpoint, OUTCOMES.get(reason, Outcome.UNTRIED))
+                    out += self._tried(curve, endpoint, OUTCOMES.get(reason, Outcome.UNTRIED), now)
                 case Refused(curve, endpoint):
                     out += self._failed(curve, endpoint, "connection refused: nobody listens there")
-                    out += self._tried(curve, endpoint, Outcome.REFUSED)
+                    out += self._tried(curve, endpoint, Outcome.REFUSED, now)
                 case Deaf(problem):
                     out.append(m.Alarm("", Problem(problem.code, problem.message, problem.hint)))
         self._redial(now)
@@ -260,8 +260,8 @@ class GossipActor(Actor):
     def _failed(self, curve: bytes, endpoint: Endpoint, reason: str) -> Iterable[Message]:
         return [m.LinkFailed(mesh, curve, endpoint, reason) for mesh in self._switchboard.meshes_of(curve)]
 
-    def _tried(self, curve: bytes, endpoint: Endpoint, outcome: Outcome) -> Iterable[Message]:
+    def _tried(self, curve: bytes, endpoint: Endpoint, outcome: Outcome, now: float) -> Iterable[Message]:
         if not self.transport.reaches(curve):
-            return self._watched.tried(curve, endpoint, outcome)
+            return self._watched.tried(curve, endpoint, outcome, now)
         self._watched.reached(curve)
         return ()

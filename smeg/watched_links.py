@@ -22,6 +22,11 @@ from smeg.switchboard import Switchboard
 
 AGAIN = (1.0, 2.0)
 """seconds between two tries to reach a watched member: between these, at random."""
+SOON = (0.03, 0.08)
+"""seconds until it is tried again where a connection was taken and came to nothing: a process that is being killed
+loses its connections a moment before it stops listening."""
+SOON_TRIES = 4
+"""How often that is done for one end of a connection."""
 REMEMBERED = 2048
 """Keys of which is remembered where and when they were reached or tried last."""
 
@@ -58,6 +63,8 @@ class _Trial:
     """What the dialling goes through."""
     outcomes: dict[Endpoint, Outcome] = field(default_factory=dict)
     """What this round through them gave."""
+    soon: int = SOON_TRIES
+    """How often it may still be tried again soon."""
 
 
 @dataclass(slots=True)
@@ -116,11 +123,14 @@ class WatchedLinks:
         self._memory(curve).place = place
         self.reached(curve)
 
-    def tried(self, curve: bytes, place: Endpoint, outcome: Outcome) -> list[m.LinkRefused | m.LinkSilent]:
+    def tried(self, curve: bytes, place: Endpoint, outcome: Outcome, now: float) -> list[m.LinkRefused | m.LinkSilent]:
         """No connection came about there, and none stands: what that says to those who watch."""
         trial = self._trials.get(curve)
         if trial is None:
             return []
+        if outcome is Outcome.TAKEN and trial.soon:
+            trial.soon -= 1
+            trial.again = min(trial.again, now + self._random.uniform(*SOON))
         memory = self._memory(curve)
         if memory.place is None:
             outcome = self._of_all(trial, place, outcome)

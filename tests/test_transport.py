@@ -221,6 +221,24 @@ def test_a_batch_is_bounded_and_says_that_there_is_more(outside: Outside) -> Non
     assert [message.payload for batch in batches for message in batch.messages] == payloads
 
 
+def test_what_the_descriptor_tells_no_more_is_still_pending(outside: Outside) -> None:
+    server, client = outside.pair(Limits(batch=1))
+    until(lambda: server.transport.reaches(client.key), server, client)
+    for _ in range(2):
+        assert client.transport.send(server.key, MESH, b"M", b"x")
+    deadline = time.monotonic() + 5
+    while not server.messages:
+        assert time.monotonic() < deadline
+        zmq.zmq_poll([(server.transport.descriptor(), zmq.POLLIN)], 10)
+        server.messages += server.transport.receive(time.monotonic()).messages
+
+    while len(server.messages) < 2:
+        assert time.monotonic() < deadline
+        assert server.transport.pending() or zmq.zmq_poll([(server.transport.descriptor(), zmq.POLLIN)], 1000)
+        server.messages += server.transport.receive(time.monotonic()).messages
+    assert not server.transport.pending()
+
+
 def test_malformed_messages_of_a_member_are_dropped_by_reason_and_the_next_is_read(outside: Outside) -> None:
     server = outside.node()
     dealer = outside.member(server)

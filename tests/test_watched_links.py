@@ -29,9 +29,9 @@ from smeg.edges.routers import Limits
 from smeg.keys import x25519_public
 from smeg.members import Members
 from smeg.mesh_settings import Keys
-from smeg.own_record import OwnRecord
+from smeg.records import OwnRecord
 from smeg.switchboard import Switchboard
-from smeg.watched_links import AGAIN, Outcome, Redial, WatchedLinks
+from smeg.watched_links import AGAIN, SOON, SOON_TRIES, Outcome, Redial, WatchedLinks
 from tests.builders import Desk, MadeMesh, Node, grant
 from tests.test_transport import HOST, fill, free_port
 
@@ -100,6 +100,15 @@ class Observer:
 
     def write_to(self, *nodes: Node) -> None:
         self.hear(m.Spread(HOME.id, m.Channel.HEARTBEAT, tuple(node.key for node in nodes), b"beat"))
+
+    def dials(self, node: Node) -> bool:
+        """Whether it comes to connect to `node` by writing to it."""
+
+        def connected() -> int:
+            self.write_to(node)
+            return self.count("connections-out")
+
+        return self.until(connected)
 
     def reaches(self, node: Node) -> bool:
         return self.actor.transport.reaches(x25519_public(node.curve))
@@ -185,7 +194,7 @@ def reached(place: Place, port: int) -> tuple[Observer, subprocess.Popen[bytes]]
     observer = place.observer({PEER: at(port)})
     daemon = place.daemon(PEER, port)
     observer.watch(PEER)
-    assert observer.until(lambda: observer.write_to(PEER) or observer.count("connections-out"))
+    assert observer.dials(PEER)
     observer.said.clear()
     return observer, daemon
 
@@ -270,7 +279,7 @@ def test_what_we_close_ourselves_is_no_evidence(place: Place, port: int) -> None
     observer = place.observer({PEER: at(port)}, Limits(idle=0.3))
     daemon = place.daemon(PEER, port)
     observer.watch(PEER)
-    assert observer.until(lambda: observer.write_to(PEER) or observer.count("connections-out"))
+    assert observer.dials(PEER)
 
     assert observer.until(lambda: observer.count("connections-out") == 0)
     place.kill(daemon)
@@ -337,7 +346,7 @@ def core(*endpoints: Endpoint) -> WatchedLinks:
 
 
 def outcomes(made: WatchedLinks, *tried: tuple[Endpoint, Outcome]) -> Iterable[Message]:
-    return [message for place, outcome in tried for message in made.tried(KEY, place, outcome)]
+    return [message for place, outcome in tried for message in made.tried(KEY, place, outcome, 10.0)]
 
 
 def test_of_one_that_we_never_reached_all_places_that_answer_have_to_refuse() -> None:
@@ -409,6 +418,24 @@ def test_who_takes_connections_and_drops_them_is_not_dialled_in_a_circle() -> No
     again = made.next_deadline()
     assert again is not None
     assert made.due(again)
+
+
+def test_where_a_connection_is_taken_and_comes_to_nothing_it_is_tried_again_soon_a_few_times() -> None:
+    made = core(A)
+    made.connected(KEY, A)
+    made.parted(KEY, 10.0)
+    now, waits = 10.0, []
+    for _ in range(SOON_TRIES + 1):
+        assert made.due(now)
+        assert made.tried(KEY, A, Outcome.TAKEN, now) == []
+        again = made.next_deadline()
+        assert again is not None
+        waits.append(again - now)
+        now = again
+    assert all(SOON[0] - 1e-6 <= wait <= SOON[1] + 1e-6 for wait in waits[:-1])
+    assert waits[-1] >= AGAIN[0] - 1e-6
+    made.due(now)
+    assert made.tried(KEY, A, Outcome.REFUSED, now) == [REFUSED]
 
 
 def test_who_is_watched_no_more_or_in_no_mesh_is_let_be() -> None:

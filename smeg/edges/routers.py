@@ -1,6 +1,6 @@
 """How the two ROUTER sockets are made, what bounds them, and what libzmq tells about their connections.
 
-Every limit of the transport stands in `Limits`. Sockets are made and set here, never read or written.
+Every limit of the transport stands in `Limits`. No socket is kept here, and what a message says is not looked at.
 """
 
 from __future__ import annotations
@@ -122,6 +122,21 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
+def readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether something can be received now: cheaper to ask than to be refused."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & _READABLE)
+
+
+def take_message(socket: zmq.Socket[bytes]) -> tuple[zmq.Frame, list[bytes]]:
+    """The next message of a ROUTER that has one: the frame of the routing id, which knows its connection; the rest."""
+    head = frame = socket.recv(zmq.NOBLOCK, copy=False)
+    parts: list[bytes] = []
+    while frame.more:
+        frame = socket.recv(zmq.NOBLOCK, copy=False)
+        parts.append(frame.bytes)
+    return head, parts
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """One event of a socket monitor."""
@@ -146,11 +161,6 @@ def open_monitor(
     monitor.setsockopt(zmq.RCVHWM, 0)
     monitor.connect(address)
     return monitor
-
-
-def readable(socket: zmq.Socket[bytes]) -> bool:
-    """Whether something can be received now: cheaper to ask than to be refused."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & _READABLE)
 
 
 def happenings(monitor: zmq.Socket[bytes], most: int) -> Iterator[Happening]:

@@ -28,7 +28,7 @@ from smeg.edges.frames import (
 from smeg.edges.judge import Judge, proved_key
 from smeg.edges.links import Links
 from smeg.edges.listener import Listener
-from smeg.edges.routers import ZAP_DOMAIN, Limits, readable
+from smeg.edges.routers import ZAP_DOMAIN, Limits, readable, take_message
 from smeg.edges.sender import Sender
 from smeg.edges.waiting import Waiting
 from smeg.edges.zap import Door, Verdict, ZapHandler
@@ -239,7 +239,7 @@ class Transport:
             if not readable(socket):
                 self._waiting.drained(socket)
                 break
-            head, parts = _take(socket)
+            head, parts = take_message(socket)
             descriptor = int(head.get(zmq.SRCFD))
             if descriptor not in connections:
                 # It is newer than what the monitor told so far, or over already.
@@ -270,7 +270,7 @@ class Transport:
             if not readable(socket):
                 self._waiting.drained(socket)
                 break
-            head, parts = _take(socket)
+            head, parts = take_message(socket)
             link = head.bytes
             try:
                 curve = links.owner(link)
@@ -289,15 +289,3 @@ class Transport:
         self._counts["messages-in"] += 1
         self._counts["bytes-in"] += len(frames.payload)
         messages.append(Inbound(curve, frames.mesh, frames.channel, frames.payload))
-
-
-def _take(socket: zmq.Socket[bytes]) -> tuple[zmq.Frame, list[bytes]]:
-    """The next message of a ROUTER that has one: the frame with the routing id, which knows its connection, and the
-    rest.
-    """
-    head = frame = socket.recv(zmq.NOBLOCK, copy=False)
-    parts: list[bytes] = []
-    while frame.more:
-        frame = socket.recv(zmq.NOBLOCK, copy=False)
-        parts.append(frame.bytes)
-    return head, parts
