@@ -40,7 +40,7 @@ REVIVE_EVERY = 2.0
 """seconds between two attempts to reach somebody who was pruned."""
 TELL_AGAIN = 1.0
 """seconds between two hints to one member that it is behind, or thought dead."""
-HURRY = 1.2
+HURRY = 1.1
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
 MANY = 8
 """thought dead at once: rather a partition."""
@@ -446,7 +446,7 @@ class Heartbeat:
         """A new epoch began: answer it and pass it on at once."""
         self._refresh.enter(epoch, now)
         self._heard_at = now
-        self._hurry = HURRY + self._random.random() / 2
+        self._hurry = HURRY + self._random.random() / 5
         self._verdicts.answered(self._own, epoch)
         self._fresh_epochs.add(epoch)
         if self._pass_on_at is None:

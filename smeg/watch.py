@@ -317,7 +317,7 @@ class Watch:
             return True
         places = self._rings.observers(subject, self._verdicts.settled(now))
         assent = len(accusers) + self._dead_places(places, accusers)
-        return assent >= min(QUORUM, (len(places) + 1) // 2)
+        return assent >= self._quorum(len(places))
 
     def _accusing(self, accusation: Accusation, now: float) -> set[NodeKey]:
         """Who accuses of this, lately."""
@@ -327,6 +327,9 @@ class Watch:
 
     def _accusers(self) -> int:
         return ACCUSERS
+
+    def _quorum(self, places: int) -> int:
+        return min(QUORUM, (places + 1) // 2)
 
     def _dead_places(self, places: list[NodeKey], accusers: set[NodeKey]) -> int:
         return sum(key in self._verdicts and key not in accusers for key in places)

@@ -6,7 +6,7 @@ Virtual time, and chance from a seed: a run repeats exactly. Nothing here checks
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
 from heapq import heappop, heappush
@@ -175,7 +175,9 @@ class Bench:
         latency: float = 0.04,
         core: type[Heartbeat] = Heartbeat,
         parts: Parts | None = None,
+        late: Collection[NodeKey] = (),
     ) -> None:
+        """`late`: members who `start` later."""
         self.known = known
         self.now = 0.0
         self.random = Random(seed)
@@ -200,7 +202,8 @@ class Bench:
         self.cores: dict[NodeKey, Heartbeat] = {}
         self.views: dict[NodeKey, m.LivenessChanged] = {}
         for key in known:
-            self.start(key)
+            if key not in late:
+                self.start(key)
 
     # What a test does.
 
@@ -233,6 +236,10 @@ class Bench:
         """Nothing passes between these and the others."""
         those = set(side)
         self._cut = lambda one, other: (one in those) != (other in those)
+
+    def sever(self, one: NodeKey, other: NodeKey) -> None:
+        """Nothing passes between these two."""
+        self._cut = lambda sender, receiver: {sender, receiver} == {one, other}
 
     def heal(self) -> None:
         self._cut = lambda one, other: False
