@@ -93,6 +93,12 @@ class Refresh:
         """Which of the new ones had no time to answer."""
         return new
 
+    def excuse(self, key: NodeKey) -> None:
+        """A member is back: the epochs so far are not held against it."""
+        rank = self.ranks.rank(key)
+        if rank is not None:
+            self._excused = {epoch: bits | 1 << rank for epoch, bits in self._excused.items()}
+
     # Epochs.
 
     def admits(self, epoch: int, now: float) -> bool:
