@@ -403,12 +403,12 @@ class Heartbeat:
         if self._verdicts.take(claim, now, answered):
             if claim.kind is Kind.ALIVE:
                 # It could not answer the epochs in which it was dead.
-                self._excuse(claim.member)
+                self._forgive(claim.member)
             self._claims[claim.member] = (claim, source)
             if self._flood_at is None:
                 self._flood_at = max(now, self._flooded_at + CLAIMS_WINDOW)
 
-    def _excuse(self, member: NodeKey) -> None:
+    def _forgive(self, member: NodeKey) -> None:
         self._refresh.excuse(member)
 
     # Accusing.
