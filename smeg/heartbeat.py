@@ -98,6 +98,8 @@ class Heartbeat:
         self._is_peer = False
         self._beat_head = b""
         """What this node said last: a beat that says the same needs no reading."""
+        self._due: float | None = None
+        self._due_known = False
         self._dead_bits: tuple[object, int] = (None, 0)
         self._next_epoch_at: float | None = None
         self._pass_on_at: float | None = None
@@ -129,6 +131,9 @@ class Heartbeat:
         return []
 
     def handle(self, message: Message, now: float) -> list[Message]:
+        if type(message) is m.Received and self._says_nothing_new(message.sender, message.payload, now):
+            return []
+        self._due_known = False
         match message:
             case m.Received() if message.sender is not None:
                 try:
@@ -153,6 +158,7 @@ class Heartbeat:
         if state == self._arranged:
             return []
         self._arranged, self._shunned = state, shunned
+        self._due_known = False
         self._arrange(now)
         leader = self.leader
         if leader != self._last_leader:
@@ -182,6 +188,11 @@ class Heartbeat:
         return self._random.random() if self._refresh.epoch else 0.0
 
     def next_deadline(self) -> float | None:
+        if not self._due_known:
+            self._due, self._due_known = self._soonest(), True
+        return self._due
+
+    def _soonest(self) -> float | None:
         silent = self._silence_ends() if self._last_leader not in (None, self._own) else None
         deadlines = (
             self._next_epoch_at,
@@ -264,13 +275,18 @@ class Heartbeat:
                 return []
         raise RemoteError("malformed", f"{word.name} has no place in the refresh")
 
-    def _receive_beat(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
+    def _says_nothing_new(self, sender: NodeKey | None, payload: bytes, now: float) -> bool:
+        """Whether this was a beat of a subject that says what this node does: nearly all are, and that is all to do."""
+        if payload[:BEAT_HEAD] != self._beat_head or len(payload) != BEAT_BYTES or sender is None:
+            return False
         edge = self._watch.edges.get(sender)
-        if edge is not None and payload[:BEAT_HEAD] == self._beat_head and sender not in self._verdicts:
-            if len(payload) == BEAT_BYTES:
-                self._watch.heard(edge, sender, Beat.stall_in(payload), now)
-                edge.root_differs_at = edge.claims_differ_at = None
-            return []
+        if edge is None or sender in self._verdicts:
+            return False
+        self._watch.heard(edge, sender, Beat.stall_in(payload), now)
+        edge.root_differs_at = edge.claims_differ_at = None
+        return True
+
+    def _receive_beat(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
         beat = Beat.unpack(payload)
         self._refresh.check(beat.epoch)
         out = self._enter(beat.epoch, now) if self._refresh.admits(beat.epoch, now) else []
@@ -284,6 +300,7 @@ class Heartbeat:
             seen = self._refresh.seen_at(self._refresh.epoch)
             if seen is not None and now > seen + TELL_AGAIN and self._may_hint(sender, now):
                 out.append(self._send(sender, self._refresh.everything()))
+        edge = self._watch.edges.get(sender)
         if edge is None:
             return out
         self._watch.heard(edge, sender, beat.stall, now)
@@ -484,7 +501,7 @@ class Heartbeat:
 
     def _excuse(self, now: float) -> None:
         """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
-        due = self.next_deadline()
+        due = self._soonest()
         late = now - due if due is not None else 0.0
         if late > SILENT_EPOCHS * self._interval:
             self._heard_at, self._refresh.judged = now, self._refresh.epoch
