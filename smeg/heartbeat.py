@@ -168,6 +168,7 @@ class Heartbeat:
         if state == self._arranged:
             return []
         self._arranged, self._shunned = state, shunned
+        self._due_known = False
         self._arrange(now)
         leader = self.leader
         if leader != self._last_leader:
@@ -316,6 +317,7 @@ class Heartbeat:
             seen = self._refresh.seen_at(self._refresh.epoch)
             if seen is not None and now > seen + TELL_AGAIN and self._may_hint(sender, now):
                 out.append(self._send(sender, self._refresh.everything()))
+        edge = self._watch.edges.get(sender)
         if edge is None:
             return out
         self._watch.heard(edge, sender, beat.stall, now)
@@ -522,7 +524,7 @@ class Heartbeat:
 
     def _excuse(self, now: float) -> None:
         """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
-        due = self.next_deadline()
+        due = self._soonest()
         late = now - due if due is not None else 0.0
         if late > SILENT_EPOCHS * self._interval:
             self._heard_at, self._refresh.judged = now, self._refresh.epoch

@@ -274,7 +274,7 @@ class Bench:
             if self._asleep.get(key, 0.0) > self.now:
                 self._at(self._asleep[key], key, message)
                 continue
-            if isinstance(message, m.Tick) and self._armed.get(key, at) > at:
+            if isinstance(message, m.Tick) and (self._armed.get(key) or at) > at:
                 continue
             if isinstance(message, m.Received) and message.payload[:1] != Word.BEAT.value:
                 self.heard.append((self.now, key, message.payload))

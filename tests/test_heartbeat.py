@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from smeg import messages as m
 from smeg.heartbeat import Detection
 from smeg.keys import NodeKey
+from smeg.members import Members
 from smeg.refresh import FIRST_EPOCH, GRACE, MAX_JUMP, SILENT_EPOCHS
+from smeg.verdicts import Claim, Kind
 from smeg.watch import BEAT_BYTES, Beat
 from smeg.wire import Word, pack
 from tests.liveness_bench import (
@@ -22,11 +25,13 @@ from tests.liveness_bench import (
     LAST,
     PEERS,
     SECOND,
+    SLOW,
     THIRD,
     Bench,
     Watcher,
     all_but,
     changed,
+    members,
     only,
     refresh,
     run_epochs,
@@ -357,3 +362,75 @@ def test_whose_replica_has_differed_for_longer_than_news_takes_is_repaired_now_a
         watcher.said.clear()
         watcher.pass_time(0.5)
     assert [round(at - 100.0, 1) for at in times] == [1.5, 6.5, 11.5]
+
+
+@pytest.mark.parametrize("detection", [Detection(HB), SLOW])
+def test_a_leader_that_stalls_is_replaced_condemns_nobody_and_leads_again(detection: Detection) -> None:
+    bench = Bench(members(12), detection)
+    bench.run(22.0)
+    leader, second = list(bench.known)[:2]
+    awake = bench.now + 30.0
+    bench.stop(leader, 30.0)
+    assert bench.run(25.0, lambda: {bench.views[key].leader for key in bench.known if key != leader} == {second})
+    bench.run(awake - bench.now)
+    assert bench.run(HB + 3.0, bench.agree)
+    assert {view.leader for view in bench.views.values()} == {leader}
+    assert {subject for _, subject in bench.condemned} == {leader}
+
+
+@pytest.mark.parametrize("detection", [Detection(HB), SLOW])
+def test_while_many_join_at_once_nobody_is_condemned(detection: Detection) -> None:
+    """Twenty in two seconds; each hears of each within a second, so that hardly two lists are ever equal."""
+    known, random = members(24), Random(5)
+    keys = list(known)
+    random.shuffle(keys)
+    bench = Bench(known, detection, late=keys)
+    lists = {key: set(keys[:4]) for key in keys}
+    for key in keys[:4]:
+        bench.start(key, Members.of({other: known[other] for other in lists[key]}))
+    bench.run(20.0)
+    events = [
+        (bench.now + number / 10 + random.random(), observer, joiner)
+        for number, joiner in enumerate(keys[4:])
+        for observer in keys
+    ]
+    for at, observer, joiner in sorted(events):
+        bench.run(max(0.0, at - bench.now))
+        lists[observer].add(joiner)
+        seen = Members.of({key: known[key] for key in lists[observer]})
+        if observer == joiner:
+            bench.start(joiner, seen)
+        elif observer in bench.cores:
+            bench.tell(observer, changed(seen))
+    bench.run(40.0)
+    assert bench.condemned == {}
+
+
+def remembered(thing: object) -> int:
+    """How many entries the tables of a core and of its parts have."""
+    found = 0
+    for value in vars(thing).values():
+        if isinstance(value, dict | list | set):
+            found += len(value)
+        elif type(value).__name__ in ("Refresh", "Verdicts", "Watch", "Doubt"):
+            found += remembered(value)
+    return found
+
+
+def test_members_that_came_and_went_leave_nothing_behind() -> None:
+    watcher = Watcher(SECOND, detection=Detection(HB))
+    sizes = []
+    for epoch in range(1, 30):
+        watcher.hear(refresh(epoch, {epoch: EVERYBODY}), THIRD)
+        gone = Claim(THIRD, epoch, epoch, Kind.GONE)
+        watcher.hear(pack(Word.CLAIMS, [gone.pack()]), LAST)
+        watcher.hear(pack(Word.ACCUSE, [THIRD, b"\x02"]), LAST)
+        watcher.hear(Beat(epoch, bytes(8), 1, 0.0).pack(Word.BEAT.value), THIRD)
+        watcher.pass_time(HB / 2)
+        watcher.tell(changed(only(*all_but(THIRD))))
+        watcher.hear(pack(Word.PING, []), THIRD)
+        watcher.hear(Beat(0, bytes(8), 1, 0.0).pack(Word.BEAT.value), THIRD)
+        watcher.pass_time(HB / 2)
+        sizes.append(remembered(watcher.core))
+        watcher.tell(changed(EVERYBODY))
+    assert max(sizes[10:]) <= max(sizes[:10])

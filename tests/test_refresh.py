@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from random import Random
 
 import pytest
@@ -263,7 +264,7 @@ def test_dead_leaders_are_followed_by_the_next_however_many_they_are(dead: int) 
         bench.run(12.0)
         gone = list(bench.known)[:dead]
         bench.kill(*gone)
-        assert bench.run(dead * (SILENT_EPOCHS + 1) * HB + HB, lambda b=bench, g=gone: b.agree(*g)) == goes_on
+        assert bench.run(dead * (SILENT_EPOCHS + 1) * HB + HB, partial(bench.agree, *gone)) == goes_on
         if goes_on:
             epoch = max(view.epoch for view in bench.views.values())
             bench.run(3 * HB)

@@ -158,9 +158,9 @@ def test_an_old_claim_about_somebody_who_answered_since_is_not_believed() -> Non
 def test_down_stays_reachable_until_the_grace_ends_and_is_pruned_then() -> None:
     watcher = Watcher(THIRD, detection=Detection(HB, restart_grace=10.0, fast=False))
     watcher.hear(claims(Claim(FIRST, 0, 0, Kind.DOWN)), LAST)
-    assert (watcher.down, watcher.pruned, watcher.leader) == ({FIRST}, frozenset(), SECOND)
+    assert (watcher.down, watcher.pruned, watcher.leader) == (frozenset({FIRST}), frozenset(), SECOND)
     watcher.pass_time(9.9)
-    assert (watcher.down, watcher.pruned) == ({FIRST}, frozenset())
+    assert (watcher.down, watcher.pruned) == (frozenset({FIRST}), frozenset())
     watcher.pass_time(0.2)
     assert (watcher.down, FIRST in watcher.pruned) == (frozenset(), True)
 
@@ -185,7 +185,7 @@ def test_silence_of_its_host_prunes_who_is_down_and_life_clears_either() -> None
     verdicts = Verdicts(GRACE)
     verdicts.take(Claim(ONE, 0, 5, Kind.DOWN), 0.0, answered=False)
     assert verdicts.take(Claim(ONE, 0, 5, Kind.GONE), 1.0, answered=False)
-    assert (verdicts.pruned, verdicts.down) == ({ONE}, frozenset())
+    assert (verdicts.pruned, verdicts.down) == (frozenset({ONE}), frozenset())
     assert verdicts.take(Claim(ONE, 1, 5, Kind.ALIVE), 2.0, answered=False)
     assert (verdicts.pruned, verdicts.down) == (frozenset(), frozenset())
 

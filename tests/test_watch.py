@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -365,7 +366,7 @@ def test_a_small_mesh_finds_its_dead_as_fast(size: int) -> None:
         bench = Bench(members(size))
         bench.run(22.0)
         bench.kill(victim)
-        assert bench.run(T + 1.0, lambda b=bench, v=victim: b.agree(v))
+        assert bench.run(T + 1.0, partial(bench.agree, victim))
         bench.run(30.0)
         assert bench.wrongly() == set()
 
@@ -425,7 +426,7 @@ def test_a_killed_client_is_found_by_the_two_that_it_dials() -> None:
 def test_a_client_accuses_nobody_and_goes_to_others_when_its_own_peers_are_silent() -> None:
     watcher = Watcher(CLIENT, detection=FAST)
     known: Members = watcher.core._members
-    own = set(known.rings.upstream(CLIENT))
+    own = frozenset(known.rings.upstream(CLIENT))
     watcher.pass_time(NEWCOMER + T + 1.0)
     assert watcher.sent(Word.ACCUSE) == []
     assert (watcher.pruned, watcher.down) == (frozenset(), own)
