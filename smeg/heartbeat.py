@@ -168,7 +168,6 @@ class Heartbeat:
         if state == self._arranged:
             return []
         self._arranged, self._shunned = state, shunned
-        self._due_known = False
         self._arrange(now)
         leader = self.leader
         if leader != self._last_leader:
@@ -524,7 +523,7 @@ class Heartbeat:
 
     def _excuse(self, now: float) -> None:
         """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
-        due = self._soonest()
+        due = self._next_deadline()
         late = now - due if due is not None else 0.0
         if late > SILENT_EPOCHS * self._interval:
             self._heard_at, self._refresh.judged = now, self._refresh.epoch
