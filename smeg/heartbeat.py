@@ -115,6 +115,7 @@ class Heartbeat:
         """Whether anything happened since the last `settle` but beats that say what is known."""
         self._agreed = b""
         """How the beat of somebody begins who knows what this node knows; empty for nobody's."""
+        self._agreed_for: tuple[int, bytes, int] | None = None
         self._deadline: float | None = None
 
     @property
@@ -158,7 +159,9 @@ class Heartbeat:
             return []
         out = self._settle(now)
         self._stirred = False
-        self._agreed = self._own_beat(now)[:BEAT_HEAD] if self._fast else b""
+        said = (self._refresh.epoch, self._root, self._verdicts.tag)
+        if said != self._agreed_for:
+            self._agreed, self._agreed_for = self._own_beat(now)[:BEAT_HEAD] if self._fast else b"", said
         self._deadline = self._next_deadline()
         return out
 
@@ -523,7 +526,7 @@ class Heartbeat:
 
     def _excuse(self, now: float) -> None:
         """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
-        due = self._next_deadline()
+        due = self._deadline
         late = now - due if due is not None else 0.0
         if late > SILENT_EPOCHS * self._interval:
             self._heard_at, self._refresh.judged = now, self._refresh.epoch
