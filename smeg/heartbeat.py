@@ -31,7 +31,7 @@ from smeg.members import Members
 from smeg.refresh import FAN_OUT, KEPT_EPOCHS, SILENT_EPOCHS, Refresh, read
 from smeg.rings import NOBODY
 from smeg.verdicts import CLAIM_BYTES, MAX_INCARNATION, Claim, Kind, Verdicts
-from smeg.watch import BEAT_BYTES, BEAT_HEAD, STALLED, Accusation, Beat, Watch
+from smeg.watch import BEAT_BYTES, BEAT_EVERY, BEAT_HEAD, STALLED, Accusation, Beat, Watch
 from smeg.wire import Word, chunks, expect, pack, unpack
 
 CLAIMS_WINDOW = 0.05
@@ -129,7 +129,7 @@ class Heartbeat:
         self._ask_at = now + self._random.uniform(0, self._interval)
         self._revive_at = now + self._random.uniform(0, REVIVE_EVERY)
         if self._fast:
-            self._watch.begin(now + self._random.uniform(0, 0.5))
+            self._watch.begin(now + self._random.uniform(0, BEAT_EVERY))
         return []
 
     def handle(self, message: Message, now: float) -> list[Message]:
