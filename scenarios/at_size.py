@@ -25,9 +25,11 @@ from smeg.membership import Membership
 from smeg.records import OwnRecord, seal_record
 
 MESH = "demo"
+LONG = 3.0
+"""seconds; who stands still for longer may be thought dead."""
 STEP = 0.1
 """seconds between two looks at whether something has come about."""
-WARM_UP = 20.0
+WARM_UP = 12.0
 """seconds until a mesh that has been started is at rest: newcomers have been heard, epochs are running."""
 
 
@@ -70,6 +72,9 @@ class Mass(World):
         self.by_key = {node.key: node for node in self.nodes}
         self.mesh = populate(self, self.nodes, self.nodes[peers:], MESH)
         self.gone: set[Node] = set()
+        self.stalls = 0
+        self.long_stalls = 0
+        """Those longer than `LONG`."""
 
     def make_host(self, number: int) -> Host:
         host = Node(self, number)
@@ -142,19 +147,23 @@ class Mass(World):
         self.chronicle.parted({})
         return self.chronicle.returned(self.keys(self.living))
 
-    def stall_now_and_then(self, nodes: Iterable[Node], every: float, median: float, sigma: float) -> None:
-        """From now on these stand still again and again, each time for a lognormal time (seconds)."""
+    def stall_now_and_then(
+        self, nodes: Iterable[Node], every: float, median: float, sigma: float, seconds: float
+    ) -> None:
+        """For some time these stand still again and again, each time for a lognormal time (all in seconds)."""
+        end = self.runtime.time + seconds
         for node in nodes:
             self.chronicle.excused.add(node.key)
-            self._stall_later(node, every, median, sigma)
+            self._stall_later(node, every, median, sigma, end)
 
-    def _stall_later(self, node: Node, every: float, median: float, sigma: float) -> None:
+    def _stall_later(self, node: Node, every: float, median: float, sigma: float, end: float) -> None:
         def stall() -> None:
             length = median * exp(self.chance.gauss(0.0, sigma))
-            if node not in self.gone:
+            if self.runtime.time < end and node not in self.gone:
+                self.stalls += 1
+                self.long_stalls += length > LONG
                 node.stall(length)
-                again = self.runtime.time + length + self.chance.expovariate(1.0 / every)
-                self.runtime.at(again, stall)
+                self.runtime.at(self.runtime.time + length + self.chance.expovariate(1.0 / every), stall)
 
         self.runtime.at(self.runtime.time + self.chance.expovariate(1.0 / every), stall)
 
