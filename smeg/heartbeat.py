@@ -230,12 +230,15 @@ class Heartbeat:
         self._is_peer = members.rings.is_peer(self._own)
         if members.ranks is before.ranks:
             return
-        for key in before.ranks.keys:
-            if key not in members:
-                self._verdicts.forget(key)
-                self._doubt.forget(key)
-                self._hinted.pop(key, None)
-        self._watch.meet([key for key in members.ranks.keys if key not in before], now)
+        moves = members.ranks.since(before.ranks)
+        for key in [before.ranks.keys[rank] for rank in moves.gone]:
+            self._verdicts.forget(key)
+            self._doubt.forget(key)
+            self._hinted.pop(key, None)
+        if before:
+            self._watch.meet([members.ranks.keys[rank] for rank in moves.come], now)
+        else:
+            self._watch.meet_all(now)
         self._refresh.meet(members.ranks)
         if self._last_leader in (None, self._own):
             self._heard_at = now
