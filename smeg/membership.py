@@ -35,7 +35,7 @@ ANSWER_BURST = 32 * 1024 * 1024.0
 MAX_ASKERS = 1024
 """bytes a second, and at once, that one member's repairs may draw; for so many members that is remembered."""
 PRUNED_SHARE = 0.25
-"""How often a repair tries somebody who was pruned: partitions heal by it."""
+"""How often a repair tries somebody who is thought dead: partitions heal by it, and who lost all that it knew."""
 
 
 @dataclass(slots=True)
@@ -80,9 +80,8 @@ class Membership:
         self._answers = Allowances(ANSWER_RATE, ANSWER_BURST, None, MAX_ASKERS)
         self._news = News()
         self._members = Members()
-        self._pruned: frozenset[NodeKey] = frozenset()
         self._silent: frozenset[NodeKey] = frozenset()
-        """Those of whom no gossip is expected; the pruned among them."""
+        """Those of whom no gossip is expected: pruned, or their daemons are down."""
         self._learned: list[bytes] = []
         self._obsolete: list[bytes] = []
         self._told_version = -1
@@ -119,7 +118,7 @@ class Membership:
             case m.Countersign(_, credential):
                 self._admission.credential = credential
             case m.LivenessChanged():
-                self._pruned, self._silent = message.pruned, message.silent
+                self._silent = message.silent
             case m.Tick():
                 return self._tick(now)
         return []
@@ -275,12 +274,12 @@ class Membership:
         return self._members.rings.neighbours(self._own, self._silent)
 
     def _begin_repair(self, now: float) -> list[Message]:
-        """Compare with one neighbour, or now and then with somebody who was pruned."""
+        """Compare with one neighbour, or now and then with somebody who is thought dead."""
         self._roster.expire(self._wall())
         self._repair_at = now + self._interval * self._random.uniform(0.75, 1.25)
         own = self._roster.get(self._own)
         neighbours = self._neighbours()
-        dialable = [key for key in sorted(self._pruned) if self._is_peer(key)]
+        dialable = [key for key in sorted(self._silent) if self._is_peer(key)]
         if dialable and (not neighbours or self._random.random() < PRUNED_SHARE):
             neighbours = dialable
         if not neighbours:

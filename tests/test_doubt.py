@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from smeg.doubt import EAGER_ROUNDS, ENOUGH, KEPT, LATER_PINGS, MOST, PINGS, Doubt
-from smeg.heartbeat import HURRY, Detection, Parts
+from smeg.epochs import HURRY
+from smeg.heartbeat import Detection, Parts
 from smeg.keys import NodeKey
 from smeg.watch import Beat
 from smeg.wire import Word, pack

@@ -8,6 +8,7 @@ import pytest
 
 from smeg import membership
 from smeg import messages as m
+from smeg.ledger import Ledger
 from smeg.membership import RUMOUR_WINDOW, Membership
 from smeg.records import OwnRecord
 from smeg.wire import Word, pack, unpack
@@ -20,7 +21,15 @@ OWN, TALKER, *OTHERS = (MESH.founder(f"member {number}") for number in range(12)
 def core() -> Membership:
     documents = [raw for node in (OWN, TALKER, *OTHERS) for raw in node.documents()]
     made = Membership(
-        MESH.id, OWN.key, OWN.identity, OWN.curve, NOTARY, Random(1), lambda: WALL, 1e6, tuple(dict.fromkeys(documents))
+        MESH.id,
+        OWN.key,
+        OWN.identity,
+        OWN.curve,
+        Ledger(MESH.id, NOTARY),
+        Random(1),
+        lambda: WALL,
+        1e6,
+        tuple(dict.fromkeys(documents)),
     )
     made.begin(0.0)
     return made
@@ -37,7 +46,7 @@ def test_of_many_records_of_one_author_in_a_window_only_the_newest_is_pushed_on(
         made.handle(heard(TALKER, pack(Word.DOCUMENTS, [record.raw])), 1.0)
         made.settle(1.0)
     out = made.handle(m.Tick(), 1.0 + RUMOUR_WINDOW)
-    said = [unpack(message.payload) for message in out if isinstance(message, m.SendMember)]
+    said = [unpack(message.payload) for message in out if isinstance(message, m.Spread)]
     pushed = [items for word, items in said if word is Word.DOCUMENTS]
     newest = TALKER.record(8, OwnRecord("name-8")).raw
     assert pushed

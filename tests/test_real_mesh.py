@@ -18,6 +18,8 @@ MESH = "paris"
 SIZE = 8
 ALL_PAIRS = 10.0
 """seconds from the last join until every pair has pinged."""
+GRACE = 4.0 * PATIENCE
+"""seconds that a daemon may be down."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,10 @@ def world() -> Iterator[World]:
 def nodes(world: World) -> list[Node]:
     """The daemons, up, in one mesh, in the order of joining."""
     backend = world.wireguard()
-    made = [Node(world.host(f"n{number}"), backend, 4 if number % 2 else 6) for number in range(1, SIZE + 1)]
+    made = [
+        Node(world.host(f"n{number}"), backend, 4 if number % 2 else 6, restartGrace=GRACE)
+        for number in range(1, SIZE + 1)
+    ]
     all_at_once(node.start for node in made)
     form_mesh(made, MESH)
     return made
@@ -86,8 +91,9 @@ def test_a_killed_daemon_is_missed_and_comes_back_as_itself_and_is_pinged_again(
     address = victim.address(MESH)
     assert victim.daemon is not None
     victim.daemon.kill9()
-    for node in others:
-        wait_for(f"{node.name} notices", lambda node=node: node.states(MESH)[victim.name] == "pruned", 15)  # type: ignore[misc]
+    for state in ("daemon-down", "pruned"):
+        for node in others:
+            wait_for(f"{node.name} notices", lambda node=node, state=state: node.states(MESH)[victim.name] == state, 15)  # type: ignore[misc]
     victim.start()
     for node in others:
         wait_for(f"{node.name} pings {victim.name} again", lambda node=node: node.pings(address), 10)  # type: ignore[misc]

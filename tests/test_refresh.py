@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg.core import Message
+from smeg.epochs import REVIVE_EVERY, Epochs
 from smeg.errors import RemoteError
-from smeg.heartbeat import REVIVE_EVERY, Detection, Heartbeat, Parts
+from smeg.heartbeat import Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
 from smeg.members import Members, Ranks
 from smeg.refresh import EPOCHS_AT_ONCE, GRACE, KEPT_EPOCHS, SILENT_EPOCHS, Refresh, read
@@ -249,18 +250,40 @@ def test_whose_list_differs_for_long_neither_prunes_the_others_nor_is_pruned() -
     assert (True, False) in condemned_around_an_odd_one(BelievesItself)
 
 
+# Clients.
+
+
+class LeavesClientsToChance(Epochs):
+    def _tell_clients(self) -> list[Message]:
+        return []
+
+
+@pytest.mark.parametrize("detection", [SLOW, Detection(0.5, fast=False)])
+def test_a_client_hears_of_all_answers_before_it_judges(detection: Detection) -> None:
+    for epochs, errs in ((Epochs, False), (LeavesClientsToChance, True)):
+        bench = Bench(members(20, 30), detection, parts=Parts(epochs=epochs))
+        bench.run(12 * detection.interval)
+        assert bool(bench.condemned) is errs
+
+
+def test_many_clients_of_few_peers_keep_nobody_from_being_heard() -> None:
+    bench = Bench(members(5, 100), SLOW)
+    bench.run(40.0)
+    assert bench.condemned == {}
+
+
 # The leader.
 
 
-class WaitsForEver(Heartbeat):
+class WaitsForEver(Epochs):
     def _silence_ends(self) -> float:
         return float("inf")
 
 
 @pytest.mark.parametrize("dead", [1, 2, 3])
 def test_dead_leaders_are_followed_by_the_next_however_many_they_are(dead: int) -> None:
-    for core, goes_on in ((Heartbeat, True), (WaitsForEver, False)):
-        bench = Bench(members(6), SLOW, core=core)
+    for epochs, goes_on in ((Epochs, True), (WaitsForEver, False)):
+        bench = Bench(members(6), SLOW, parts=Parts(epochs=epochs))
         bench.run(12.0)
         gone = list(bench.known)[:dead]
         bench.kill(*gone)
@@ -274,16 +297,16 @@ def test_dead_leaders_are_followed_by_the_next_however_many_they_are(dead: int) 
             assert bench.wrongly() == set()
 
 
-class StartsAtOnce(Heartbeat):
+class StartsAtOnce(Epochs):
     def _share(self) -> float:
         return 0.0
 
 
-def first_epochs(core: type[Heartbeat]) -> set[float]:
+def first_epochs(epochs: type[Epochs]) -> set[float]:
     """When each of some who find themselves next starts an epoch, after the silence."""
     found = set()
     for seed in range(8):
-        watcher = Watcher(SECOND, core=core, seed=seed)
+        watcher = Watcher(SECOND, parts=Parts(epochs=epochs), seed=seed)
         watcher.hear(refresh(1, {1: EVERYBODY}))
         while watcher.epochs == [1]:
             watcher.pass_time(0.1)
@@ -294,7 +317,7 @@ def first_epochs(core: type[Heartbeat]) -> set[float]:
 def test_who_finds_itself_next_waits_a_random_part_of_the_interval() -> None:
     """Otherwise all who think so start at one moment, and each floods all."""
     assert len(first_epochs(StartsAtOnce)) == 1
-    waited = first_epochs(Heartbeat)
+    waited = first_epochs(Epochs)
     assert len(waited) > 4
     assert all(SILENT_EPOCHS * HB <= at <= (SILENT_EPOCHS + 1) * HB + 0.2 for at in waited)
 
@@ -302,7 +325,7 @@ def test_who_finds_itself_next_waits_a_random_part_of_the_interval() -> None:
 # The pruned.
 
 
-class GivesUp(Heartbeat):
+class GivesUp(Epochs):
     def _revive(self) -> list[Message]:
         return []
 
@@ -321,8 +344,8 @@ def test_the_pruned_stay_known_and_one_is_told_the_newest_every_two_seconds() ->
 
 @pytest.mark.parametrize("detection", [SLOW, Detection()])
 def test_a_partition_of_any_length_heals_because_the_pruned_are_told(detection: Detection) -> None:
-    for core, whole in ((Heartbeat, True), (GivesUp, False)):
-        bench = Bench(members(6), detection, core=core)
+    for epochs, whole in ((Epochs, True), (GivesUp, False)):
+        bench = Bench(members(6), detection, parts=Parts(epochs=epochs))
         bench.run(12.0)
         bench.part(list(bench.known)[::2])
         bench.run(60.0)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smeg.claims import MANY, Claims
 from smeg.errors import RemoteError
-from smeg.heartbeat import MANY, Detection, Heartbeat, Parts
+from smeg.heartbeat import Detection, Parts
 from smeg.keys import NodeKey
 from smeg.refresh import KEPT_EPOCHS
 from smeg.verdicts import (
@@ -240,7 +241,7 @@ def test_who_has_answered_since_says_nothing() -> None:
     assert alive(watcher) == set()
 
 
-class AlwaysRefutes(Heartbeat):
+class AlwaysRefutes(Claims):
     def _answers_refute(self, claim: Claim) -> bool:
         return False
 
@@ -248,14 +249,14 @@ class AlwaysRefutes(Heartbeat):
         return False
 
 
-class RefutesEachByItself(Heartbeat):
+class RefutesEachByItself(Claims):
     def _after_partition(self, now: float) -> bool:
         return False
 
 
-def refutations(core: type[Heartbeat], seconds: float) -> int:
+def refutations(claims: type[Claims], seconds: float) -> int:
     """In a mesh that was in two halves for so long; all are whole soon."""
-    bench = Bench(members(24), core=core, seed=4)
+    bench = Bench(members(24), parts=Parts(claims=claims), seed=4)
     bench.run(23.0)
     bench.part(bench.random.sample(list(bench.known), 12))
     bench.run(seconds)
@@ -268,13 +269,13 @@ def refutations(core: type[Heartbeat], seconds: float) -> int:
 
 
 def test_a_healed_partition_is_whole_in_five_seconds_without_a_storm_of_refutations() -> None:
-    assert refutations(Heartbeat, 30.0) < 24
+    assert refutations(Claims, 30.0) < 24
     assert refutations(AlwaysRefutes, 30.0) > 200
 
 
 def test_nor_is_there_one_when_it_heals_in_the_epoch_that_still_ran() -> None:
     assert MANY < 12
-    assert refutations(Heartbeat, 5.0) < 24
+    assert refutations(Claims, 5.0) < 24
     assert refutations(RefutesEachByItself, 5.0) > 1000
 
 

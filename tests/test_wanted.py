@@ -39,7 +39,7 @@ def nodes() -> list[Node]:
     return sorted([founder, *peers, *joined], key=lambda node: node.key)
 
 
-def members(routes: dict[int, list[IPv6Network]] | None = None) -> dict[NodeKey, Member]:
+def members(routes: dict[int, list[IPv6Network]] | None = None) -> Members:
     desk = Desk(MESH.id)
     for index, node in enumerate(nodes()):
         own = OwnRecord(node.label, routes=tuple((routes or {}).get(index, ())))
@@ -48,9 +48,9 @@ def members(routes: dict[int, list[IPv6Network]] | None = None) -> dict[NodeKey,
     return desk.members
 
 
-def routed(known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> tuple[Route, ...]:
+def routed(known: Members, pruned: frozenset[NodeKey] = frozenset()) -> tuple[Route, ...]:
     table = RoutingTable()
-    table.handle(m.MembersChanged(MESH.id, 1, Members.of(known)), 0.0)
+    table.handle(m.MembersChanged(MESH.id, 1, known), 0.0)
     table.handle(m.LivenessChanged(MESH.id, 1, 1, None, pruned), 0.0)
     found = [message for message in table.settle(0.0) if isinstance(message, m.RoutesChanged)]
     return found[-1].routes if found else ()
@@ -60,8 +60,8 @@ def nowhere(member: Member) -> Endpoint | None:
     return None
 
 
-def device(own: Node, known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:
-    view = View(MESH.id, own.key, Members.of(known), pruned, routed(known, pruned), 51820, 1420, 25)
+def device(own: Node, known: Members, pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:
+    view = View(MESH.id, own.key, known, pruned, routed(known, pruned), 51820, 1420, 25)
     made = wanted(view, nowhere)
     assert made is not None
     return made
@@ -134,7 +134,7 @@ def test_a_peer_keeps_no_mapping_open() -> None:
 
 def test_who_is_no_member_wants_no_device() -> None:
     stranger = MESH.founder("stranger")
-    view = View(MESH.id, stranger.key, Members.of(members()), frozenset(), (), 1, 1420, 0)
+    view = View(MESH.id, stranger.key, members(), frozenset(), (), 1, 1420, 0)
     assert wanted(view, nowhere) is None
 
 

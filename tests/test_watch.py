@@ -401,9 +401,7 @@ class NeverRepairs(Watch):
 
 
 @pytest.mark.parametrize(("watch", "repaired"), [(Watch, True), (NeverRepairs, False)])
-def test_a_subject_that_has_known_other_claims_for_a_while_is_told_ones_own(
-    watch: type[Watch], repaired: bool
-) -> None:
+def test_a_subject_that_has_known_other_claims_for_a_while_is_told_ones_own(watch: type[Watch], repaired: bool) -> None:
     watcher = Watcher(SECOND, detection=FAST, parts=Parts(watch=watch))
     claim = Claim(LAST, 0, 0, Kind.GONE)
     watcher.hear(pack(Word.CLAIMS, [claim.pack()]))
@@ -428,7 +426,7 @@ def test_a_killed_client_is_found_by_the_two_that_it_dials() -> None:
 
 def test_a_client_accuses_nobody_and_goes_to_others_when_its_own_peers_are_silent() -> None:
     watcher = Watcher(CLIENT, detection=FAST)
-    known: Members = watcher.core._members
+    known: Members = watcher.core._circle.members
     own = frozenset(known.rings.upstream(CLIENT))
     watcher.pass_time(NEWCOMER + T + 1.0)
     assert watcher.sent(Word.ACCUSE) == []
