@@ -208,7 +208,12 @@ class Questions:
     def one(self, daemon: Daemon, command: str, limit: float = 30.0, **arguments: object) -> Answer:
         """What one answers. Raises `LocalError` with what it refuses, `TooLate`."""
         found: list[Answer | Problem] = []
-        self.until([daemon], command, lambda _, answer: bool(found.append(answer)) or True, limit, **arguments)
+
+        def holds(_: Daemon, answer: Answer | Problem) -> bool:
+            found.append(answer)
+            return True
+
+        self.until([daemon], command, holds, limit, ASK_EVERY, 1, **arguments)
         if isinstance(found[0], Problem):
             raise LocalError(found[0].code, found[0].message, found[0].hint)
         return found[0]
