@@ -6,7 +6,6 @@ sockets waits for them and for its messages in one poll, in the one thread that 
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import queue
@@ -16,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 import zmq
 from pykka._envelope import Envelope
 
 from actors.base import Actor, Address
+from actors.logs import log
 from actors.runtime import INBOX_BOUND, urgent
 from smeg.errors import LocalError
 from smeg.messages import Readable, Tick
@@ -121,15 +120,15 @@ class ThreadedRuntime:
         return ThreadInbox()
 
     def failed(self, name: str, failure: BaseException) -> None:
-        logger = structlog.get_logger("smeg")
         if isinstance(failure, LocalError):
             # Not a fault of the program: where in it this was found out helps nobody.
-            logger.error("actor failed", actor=name, code=failure.problem.code, problem=str(failure.problem))
+            problem = failure.problem
+            log("error", "actor failed", {"actor": name, "code": problem.code, "problem": str(problem)})
         else:
-            logger.error("actor failed", actor=name, exc_info=failure)
+            log("error", "actor failed", {"actor": name}, failure)
 
     def log(self, level: str, event: str, **fields: object) -> None:
-        structlog.get_logger("smeg").log(logging.getLevelNamesMapping()[level.upper()], event, **fields)
+        log(level, event, fields)
 
     def begin(self, actor: Actor) -> None:
         threading.Thread(target=actor._actor_loop, name=actor.name, daemon=True).start()
