@@ -295,6 +295,4 @@ def usage(pid: int) -> Usage:
     folder = Path(f"/proc/{pid}")
     fields = (folder / "stat").read_text().rpartition(") ")[2].split()
     resident = int((folder / "statm").read_text().split()[1]) * PAGE
-    return Usage(
-        (int(fields[11]) + int(fields[12])) / TICKS, resident, len(os.listdir(folder / "fd")), int(fields[17])
-    )
+    return Usage((int(fields[11]) + int(fields[12])) / TICKS, resident, len(os.listdir(folder / "fd")), int(fields[17]))

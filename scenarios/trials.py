@@ -210,6 +210,4 @@ def size(members: int, seed: int, loss: float) -> Outcome:
 
 
 Trial = Callable[..., Outcome]
-TRIALS: Mapping[str, Trial] = {
-    trial.__name__: trial for trial in (faults, quiet, slow, partition, refresh, size)
-}
+TRIALS: Mapping[str, Trial] = {trial.__name__: trial for trial in (faults, quiet, slow, partition, refresh, size)}
