@@ -185,6 +185,14 @@ class Refresh:
                 self._note_told(key, self._answers[self.epoch])
         return pack(Word.REFRESH, items)
 
+    def request(self) -> bytes:
+        """The payload that asks for answers: it tells none."""
+        return self.message((), ())
+
+    def missing(self) -> int:
+        """Who has not answered the newest epoch, bits by rank."""
+        return self.ranks.everybody & ~self._answers.get(self.epoch, 0)
+
     def everything(self) -> bytes:
         """The payload that tells all epochs that are remembered: for somebody who was away."""
         return self.message((), self._answers)
