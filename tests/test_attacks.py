@@ -301,7 +301,8 @@ def test_a_stranger_reaches_no_mesh_and_is_counted(trio: tuple[Daemon, Daemon, D
         wait_for("they are counted", lambda: refused() == before + 3, 10)
         attacker.node_.step()
         assert attacker.node_.messages == []
-    assert states(first) == ALL_ALIVE
+    # On a busy machine somebody may be missed for a moment, by nobody's doing.
+    wait_for("all are alive", lambda: states(first) == ALL_ALIVE, 15)
 
 
 def test_a_daemon_that_was_stopped_for_long_condemns_nobody_and_is_back(
