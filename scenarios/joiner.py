@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from bisect import insort
 from collections.abc import Callable
 
 import click
@@ -19,7 +18,7 @@ import click
 from scenarios.daemons import Answer, Daemon, Daemons, TooLate, Usage, usage
 from scenarios.figures import Result, show
 from scenarios.neighbours import Neighbours
-from scenarios.standing_mesh import fill, keys_of
+from scenarios.standing_mesh import contact, fill
 from smeg.errors import LocalError, Problem
 
 MESH = "large"
@@ -41,9 +40,9 @@ def measure(members: int = 3000, seconds: float = 30.0) -> Result:
         holder, joiner = world.add(2)
         tell(f"{members} members are made")
         mesh = fill(holder, MESH, members)
-        new, curve = keys_of(joiner)
+        daemons = dict([contact(holder), contact(joiner)])
         everybody = sorted({mesh.founder, *(person.key for person in mesh.others)})
-        with Neighbours(mesh.id, mesh.others, {mesh.founder: mesh.founder_curve, new: curve}, everybody) as company:
+        with Neighbours(mesh.id, mesh.others, daemons, everybody) as company:
             ask = world.questions
             tell(f"the first daemon starts; {len(company)} others speak with it or will speak with the second")
             started = time.monotonic()
@@ -57,8 +56,7 @@ def measure(members: int = 3000, seconds: float = 30.0) -> Result:
             world.until_listening([joiner])
             before = {daemon: usage(daemon.pid) for daemon in (holder, joiner)}
             tell("the second joins")
-            insort(everybody, new)
-            company.everybody = tuple(everybody)
+            company.everybody = tuple(sorted({*everybody, *daemons}))
             started = time.monotonic()
             ask.one(joiner, "join-mesh", PATIENCE, token=token)
             result.add("the joiner is told that it is in", time.monotonic() - started, "s")

@@ -27,11 +27,13 @@ from smeg.members import Ranks
 from smeg.messages import Channel
 from smeg.refresh import read
 from smeg.rings import Rings
+from smeg.stored import Contact
 from smeg.watch import BEAT_BYTES, BEAT_EVERY, BEAT_HEAD, Beat
 from smeg.wire import Word, pack, unpack
 
 EPOCH_EVERY = 5.0
 REPAIR_EVERY = 10.0
+DIAL_EVERY = 0.5
 GATHERING = ((0.0, 0.01), (0.25, 0.3), (0.5, 0.8), (0.75, 0.97), (1.0, 1.0))
 """seconds after an epoch began, and the share of all answers that are known then."""
 AT_ONCE = 2
@@ -45,12 +47,12 @@ _BITMAP = struct.Struct(">QB")
 class Neighbours:
     """`with Neighbours(...)`: they are there until the end of the block.
 
-    `daemons` maps the node keys of daemons, members or soon to be, to CURVE keys. `everybody` are the keys of all
-    members, sorted; to be replaced when one joins.
+    `daemons` says of the daemons, members or soon to be, where they are. `everybody` are the keys of all members, sorted;
+    to be replaced when one joins.
     """
 
     def __init__(
-        self, mesh: str, others: Iterable[Person], daemons: dict[NodeKey, bytes], everybody: Iterable[NodeKey]
+        self, mesh: str, others: Iterable[Person], daemons: dict[NodeKey, Contact], everybody: Iterable[NodeKey]
     ) -> None:
         self._mesh = mesh
         self._daemons = daemons
@@ -66,7 +68,7 @@ class Neighbours:
         self._heads: dict[NodeKey, bytes] = {}
         """The beats of the daemons, but for the stall."""
         self._epoch = 0
-        self._holders = {curve: key for key, curve in daemons.items()}
+        self._holders = {daemon.curve: key for key, daemon in daemons.items()}
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
 
@@ -96,13 +98,14 @@ class Neighbours:
         }
         poller = select.poll()
         for line in self._lines.values():
-            line.admit(frozenset(self._daemons.values()))
+            line.admit(frozenset(self._holders))
             poller.register(line.descriptor(), select.POLLIN)
         now = time.monotonic()
         for key in self._lines:
             self._after(self._random.random() * BEAT_EVERY, partial(self._beat, key))
             self._after(self._random.random() * REPAIR_EVERY, partial(self._repair, key))
         self._after(EPOCH_EVERY, self._begin_epoch)
+        self._dial()
         self._ready.set()
         while not self._stop.is_set():
             poller.poll(max(0.0, min(self._agenda[0][0] - now, 0.2)) * 1000)
@@ -129,7 +132,16 @@ class Neighbours:
         line.tick(now)
 
     def _send(self, own: NodeKey, to: NodeKey, channel: Channel, payload: bytes) -> None:
-        self._lines[own].send(self._daemons[to], self._mesh, channel.value, payload)
+        self._lines[own].send(self._daemons[to].curve, self._mesh, channel.value, payload)
+
+    def _dial(self) -> None:
+        """Whom one beats to, it dials."""
+        self._after(DIAL_EVERY, self._dial)
+        for own, line in self._lines.items():
+            for observer in self._rings.observers(own):
+                daemon = self._daemons.get(observer)
+                if daemon is not None and not line.reaches(daemon.curve):
+                    line.redial(daemon.curve, daemon.endpoints, None, time.monotonic())
 
     def _beat(self, own: NodeKey) -> None:
         self._after(BEAT_EVERY, partial(self._beat, own))

@@ -20,7 +20,7 @@ from smeg.edges.store import Store
 from smeg.keys import NodeKey, Secret, new_secret, node_key, x25519_public
 from smeg.mesh_settings import MeshSettings
 from smeg.records import seal_record
-from smeg.stored import StoredMesh
+from smeg.stored import Contact, StoredMesh
 
 GOSSIP_PORT = 51800
 WIREGUARD_PORT = 51820
@@ -44,7 +44,6 @@ class Person:
 class StandingMesh:
     id: str
     founder: NodeKey
-    founder_curve: bytes
     others: tuple[Person, ...]
 
 
@@ -76,17 +75,17 @@ def fill(daemon: Daemon, name: str, members: int) -> StandingMesh:
         store.save_mesh(replace(mesh, documents=tuple(documents)))
     finally:
         store.close()
-    return StandingMesh(mesh.id, node_key(own.identity), x25519_public(own.curve), tuple(others))
+    return StandingMesh(mesh.id, node_key(own.identity), tuple(others))
 
 
-def keys_of(daemon: Daemon) -> tuple[NodeKey, bytes]:
-    """Node and CURVE key of one that has not been started; made by this if need be."""
+def contact(daemon: Daemon) -> tuple[NodeKey, Contact]:
+    """Who a daemon is that does not run, and where it will be reached; its keys are made by this if need be."""
     store = Store(daemon.state, os.urandom)
     try:
         own = store.load()
     finally:
         store.close()
-    return node_key(own.identity), x25519_public(own.curve)
+    return node_key(own.identity), Contact(x25519_public(own.curve), (Endpoint(daemon.address, GOSSIP_PORT),))
 
 
 def _record(mesh: StoredMesh, name: str, address: str, credential: bytes, identity: Secret) -> bytes:
