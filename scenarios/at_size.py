@@ -7,12 +7,14 @@ of nodes, and nothing here depends on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import exp
 from random import Random
 from typing import Any
 
 from actors.base import Actor, Address
+from actors.runtime import INBOX_BOUND
 from actors.wiring import Role
 from scenarios.chronicle import Chronicle, Event, Witness
 from scenarios.population import populate
@@ -72,6 +74,11 @@ class Mass(World):
         self.by_key = {node.key: node for node in self.nodes}
         self.mesh = populate(self, self.nodes, self.nodes[peers:], MESH)
         self.gone: set[Node] = set()
+        self.broken: Counter[str] = Counter()
+        """What must always hold and did not, by the second."""
+        self._disagree = 0.0
+        self.longest_disagreement = 0.0
+        """seconds in which the living of one side did not all follow one leader."""
         self.stalls = 0
         self.long_stalls = 0
         """Those longer than `LONG`."""
@@ -85,6 +92,25 @@ class Mass(World):
         for node in self.nodes:
             node.start()
         self.run(WARM_UP)
+        self._look()
+
+    def _look(self) -> None:
+        """See every second whether what must always hold does."""
+        self.runtime.at(self.runtime.time + 1.0, self._look)
+        leaders: dict[int, set[NodeKey | None]] = {}
+        for node in self.living:
+            witness = node.witness
+            if witness.members is not None and len(witness.members.members) != len(self.nodes):
+                self.broken["members removed"] += 1
+            if node.key in witness.silent:
+                self.broken["thinks itself dead"] += 1
+            if node.key not in self.chronicle.excused:
+                leaders.setdefault(self.chronicle.apart.get(node.key, 0), set()).add(witness.leader)
+        if self.deepest_inbox() >= INBOX_BOUND:
+            self.broken["full inboxes"] += 1
+        agreed = all(len(side) == 1 for side in leaders.values())
+        self._disagree = 0.0 if agreed else self._disagree + 1.0
+        self.longest_disagreement = max(self.longest_disagreement, self._disagree)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """As `World.run`; `until` is asked every `STEP`, because it has thousands to ask."""

@@ -31,6 +31,7 @@ ALONE: Pair = (17.5, 33.0)
 COUNTS: Mapping[str, Pair] = {
     "false deaths": (0, 0),
     "removed members": (0, 0),
+    "invariants broken, node seconds": (0, 0),
     "different replicas": (0, 0),
     "leaders that differ": (0, 0),
     "another leads than the next in line": (0, 0),

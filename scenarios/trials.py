@@ -82,6 +82,8 @@ class Stage:
         mass, count = self.mass, self.count
         count("false deaths", len({(death.subject, round(death.at, 1)) for death in mass.chronicle.false}))
         count("removed members", self.lost_members())
+        count("invariants broken, node seconds", mass.broken.total())
+        count("longest without one leader, seconds", mass.longest_disagreement)
         count("different replicas", len(mass.roots()) - 1)
         count("leaders that differ", 0 if mass.one_leader() is not None else 1)
         count("deepest inbox", mass.deepest_inbox())
