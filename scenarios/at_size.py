@@ -78,7 +78,7 @@ class Mass(World):
         """What must always hold and did not, by the second."""
         self._disagree = 0.0
         self.longest_disagreement = 0.0
-        """seconds in which the living of one side did not all follow one leader."""
+        """seconds in which the living of one side did not all follow one leader that lives."""
         self.stalls = 0
         self.long_stalls = 0
         """Those longer than `LONG`."""
@@ -108,7 +108,8 @@ class Mass(World):
                 leaders.setdefault(self.chronicle.apart.get(node.key, 0), set()).add(witness.leader)
         if self.deepest_inbox() >= INBOX_BOUND:
             self.broken["full inboxes"] += 1
-        agreed = all(len(side) == 1 for side in leaders.values())
+        dead = self.keys(self.gone)
+        agreed = all(len(side) == 1 and not side & {None, *dead} for side in leaders.values())
         self._disagree = 0.0 if agreed else self._disagree + 1.0
         self.longest_disagreement = max(self.longest_disagreement, self._disagree)
 
