@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from scenarios import crowd, joiner, serf, targets
+from scenarios import crowd, joiner, serf, tables, targets
 from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
 from scenarios.trials import TRIALS, Known, Outcome
@@ -181,6 +181,8 @@ def publish(result: Result, outcomes: Sequence[Outcome], command: str) -> None:
 
     about = {"machine": machine(), "command": command, "rows": result.rows}
     (DOCS / "performance.json").write_text(json.dumps(about, indent=1) + "\n")
+    page = DOCS / "performance.md"
+    page.write_text(tables.fill(page.read_text(), about))
     pictures = draw(outcomes, result, DOCS / "pictures" / "performance")
     tell(f"written: docs/performance.json and {len(pictures)} pictures")
 

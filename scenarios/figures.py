@@ -85,14 +85,15 @@ def show(result: Result, as_json: bool) -> None:
     width = max((len(row["figure"]) for row in result.rows), default=0)
     said = ""
     for row in result.rows:
-        reached, target = _number(row["reached"], row["unit"]), _number(row["target"], row["unit"])
+        reached, target = shown(row["reached"], row["unit"]), shown(row["target"], row["unit"])
         print(f"{row['figure']:<{width}}  {reached:>16}  {target:>16}  {row['verdict']}".rstrip())
         if row["detail"] and row["detail"] != said:
             print(f"  ({row['detail']})")
         said = row["detail"]
 
 
-def _number(value: float | None, unit: str) -> str:
+def shown(value: float | None, unit: str) -> str:
+    """A figure with its unit; nothing for none."""
     if value is None:
         return ""
     return f"{value:.3g} {unit}" if value < 1000 else f"{value:,.0f} {unit}"
