@@ -47,8 +47,8 @@ _BITMAP = struct.Struct(">QB")
 class Neighbours:
     """`with Neighbours(...)`: they are there until the end of the block.
 
-    `daemons` says of the daemons, members or soon to be, where they are. `everybody` are the keys of all members, sorted;
-    to be replaced when one joins.
+    `daemons` says of the daemons, members or soon to be, where they are. `everybody` are the keys of all members,
+    sorted; to be replaced when one joins.
     """
 
     def __init__(
