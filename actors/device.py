@@ -190,6 +190,19 @@ class DeviceActor(Actor):
         self._version += 1
         return [m.DeviceApplied(self.mesh, self._version, operations, target)]
 
+    def _is_as_planned(self, backend: Backend, now: float) -> bool:
+        """Whether a look finds nothing to do: to plan thousands of peers anew costs much more than to compare them."""
+        before = self._state
+        try:
+            self._state = backend.read()
+        except LocalError:
+            self._state = None
+        if self._state is None or self._state != before:
+            return False
+        # Which of its endpoints a member is reached by may change with the names and routes of the underlay.
+        members = (member for member in self._view.members.values() if member.standing.wireguard in self._configured)
+        return all(self._configured[member.standing.wireguard] == self._choose(member, now) for member in members)
+
     def _choose(self, member: Member, now: float) -> Endpoint | None:
         return self._underlay.choose(member.record.wireguard, now)
 
@@ -202,8 +215,7 @@ class DeviceActor(Actor):
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + LOOK_AGAIN
-            self._state = None
-            self._dirty = True
+            self._dirty |= self._backend is not None and not self._is_as_planned(self._backend, now)
         if self._nudge_at is not None and now >= self._nudge_at:
             self._nudge(now)
         if self._handshakes_at is not None and now >= self._handshakes_at:
@@ -228,7 +240,8 @@ class DeviceActor(Actor):
         if self._backend is None or self._state is None:
             return
         # Whom we have no endpoint of, a client, has to begin itself.
-        dialled = {key: peer for key, peer in self._state.peers.items() if peer.endpoint is not None}
+        known = self._state.peers
+        dialled = {key: known[key] for key in (*batch, *late) if key in known and known[key].endpoint is not None}
         silent = self._silent(self._backend, [key for key in late if key in dialled])
         peers = [dialled[key] for key in (*batch, *silent) if key in dialled]
         try:
