@@ -215,15 +215,8 @@ class CoreActor(Actor):
     def __init__(self, runtime: Runtime, mesh: str, incarnation: int, supervisor: Address | None, core: Core) -> None:
         super().__init__(runtime, mesh, incarnation, supervisor)
         self.core = core
+        # Every message passes these: the core's own, without a call in between.
+        vars(self).update(handle=core.handle, settle=core.settle, next_deadline=core.next_deadline)
 
     def begin(self, now: float) -> Iterable[Message]:
         return self.core.begin(now)
-
-    def handle(self, message: Message, now: float) -> Iterable[Message]:
-        return self.core.handle(message, now)
-
-    def settle(self, now: float) -> Iterable[Message]:
-        return self.core.settle(now)
-
-    def next_deadline(self) -> float | None:
-        return self.core.next_deadline()

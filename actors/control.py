@@ -98,7 +98,7 @@ class ControlActor(Actor):
             case "list-meshes":
                 return self._dashboard.list_meshes()
             case "members":
-                return self._dashboard.members(str(mesh or ""))
+                return self._dashboard.members(str(mesh or ""), command.arguments.get("state"))
             case "plan":
                 return self._dashboard.plan(str(mesh or ""))
             case "status":

@@ -311,7 +311,7 @@ class VirtualRuntime:
 
     def _run(self, until: float, stop: Callable[[], bool] | None) -> bool:
         pop, ready = self._calendar.pop, self._ready
-        instants = 0
+        rounds = 0
         while True:
             if ready:
                 self._drain()
@@ -321,18 +321,17 @@ class VirtualRuntime:
             if event is None:
                 self.time = max(self.time, until)
                 return stop is not None and stop()
-            if event[0] > self.time:
-                self.time = event[0]
-                instants = 0
+            time, _, call, argument = event
+            if time > self.time:
+                self.time = time
+                rounds = 0
             else:
-                instants += 1
-                if instants > ZENO:
+                rounds += 1
+                if rounds > ZENO:
                     raise RuntimeError(
                         f"time stands still at {self.time:.3f} s, seed {self.seed}: a deadline lies in the past"
                     )
-            while event is not None:
-                event[2](event[3])
-                event = pop(self.time)
+            call(argument)
 
     def _drain(self) -> None:
         ready, chance = self._ready, self._chance

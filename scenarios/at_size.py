@@ -7,12 +7,14 @@ of nodes, and nothing here depends on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import exp
 from random import Random
 from typing import Any
 
 from actors.base import Actor, Address
+from actors.runtime import INBOX_BOUND
 from actors.wiring import Role
 from scenarios.chronicle import Chronicle, Event, Witness
 from scenarios.population import populate
@@ -25,9 +27,11 @@ from smeg.membership import Membership
 from smeg.records import OwnRecord, seal_record
 
 MESH = "demo"
+LONG = 3.0
+"""seconds; who stands still for longer may be thought dead."""
 STEP = 0.1
 """seconds between two looks at whether something has come about."""
-WARM_UP = 20.0
+WARM_UP = 12.0
 """seconds until a mesh that has been started is at rest: newcomers have been heard, epochs are running."""
 
 
@@ -70,6 +74,14 @@ class Mass(World):
         self.by_key = {node.key: node for node in self.nodes}
         self.mesh = populate(self, self.nodes, self.nodes[peers:], MESH)
         self.gone: set[Node] = set()
+        self.broken: Counter[str] = Counter()
+        """What must always hold and did not, by the second."""
+        self._disagree = 0.0
+        self.longest_disagreement = 0.0
+        """seconds in which the living of one side did not all follow one leader that lives."""
+        self.stalls = 0
+        self.long_stalls = 0
+        """Those longer than `LONG`."""
 
     def make_host(self, number: int) -> Host:
         host = Node(self, number)
@@ -80,6 +92,26 @@ class Mass(World):
         for node in self.nodes:
             node.start()
         self.run(WARM_UP)
+        self._look()
+
+    def _look(self) -> None:
+        """See every second whether what must always hold does."""
+        self.runtime.at(self.runtime.time + 1.0, self._look)
+        leaders: dict[int, set[NodeKey | None]] = {}
+        for node in self.living:
+            witness = node.witness
+            if witness.members is not None and len(witness.members.members) != len(self.nodes):
+                self.broken["members removed"] += 1
+            if node.key in witness.silent:
+                self.broken["thinks itself dead"] += 1
+            if node.key not in self.chronicle.excused:
+                leaders.setdefault(self.chronicle.apart.get(node.key, 0), set()).add(witness.leader)
+        if self.deepest_inbox() >= INBOX_BOUND:
+            self.broken["full inboxes"] += 1
+        dead = self.keys(self.gone)
+        agreed = all(len(side) == 1 and not side & {None, *dead} for side in leaders.values())
+        self._disagree = 0.0 if agreed else self._disagree + 1.0
+        self.longest_disagreement = max(self.longest_disagreement, self._disagree)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """As `World.run`; `until` is asked every `STEP`, because it has thousands to ask."""
@@ -142,19 +174,23 @@ class Mass(World):
         self.chronicle.parted({})
         return self.chronicle.returned(self.keys(self.living))
 
-    def stall_now_and_then(self, nodes: Iterable[Node], every: float, median: float, sigma: float) -> None:
-        """From now on these stand still again and again, each time for a lognormal time (seconds)."""
+    def stall_now_and_then(
+        self, nodes: Iterable[Node], every: float, median: float, sigma: float, seconds: float
+    ) -> None:
+        """For some time these stand still again and again, each time for a lognormal time (all in seconds)."""
+        end = self.runtime.time + seconds
         for node in nodes:
             self.chronicle.excused.add(node.key)
-            self._stall_later(node, every, median, sigma)
+            self._stall_later(node, every, median, sigma, end)
 
-    def _stall_later(self, node: Node, every: float, median: float, sigma: float) -> None:
+    def _stall_later(self, node: Node, every: float, median: float, sigma: float, end: float) -> None:
         def stall() -> None:
             length = median * exp(self.chance.gauss(0.0, sigma))
-            if node not in self.gone:
+            if self.runtime.time < end and node not in self.gone:
+                self.stalls += 1
+                self.long_stalls += length > LONG
                 node.stall(length)
-                again = self.runtime.time + length + self.chance.expovariate(1.0 / every)
-                self.runtime.at(again, stall)
+                self.runtime.at(self.runtime.time + length + self.chance.expovariate(1.0 / every), stall)
 
         self.runtime.at(self.runtime.time + self.chance.expovariate(1.0 / every), stall)
 

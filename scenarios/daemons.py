@@ -40,6 +40,11 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 Answer = Mapping[str, Any]
 
 
+def loopback(number: int) -> str:
+    """An address of this run's own, of 65,536."""
+    return f"127.{SUBNET}.{number >> 8}.{number & 0xFF}"
+
+
 class TooLate(Exception):
     """What was waited for did not come about in time."""
 
@@ -51,7 +56,7 @@ class Daemon:
         self.number = number
         self.name = f"n{number}"
         self.folder = folder
-        self.address = f"127.{SUBNET}.{number >> 8}.{number & 0xFF}"
+        self.address = loopback(number)
         self.state = folder / "state"
         self.socket = folder / "run" / "control.sock"
         self.process: subprocess.Popen[bytes] | None = None
@@ -139,23 +144,26 @@ class Daemons:
         return made
 
     def start(self, daemons: Iterable[Daemon]) -> None:
-        """Start these, and return when all answer. Raises `TooLate`, `LocalError` when one ended."""
-        waiting = list(daemons)[::-1]
-        starting: list[Daemon] = []
-        limit = START_TIMEOUT + len(waiting)
-        until = time.monotonic() + limit
-        while waiting or starting:
-            while waiting and len(starting) < STARTING:
-                starting.append(waiting.pop())
-                starting[-1].launch()
-            for daemon in list(starting):
+        """Start these, a few at a time, and return when all answer. Raises as `until_listening`."""
+        waiting = list(daemons)
+        while waiting:
+            some, waiting = waiting[:STARTING], waiting[STARTING:]
+            for daemon in some:
+                daemon.launch()
+            self.until_listening(some)
+
+    def until_listening(self, daemons: Iterable[Daemon]) -> None:
+        """Wait until these answer. Raises `TooLate`, `LocalError` when one ended."""
+        starting = list(daemons)
+        until = time.monotonic() + START_TIMEOUT
+        while starting:
+            for daemon in starting:
                 if not daemon.running:
                     last = daemon.log().strip().splitlines()[-3:]
                     raise LocalError("daemon-ended", f"{daemon.name} ended: {' '.join(last)}", f"see {PROGRAM}")
-                if daemon.listens():
-                    starting.remove(daemon)
+            starting = [daemon for daemon in starting if not daemon.listens()]
             if time.monotonic() > until:
-                raise TooLate(f"{[daemon.name for daemon in starting]} did not start within {limit:.0f} s")
+                raise TooLate(f"{[daemon.name for daemon in starting]} did not start within {START_TIMEOUT:.0f} s")
             time.sleep(0.02)
 
     def end(self) -> None:
@@ -208,7 +216,12 @@ class Questions:
     def one(self, daemon: Daemon, command: str, limit: float = 30.0, **arguments: object) -> Answer:
         """What one answers. Raises `LocalError` with what it refuses, `TooLate`."""
         found: list[Answer | Problem] = []
-        self.until([daemon], command, lambda _, answer: bool(found.append(answer)) or True, limit, **arguments)
+
+        def holds(_: Daemon, answer: Answer | Problem) -> bool:
+            found.append(answer)
+            return True
+
+        self.until([daemon], command, holds, limit, ASK_EVERY, 1, **arguments)
         if isinstance(found[0], Problem):
             raise LocalError(found[0].code, found[0].message, found[0].hint)
         return found[0]
@@ -282,6 +295,4 @@ def usage(pid: int) -> Usage:
     folder = Path(f"/proc/{pid}")
     fields = (folder / "stat").read_text().rpartition(") ")[2].split()
     resident = int((folder / "statm").read_text().split()[1]) * PAGE
-    return Usage(
-        (int(fields[11]) + int(fields[12])) / TICKS, resident, len(os.listdir(folder / "fd")), int(fields[17])
-    )
+    return Usage((int(fields[11]) + int(fields[12])) / TICKS, resident, len(os.listdir(folder / "fd")), int(fields[17]))

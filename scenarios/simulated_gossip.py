@@ -17,6 +17,7 @@ from smeg.keys import NodeKey
 from smeg.switchboard import Switchboard
 
 GOSSIP_PORT = 51800
+HEARTBEAT = m.Channel.HEARTBEAT
 SILENT_AFTER = 2.0
 """seconds after which nobody is expected to answer any more who was dialled."""
 DIAL_AGAIN = (1.0, 2.0)
@@ -56,10 +57,12 @@ class SimulatedGossip(Actor):
         self._address = address
         self._switchboard = Switchboard()
         self._random: Random = runtime.random(self.name)
-        self._lines: dict[tuple[str, NodeKey], tuple[Station, bool] | None] = {}
-        """What the switchboard and the network say of how members are reached, and whether they can be dialled."""
-        self._senders: dict[tuple[str, bytes], NodeKey] = {}
-        """Members whom the switchboard let pass."""
+        self._lines: dict[str, dict[NodeKey, tuple[Station, bool] | None]] = {}
+        """By mesh: what the switchboard and the network say of how members are reached; whether they can be dialled."""
+        self._senders: dict[str, dict[bytes, NodeKey]] = {}
+        """By mesh: members whom the switchboard let pass."""
+        self._hearers: tuple[object, dict[str, tuple[Address, ...]]] = (None, {})
+        """Who hears what the heartbeat's channel brings, by mesh, as of a directory."""
         self._watched: dict[str, m.Watched] = {}
         self._ends: set[Station] = set()
         """The stations of those watched."""
@@ -111,10 +114,10 @@ class SimulatedGossip(Actor):
     # Sending and receiving.
 
     def _send(self, mesh: str, channel: m.Channel, to: NodeKey, payload: bytes) -> None:
-        place = (mesh, to)
-        if place not in self._lines:
-            self._lines[place] = self._line(mesh, to)
-        line = self._lines[place]
+        lines = self._lines.setdefault(mesh, {})
+        if to not in lines:
+            lines[to] = self._line(mesh, to)
+        line = lines[to]
         if line is None or not (line[1] or line[0].curve in self._station.heard):
             self.dropped += 1
             return
@@ -130,7 +133,8 @@ class SimulatedGossip(Actor):
 
     def arrive(self, curve: bytes, mesh: str, channel: m.Channel, payload: bytes) -> None:
         """Called by the network. Not by a message: what a real transport does here, its threads do."""
-        sender = self._senders.get((mesh, curve))
+        known = self._senders.setdefault(mesh, {})
+        sender = known.get(curve)
         if sender is None:
             try:
                 received = self._switchboard.receive(curve, mesh, channel.value, payload)
@@ -138,12 +142,24 @@ class SimulatedGossip(Actor):
                 self.dropped += 1
                 return
             if received.sender is not None:
-                self._senders[mesh, curve] = received.sender
+                known[curve] = received.sender
         else:
             received = m.Received(mesh, channel, sender, curve, payload)
-        if self._directory is not None:
-            for address in self._directory.addresses(received):
+        directory = self._directory
+        if directory is None:
+            return
+        if channel is not HEARTBEAT:
+            for address in directory.addresses(received):
                 address.tell(received)
+            return
+        # Nearly every message is a beat.
+        if self._hearers[0] is not directory:
+            self._hearers = (directory, {})
+        hearers = self._hearers[1].get(mesh)
+        if hearers is None:
+            hearers = self._hearers[1][mesh] = directory.addresses(received)
+        for address in hearers:
+            address.tell(received)
 
     # Watched connections.
 

@@ -6,7 +6,9 @@
    doubts that it hears all starts one itself a little after the interval.
 3. Answers are gathered for a window and passed on to two of those around. A client, on whom few answers would happen
    to fall, is told all of them once, when they are in and before it judges.
-4. Some of the pruned is told the newest every two seconds, for ever.
+4. Who lacks answers of the living shortly before it judges asks two of those around for what they have: a rumour
+   that dies out early, or a message that was lost, condemns nobody.
+5. Some of the pruned is told the newest every two seconds, for ever.
 
 What an epoch and an answer are is `refresh`'s; this decides when and to whom.
 """
@@ -30,6 +32,11 @@ HURRY = 1.1
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
 TELL_CLIENTS = 0.8
 """of the time in which answers may come: then clients are told those that came."""
+
+
+FETCH_AFTER = 0.55
+FETCH_EVERY = 0.15
+"""of that time: when answers that are still missing are asked for, and how soon again."""
 
 
 class Epochs:
@@ -61,6 +68,8 @@ class Epochs:
         self._fresh: set[int] = set()
         """Epochs to which there are answers that were not passed on."""
         self._clients_at: float | None = None
+        self._fetch_at: float | None = None
+        """When to see whether answers are missing."""
         self._ask_at: float | None = None
         self._revive_at: float | None = None
         self._dead_bits: tuple[object, int] = (None, 0)
@@ -80,6 +89,7 @@ class Epochs:
             self._next_epoch_at,
             self._pass_on_at,
             self._clients_at,
+            self._fetch_at,
             self._ask_at,
             self._revive_at,
             silent,
@@ -157,6 +167,7 @@ class Epochs:
             self._pass_on_at = now + self._refresh.window
         if self._clients_at is None and self._circle.hanging:
             self._clients_at = now + TELL_CLIENTS * self._refresh.grace
+        self._fetch_at = now + FETCH_AFTER * self._refresh.grace
         if self._next_epoch_at is not None:
             self._next_epoch_at = now + self._interval
         return [m.EpochSeen(self._mesh, epoch), *self._tell(self._circle.near(), {epoch})]
@@ -175,6 +186,8 @@ class Epochs:
                 self._clear_answered(answered, bits)
         if behind and self._circle.may_hint(sender, now):
             out.append(self.everything(sender))
+        elif not answers and self._circle.may_hint(sender, now):
+            out += self._tell([sender], {self._refresh.epoch - 1, self._refresh.epoch})
         return out
 
     def remind(self, sender: NodeKey, epoch: int, now: float) -> list[Message]:
@@ -187,12 +200,16 @@ class Epochs:
         """All answers that are remembered, for somebody who was away."""
         return self._circle.send(to, self._refresh.everything())
 
-    def _clear_answered(self, epoch: int, bits: int) -> None:
+    def _dead(self) -> int:
+        """Who is thought dead, bits by rank."""
         state = (self._verdicts.version, self._refresh.ranks)
         if self._dead_bits[0] != state:
             ranks = [self._refresh.ranks.rank(key) for key in self._verdicts.everybody()]
             self._dead_bits = (state, sum(1 << rank for rank in ranks if rank is not None))
-        for key in self._refresh.keys(bits & self._dead_bits[1]):
+        return self._dead_bits[1]
+
+    def _clear_answered(self, epoch: int, bits: int) -> None:
+        for key in self._refresh.keys(bits & self._dead()):
             if self._verdicts.answered(key, epoch):
                 # Who returns brings others back: this may be the end of a partition.
                 self._pass_on_to_all = True
@@ -220,6 +237,8 @@ class Epochs:
         if self._clients_at is not None and now >= self._clients_at:
             self._clients_at = None
             out += self._tell_clients()
+        if self._fetch_at is not None and now >= self._fetch_at:
+            out += self._fetch(now)
         if self._ask_at is not None and now >= self._ask_at:
             # Whoever missed an epoch learns of the newest by asking.
             self._ask_at = now + self._interval
@@ -242,6 +261,18 @@ class Epochs:
         elif len(around) > FAN_OUT:
             around = self._random.sample(around, FAN_OUT)
         return self._tell(around, epochs or {self._refresh.epoch})
+
+    def _fetch(self, now: float) -> list[Message]:
+        """Ask for answers of the living that are missing, as long as they would come before they are judged."""
+        seen = self._refresh.seen_at(self._refresh.epoch)
+        again = now + FETCH_EVERY * self._refresh.grace
+        missing = self._refresh.missing() & ~self._dead()
+        self._fetch_at = again if missing and seen is not None and again < seen + self._refresh.grace else None
+        around = self._circle.around()
+        if not missing or not around:
+            return []
+        to = self._random.sample(around, min(FAN_OUT, len(around)))
+        return self._circle.spread(to, self._refresh.request())
 
     def _tell_clients(self) -> list[Message]:
         """The epoch before too: with short intervals a newer one has begun by now."""

@@ -90,6 +90,7 @@ class Heartbeat:
         """Whether anything happened since the last `settle` but beats that say what is known."""
         self._agreed = b""
         """How the beat of somebody begins who knows what this node knows; empty for nobody's."""
+        self._agreed_for: tuple[int, bytes, int] | None = None
         self._deadline: float | None = None
 
     # The contract of a core.
@@ -127,7 +128,9 @@ class Heartbeat:
             return []
         out = self._settle(now)
         self._stirred = False
-        self._agreed = self._own_beat(now)[:BEAT_HEAD] if self._fast else b""
+        said = (self._refresh.epoch, self._root, self._verdicts.tag)
+        if said != self._agreed_for:
+            self._agreed, self._agreed_for = self._own_beat(now)[:BEAT_HEAD] if self._fast else b"", said
         self._deadline = self._next_deadline()
         return out
 
@@ -151,12 +154,15 @@ class Heartbeat:
         self._circle.meet(members)
         if members.ranks is before.ranks:
             return
-        for key in before.ranks.keys:
-            if key not in members:
-                self._verdicts.forget(key)
-                self._doubt.forget(key)
-                self._circle.forget(key)
-        self._watch.meet([key for key in members.ranks.keys if key not in before], now)
+        moves = members.ranks.since(before.ranks)
+        for key in [before.ranks.keys[rank] for rank in moves.gone]:
+            self._verdicts.forget(key)
+            self._doubt.forget(key)
+            self._circle.forget(key)
+        if before:
+            self._watch.meet([members.ranks.keys[rank] for rank in moves.come], now)
+        else:
+            self._watch.meet_all(now)
         self._refresh.meet(members.ranks)
         self._epochs.meet(now)
 
@@ -290,7 +296,7 @@ class Heartbeat:
 
     def _excuse(self, now: float) -> None:
         """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
-        due = self._next_deadline()
+        due = self._deadline
         late = now - due if due is not None else 0.0
         if late > min(STALLED, SILENT_EPOCHS * self._refresh.interval):
             self._epochs.stood_still(late, now)

@@ -1,7 +1,7 @@
 """Keys as values: Ed25519 identities, X25519 pairs for WireGuard and CURVE, and secrets that do not print.
 
-Source: RFC 7748 and RFC 8032. libsodium verifies, at half of OpenSSL's cost; it refuses keys and points of small order,
-and signatures made from others by adding the group's order. Keys that may sign are checked when they are read, too.
+Source: RFC 7748 and RFC 8032. libsodium computes; it refuses keys and points of small order, and signatures made from
+others by adding the group's order. Keys that may sign are checked when they are read, too.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from typing import NewType, final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from nacl.bindings import crypto_sign_open
+from nacl.bindings import (
+    crypto_scalarmult,
+    crypto_scalarmult_base,
+    crypto_sign,
+    crypto_sign_open,
+    crypto_sign_seed_keypair,
+)
 from nacl.exceptions import CryptoError
 
 from smeg.errors import RemoteError
@@ -68,18 +71,19 @@ def new_secret(entropy: Entropy) -> Secret:
 
 def node_key(seed: Secret) -> NodeKey:
     """The Ed25519 public key of a seed."""
-    private = Ed25519PrivateKey.from_private_bytes(seed.reveal())
-    return NodeKey(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    public, _ = crypto_sign_seed_keypair(_whole(seed))
+    return NodeKey(public)
 
 
 def sign(seed: Secret, message: bytes) -> bytes:
     """An Ed25519 signature, 64 bytes."""
-    return Ed25519PrivateKey.from_private_bytes(seed.reveal()).sign(message)
+    _, private = crypto_sign_seed_keypair(_whole(seed))
+    return crypto_sign(message, private)[:SIGNATURE_BYTES]
 
 
 def verify(key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether `signature` is `key`'s over `message`. Never raises."""
-    # The binding reads as many bytes of a key as there should be, whatever there are.
+    # The bindings read as many bytes of a key as there should be, whatever there are.
     if len(key) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     try:
@@ -91,8 +95,7 @@ def verify(key: bytes, signature: bytes, message: bytes) -> bool:
 
 def x25519_public(secret: Secret) -> bytes:
     """The X25519 public key, 32 bytes, as WireGuard and CURVE use it."""
-    private = X25519PrivateKey.from_private_bytes(secret.reveal())
-    return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return crypto_scalarmult_base(_whole(secret))
 
 
 def possession(secret: Secret, other: bytes, message: bytes) -> bytes:
@@ -100,11 +103,21 @@ def possession(secret: Secret, other: bytes, message: bytes) -> bytes:
 
     A keyed BLAKE2b under the Diffie-Hellman value: either side can compute it, nobody else.
     """
+    if len(other) != KEY_BYTES:
+        raise RemoteError("bad-key", f"an X25519 key has {KEY_BYTES} bytes, this has {len(other)}")
     try:
-        shared = X25519PrivateKey.from_private_bytes(secret.reveal()).exchange(X25519PublicKey.from_public_bytes(other))
-    except ValueError as error:
+        shared = crypto_scalarmult(_whole(secret), other)
+    except CryptoError as error:
         raise RemoteError("bad-key", "an X25519 key of small order cannot prove anything") from error
     return hashlib.blake2b(message, key=shared, digest_size=32, person=b"smeg-possession").digest()
+
+
+def _whole(secret: Secret) -> bytes:
+    """Raises `ValueError` when it is not the whole secret of a key."""
+    value = secret.reveal()
+    if len(value) != KEY_BYTES:
+        raise ValueError(f"a key's secret has {KEY_BYTES} bytes")
+    return value
 
 
 def check_ed25519(key: bytes) -> NodeKey:

@@ -26,6 +26,29 @@ FEW = 16
 V = TypeVar("V")
 
 
+class Moves:
+    """How the ranks of one list become those of another: from which places keys went, and to which they came."""
+
+    __slots__ = ("come", "gone")
+
+    def __init__(self, before: Ranks, after: Ranks) -> None:
+        new, old = set(after.keys), set(before.keys)
+        self.gone = tuple(sorted((rank for key in old - new if (rank := before.rank(key)) is not None), reverse=True))
+        """Ranks in the list before, highest first."""
+        self.come = tuple(sorted(rank for key in new - old if (rank := after.rank(key)) is not None))
+        """Ranks in the list after, lowest first."""
+
+    def translate(self, bits: int) -> int:
+        """A set of ranks of the list before, as one of the list after: who is in both."""
+        if not bits:
+            return 0
+        for rank in self.gone:
+            bits = bits & ((1 << rank) - 1) | bits >> rank + 1 << rank
+        for rank in self.come:
+            bits = bits & ((1 << rank) - 1) | bits >> rank << rank + 1
+        return bits
+
+
 class Ranks:
     """A sorted list of keys: what gives a bitmap its meaning. Made by `of`, which gives equal lists one object."""
 
@@ -37,6 +60,10 @@ class Ranks:
         """8 bytes that name the list."""
         self.size = (len(keys) + 7) // 8
         """bytes of a bitmap over it."""
+        self.everybody = (1 << len(keys)) - 1
+        """The bitmap of all."""
+        self._moves: tuple[bytes, Moves] | None = None
+        """From which list, by its tag, somebody last came to this one."""
 
     @classmethod
     def of(cls, keys: tuple[NodeKey, ...]) -> Ranks:
@@ -59,6 +86,12 @@ class Ranks:
         for key in come:
             insort(keys, key)
         return Ranks.of(tuple(keys))
+
+    def since(self, before: Ranks) -> Moves:
+        """What has changed since that list."""
+        if self._moves is None or self._moves[0] != before.tag:
+            self._moves = (before.tag, Moves(before, self))
+        return self._moves[1]
 
     def rank(self, key: NodeKey) -> int | None:
         """Where a key stands; None if it is not in the list."""

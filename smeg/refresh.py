@@ -84,10 +84,10 @@ class Refresh:
             return
         self._lists = [ranks, *[known for known in self._lists if known is not ranks][: KEPT_LISTS - 1]]
         self._told.clear()
-        self._answers = {epoch: _translate(bits, before, ranks) for epoch, bits in self._answers.items()}
-        new = sum(1 << rank for rank, key in enumerate(ranks.keys) if before.rank(key) is None)
-        new = self._excuses(new)
-        self._excused = {epoch: _translate(bits, before, ranks) | new for epoch, bits in self._excused.items()}
+        moves = ranks.since(before)
+        self._answers = {epoch: moves.translate(bits) for epoch, bits in self._answers.items()}
+        new = self._excuses(sum(1 << rank for rank in moves.come)) if self._excused else 0
+        self._excused = {epoch: moves.translate(bits) | new for epoch, bits in self._excused.items()}
 
     def _excuses(self, new: int) -> int:
         """Which of the new ones had no time to answer."""
@@ -150,7 +150,9 @@ class Refresh:
                 self._unread.add(epoch)
                 continue
             self._read.add(epoch)
-            bits = _translate(_bits(item[_HEAD.size :], form, ranks), ranks, self.ranks)
+            bits = _bits(item[_HEAD.size :], form, ranks)
+            if ranks is not self.ranks:
+                bits = self.ranks.since(ranks).translate(bits)
             if epoch == self.epoch and ranks is self.ranks:
                 self._note_told(sender, bits)
             new = bits & ~self._answers[epoch]
@@ -183,6 +185,14 @@ class Refresh:
                 self._note_told(key, self._answers[self.epoch])
         return pack(Word.REFRESH, items)
 
+    def request(self) -> bytes:
+        """The payload that asks for answers: it tells none."""
+        return self.message((), ())
+
+    def missing(self) -> int:
+        """Who has not answered the newest epoch, bits by rank."""
+        return self.ranks.everybody & ~self._answers.get(self.epoch, 0)
+
     def everything(self) -> bytes:
         """The payload that tells all epochs that are remembered: for somebody who was away."""
         return self.message((), self._answers)
@@ -205,7 +215,7 @@ class Refresh:
         if count * _RANK < ranks.size:
             return _PRESENT, _list(bits)
         if (len(ranks) - count) * _RANK < ranks.size:
-            return _ABSENT, _list(~bits & ((1 << len(ranks)) - 1))
+            return _ABSENT, _list(~bits & ranks.everybody)
         return _BITMAP, bits.to_bytes(ranks.size, "little")
 
     # Judging.
@@ -229,7 +239,7 @@ class Refresh:
                 heard |= bits | self._excused[at]
         if self._could_not_read(oldest, heard):
             return []
-        everybody = (1 << len(self.ranks)) - 1
+        everybody = self.ranks.everybody
         return [key for key in self.keys(everybody & ~heard) if key != self._own]
 
     def _could_not_read(self, oldest: int, heard: int) -> bool:
@@ -270,7 +280,7 @@ def _list(bits: int) -> bytes:
 
 
 def _bits(body: bytes, form: int, ranks: Ranks) -> int:
-    everybody = (1 << len(ranks)) - 1
+    everybody = ranks.everybody
     if form == _BITMAP:
         if len(body) != ranks.size:
             raise RemoteError("malformed", "a bitmap of the wrong size")
@@ -284,15 +294,3 @@ def _bits(body: bytes, form: int, ranks: Ranks) -> int:
             raise RemoteError("malformed", "an answer of nobody in the list")
         bits |= 1 << rank
     return (bits if form == _PRESENT else ~bits) & everybody
-
-
-def _translate(bits: int, before: Ranks, after: Ranks) -> int:
-    """The same members in another list."""
-    if before is after or not bits:
-        return bits
-    made = 0
-    for rank in _ranks(bits):
-        now = after.rank(before.keys[rank])
-        if now is not None:
-            made |= 1 << now
-    return made

@@ -108,6 +108,7 @@ class Watch:
         self._suspect_after = suspect_after
         self._verdicts = verdicts
         self._rings = Rings.of(())
+        self._all_met = 0.0
         self._met: dict[NodeKey, float] = {}
         """Until when somebody counts as new here."""
         self._wards: set[NodeKey] = set()
@@ -123,6 +124,10 @@ class Watch:
 
     # Members.
 
+    def meet_all(self, now: float) -> None:
+        """Nobody was known before."""
+        self._all_met = now + NEWCOMER
+
     def meet(self, new: Iterable[NodeKey], now: float) -> None:
         """Somebody became known: it may not know yet who its observers are."""
         self._met = {key: until for key, until in self._met.items() if until > now}
@@ -136,7 +141,7 @@ class Watch:
         for key in rings.subjects(self._own, self._verdicts):
             edge = self.edges.get(key)
             if edge is None:
-                edge = Edge(max(now, self._met.get(key, now)), self._suspect_after)
+                edge = Edge(max(now, self._all_met, self._met.get(key, now)), self._suspect_after)
                 fresh.add(key)
             edges[key] = edge
         self._wards |= {key for key in self.edges if key not in edges and self._verdicts.is_down(key)}

@@ -169,7 +169,7 @@ def test_a_cut_of_one_way_costs_nobody_the_membership_and_is_over_when_it_heals(
 def test_hosts_that_stand_still_now_and_then_condemn_nobody_and_are_back() -> None:
     mass = made()
     mass.deep = 5_000
-    mass.stall_now_and_then(mass.sample(0.2), every=20.0, median=4.0, sigma=1.0)
+    mass.stall_now_and_then(mass.sample(0.2), every=20.0, median=4.0, sigma=1.0, seconds=60.0)
     mass.run(90.0)
     assert mass.chronicle.false == []
     assert mass.chronicle.excused_deaths, "those that stood still for long were thought dead meanwhile"

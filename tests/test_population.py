@@ -31,7 +31,7 @@ mass.warm_up()
 nodes = mass.nodes
 nodes[1].runtime.drift(1.01)
 nodes[2].stall(6.0)
-mass.stall_now_and_then(nodes[3:5], 5.0, 2.0, 0.5)
+mass.stall_now_and_then(nodes[3:5], 5.0, 2.0, 0.5, 60.0)
 mass.crash(nodes[5:7])
 mass.kill([nodes[7], nodes[12]])
 mass.run(6.0)

@@ -253,9 +253,38 @@ def test_whose_list_differs_for_long_neither_prunes_the_others_nor_is_pruned() -
 # Clients.
 
 
-class LeavesClientsToChance(Epochs):
+class NeverFetches(Epochs):
+    def _fetch(self, now: float) -> list[Message]:
+        self._fetch_at = None
+        return []
+
+
+class LeavesClientsToChance(NeverFetches):
     def _tell_clients(self) -> list[Message]:
         return []
+
+
+def lacking(kind: type[Epochs]) -> int:
+    """How many answers of the living are missing, all in all, where they are judged: 60 members, one message in ten
+    lost."""
+    found: list[int] = []
+
+    class Noted(kind):  # type: ignore[valid-type, misc]
+        def judge(self, now: float) -> None:
+            if self._refresh.ripe(now) == self._refresh.epoch:
+                found.append(self._refresh.missing().bit_count())
+            super().judge(now)
+
+    bench = Bench(members(60), SLOW, parts=Parts(epochs=Noted), loss=0.1)
+    bench.run(40.0)
+    assert len(found) > 200
+    return sum(found)
+
+
+def test_who_lacks_answers_asks_for_them_before_it_judges() -> None:
+    """A rumour may die out, and messages are lost."""
+    assert lacking(Epochs) == 0
+    assert lacking(NeverFetches) > 100
 
 
 @pytest.mark.parametrize("detection", [SLOW, Detection(0.5, fast=False)])

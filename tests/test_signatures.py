@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smeg.keys import node_key, sign, verify
+from smeg.keys import Secret, node_key, sign, verify
 from tests.builders import QUICK, secret
 from tests.test_addresses import NOT_CANONICAL, SMALL_ORDER
 
@@ -27,12 +27,14 @@ def test_a_signature_passes_as_it_was_made_and_with_no_bit_changed(message: byte
     assert not verify(node_key(secret("another")), signature, message)
 
 
-def test_the_vector_of_rfc_8032_passes() -> None:
+def test_the_vector_of_rfc_8032_is_made_and_passes() -> None:
+    seed = Secret(bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"))
     key = bytes.fromhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")
     signature = bytes.fromhex(
         "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
         "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
     )
+    assert (node_key(seed), sign(seed, b"\x72")) == (key, signature)
     assert verify(key, signature, b"\x72")
 
 

@@ -276,7 +276,7 @@ def test_a_healed_partition_is_whole_in_five_seconds_without_a_storm_of_refutati
 def test_nor_is_there_one_when_it_heals_in_the_epoch_that_still_ran() -> None:
     assert MANY < 12
     assert refutations(Claims, 5.0) < 24
-    assert refutations(RefutesEachByItself, 5.0) > 1000
+    assert refutations(RefutesEachByItself, 5.0) > 100
 
 
 # Bounds.

@@ -133,6 +133,9 @@ class NoGraceForNewcomers(Watch):
     def meet(self, new: Iterable[NodeKey], now: float) -> None:
         return
 
+    def meet_all(self, now: float) -> None:
+        return
+
 
 @pytest.mark.parametrize(("watch", "condemned"), [(Watch, False), (NoGraceForNewcomers, True)])
 def test_a_newcomer_has_ten_seconds_until_its_first_beat(watch: type[Watch], condemned: bool) -> None:
