@@ -147,7 +147,7 @@ def test_both_sides_of_a_partition_see_it_err_about_nobody_of_their_own_and_are_
 @pytest.mark.parametrize("mute", [True, False])
 def test_a_cut_of_one_way_costs_nobody_the_membership_and_is_over_when_it_heals(mute: bool) -> None:
     """A quarter is heard by nobody else, or hears nobody else."""
-    mass = made()
+    mass = made(24)
     side = mass.sample(0.25)
     rest = others(mass, side)
     one, other = ([node.station.curve for node in each] for each in (side, rest))

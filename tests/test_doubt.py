@@ -116,8 +116,8 @@ class Confident(Doubt):
         return False
 
 
-def seconds_until_known(doubt: type[Doubt], seed: int) -> float:
-    """How long a small side needs to know that it is cut off from all the others; it is whole and nobody errs."""
+def seconds_until_known(doubt: type[Doubt], seed: int, most: float) -> float:
+    """How long a small side needs to know that it is cut off from all the others, at most so long; nobody errs."""
     known = members(30)
     bench = Bench(known, FAST, seed=seed, parts=Parts(doubt=doubt))
     bench.run(22.0)
@@ -125,7 +125,7 @@ def seconds_until_known(doubt: type[Doubt], seed: int) -> float:
     bench.part(side)
     others = frozenset(known) - side
     began = bench.now
-    bench.run(60.0, lambda: all(bench.silent(key) == others for key in side))
+    bench.run(most, lambda: all(bench.silent(key) == others for key in side))
     within = [(one, other) for one, other in bench.condemned if (one in side) == (other in side)]
     assert within == [] or doubt is Confident
     return bench.now - began
@@ -133,9 +133,9 @@ def seconds_until_known(doubt: type[Doubt], seed: int) -> float:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_smaller_side_of_a_partition_sees_it_and_keeps_together(seed: int) -> None:
-    found = seconds_until_known(Doubt, seed)
+    found = seconds_until_known(Doubt, seed, 22.0)
     assert found < 22.0
-    assert seconds_until_known(Confident, seed) > 2 * found
+    assert seconds_until_known(Confident, seed, 2 * found) >= 2 * found
 
 
 @pytest.mark.parametrize("share", [0.5, 0.25])

@@ -15,6 +15,7 @@ from smeg.wire import Word, pack, unpack
 from tests.builders import NOTARY, WALL, MadeMesh, Node
 
 MESH = MadeMesh("membership")
+ROOT = Word.ROOT.value
 OWN, TALKER, *OTHERS = (MESH.founder(f"member {number}") for number in range(12))
 
 
@@ -66,3 +67,12 @@ def test_what_one_member_draws_by_asking_again_and_again_is_bounded(monkeypatch:
     assert 0 < total <= 20_000
     assert drawn(OTHERS[0], 1.0) > 0, "others are served as before"
     assert drawn(TALKER, 500.0) > 0, "and so is who asked too much, later"
+
+
+def test_one_whose_daemon_was_down_is_compared_with_too_for_it_may_be_back_and_know_nobody() -> None:
+    made = core()
+    others = frozenset(node.key for node in (TALKER, *OTHERS))
+    made.handle(m.LivenessChanged(MESH.id, 1, 1, OWN.key, frozenset(), others), 0.0)
+    out = made.handle(m.Tick(), 1.0)
+    (opening,) = [message for message in out if isinstance(message, m.SendMember) and message.payload[:1] == ROOT]
+    assert opening.to in others
