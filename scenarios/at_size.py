@@ -24,7 +24,7 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.keys import NodeKey
 from smeg.membership import Membership
-from smeg.records import OwnRecord, seal_record
+from smeg.records import OwnRecord, Record, seal_record
 
 MESH = "demo"
 LONG = 3.0
@@ -196,14 +196,16 @@ class Mass(World):
 
     def change_record(self, node: Node) -> Event:
         """The node says something new of itself."""
-        record = node.witness.members.members[node.key].record if node.witness.members is not None else None
-        assert record is not None, "it has started"
-        said = OwnRecord(record.name, record.gossip, record.wireguard, record.keepalive + 1)
-        counter = record.counter + 1
-        sealed = seal_record(self.mesh, said, counter, record.credential, node.identity, node.key)
-        event = self.chronicle.updated(node.key, counter)
-        node.tell(Role.MEMBERSHIP, m.Publish(self.mesh, (sealed.raw,)))
+        assert node.witness.members is not None, "it has started"
+        record = node.witness.members.members[node.key].record
+        event = self.chronicle.updated(node.key, record.counter + 1)
+        node.tell(Role.MEMBERSHIP, m.Publish(self.mesh, (self.next_record(node, record),)))
         return event
+
+    def next_record(self, node: Node, record: Record) -> bytes:
+        """What the node would sign after this record, saying something else."""
+        said = OwnRecord(record.name, record.gossip, record.wireguard, record.keepalive + 1)
+        return seal_record(self.mesh, said, record.counter + 1, record.credential, node.identity, node.key).raw
 
     # What is so.
 

@@ -65,6 +65,7 @@ def full(seeds: int) -> dict[str, list[Job]]:
         ],
         "refresh": [Job("refresh", 3000, seed, loss) for loss in (0.0, 0.05) for seed in every],
         "size": [Job("size", members, 1, 0.0) for members in SIZES],
+        "repair": [Job("repair", members, 1, 0.0) for members in (3000, 10000)],
         "large": [
             *(Job("faults", 10000, 1, loss) for loss in (0.0, 0.05)),
             Job("quiet", 10000, 1, 0.05),
@@ -82,6 +83,7 @@ def quick() -> dict[str, list[Job]]:
         "partition": [Job("partition", 100, 1, 0.05, (("share", share), ("seconds", 60.0))) for share in (0.1, 0.4)],
         "refresh": [Job("refresh", 200, 1, 0.05)],
         "size": [Job("size", members, 1, 0.0) for members in SIZES[:4]],
+        "repair": [Job("repair", 1000, 1, 0.0)],
     }
 
 

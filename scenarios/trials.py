@@ -7,12 +7,16 @@ targets are no business of a trial's; `bench` has them.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from actors.virtual import WALL_START
 from scenarios.at_size import Mass, Node
 from scenarios.chronicle import Event
 from scenarios.figures import percentile
+from smeg.ledger import Ledger
+from smeg.wire import Word, unpack
 
 CURVE = 200
 """points of a cumulative curve that are kept."""
@@ -211,5 +215,40 @@ def size(members: int, seed: int, loss: float) -> Outcome:
     return stage.end()
 
 
+def repair(members: int, seed: int, loss: float) -> Outcome:
+    """Two replicas differ in some records: what their conversation costs until they are equal."""
+    outcome = Outcome("repair", members, seed, loss)
+    mass = Mass(seed, members)
+    for changes in (1, 10, 100):
+        left, right = mass.ledger(mass.mesh), mass.ledger(mass.mesh)
+        for node in mass.chance.sample(mass.nodes, changes):
+            left.take([mass.next_record(node, left.replica.records[node.key])], WALL_START)
+        said, documents, messages = converse(left, right)
+        assert left.replica == right.replica
+        outcome.counts[f"{changes} differ: bytes beside the records"] = said
+        outcome.counts[f"{changes} differ: bytes of records"] = documents
+        outcome.counts[f"{changes} differ: messages"] = messages
+    return outcome
+
+
+def converse(left: Ledger, right: Ledger) -> tuple[int, int, int]:
+    """Let two ledgers repair each other: bytes beside the documents, bytes of documents, messages."""
+    said = documents = messages = 0
+    waiting = deque([(right, left, left.repair.opening())])
+    while waiting:
+        hearer, speaker, payload = waiting.popleft()
+        messages += 1
+        word, items = unpack(payload)
+        if word is Word.DOCUMENTS:
+            documents += len(payload)
+            hearer.take(items, WALL_START)
+            continue
+        said += len(payload)
+        waiting.extend((speaker, hearer, answer) for answer in hearer.repair.answer(word, items))
+    return said, documents, messages
+
+
 Trial = Callable[..., Outcome]
-TRIALS: Mapping[str, Trial] = {trial.__name__: trial for trial in (faults, quiet, slow, partition, refresh, size)}
+TRIALS: Mapping[str, Trial] = {
+    trial.__name__: trial for trial in (faults, quiet, slow, partition, refresh, size, repair)
+}

@@ -2,8 +2,8 @@
 
 It opens with the digest of everything (`ROOT`); a large range that differs is answered by the digests of its parts
 (`PARTS`), a small one by what lies in it (`LISTING`), and that by the documents that differ and a request for the
-others (`NEED`). It only says what to answer, from what is known now: it remembers nothing of a conversation, so one
-that breaks off costs nothing. It never takes a document in or chooses whom to ask.
+others (`WANT`, and with certificates `NEED`). It only says what to answer, from what is known now: it remembers nothing
+of a conversation, so one that breaks off costs nothing. It never takes a document in or chooses whom to ask.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class Repair:
                 digits, listing = expect(items, None, None)
                 return self._compare_listing(digits, listing)
             case Word.NEED:
-                asked = dict.fromkeys(items[:MAX_NODES])
-                return self.documents(NodeKey(item) for item in asked if len(item) == KEY_BYTES)
+                return self.documents(_nodes(items))
+            case Word.WANT:
+                return self._statements(_nodes(items))
             case _:
                 raise RemoteError("malformed", f"{word.name} has no place in membership gossip")
 
@@ -70,6 +71,11 @@ class Repair:
         records = [s.document.raw for s in statements if isinstance(s, Record)]
         removes = [s.document.raw for s in statements if isinstance(s, Remove)]
         return _payloads([*bundles, *([raw] for raw in records + removes)])
+
+    def _statements(self, nodes: Iterable[NodeKey]) -> list[bytes]:
+        """What is said of nodes that the other side knows: it has their certificates, or else asks for them."""
+        statements = (statement for node in nodes for statement in self._replica.statements(node))
+        return _payloads([statement.document.raw] for statement in statements)
 
     def _range(self, digits: str) -> list[bytes]:
         """What to say about a range that differs: its listing when it is small, else its parts."""
@@ -98,9 +104,11 @@ class Repair:
         entries = [listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY)]
         theirs = {NodeKey(entry[:KEY_BYTES]): entry[KEY_BYTES:] for entry in entries}
         ours = self._replica.digest.listing(_digits(digits))
-        out = self.documents(key for key, digest in ours.items() if theirs.get(key) != digest)
-        wanted = [key for key, digest in theirs.items() if ours.get(key) != digest]
-        return [*out, self.need(wanted)] if wanted else out
+        differ = [key for key, digest in ours.items() if key in theirs and theirs[key] != digest]
+        out = self.documents(key for key in ours if key not in theirs) + self._statements(differ)
+        lacking = [key for key in theirs if key not in ours]
+        out += [pack(Word.WANT, differ[:MAX_NODES])] if differ else []
+        return [*out, self.need(lacking)] if lacking else out
 
 
 def _payloads(bundles: Iterable[list[bytes]]) -> list[bytes]:
@@ -117,6 +125,11 @@ def _payloads(bundles: Iterable[list[bytes]]) -> list[bytes]:
         waiting += bundle
         size += more
     return [*payloads, pack(Word.DOCUMENTS, waiting)] if waiting else payloads
+
+
+def _nodes(items: list[bytes]) -> list[NodeKey]:
+    """Those that are asked for, each once."""
+    return [NodeKey(item) for item in dict.fromkeys(items[:MAX_NODES]) if len(item) == KEY_BYTES]
 
 
 def _digits(raw: bytes) -> str:

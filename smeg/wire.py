@@ -30,6 +30,8 @@ class Word(bytes, Enum):
     """A range's digits, then key and digest of each node in it."""
     NEED = b"N"
     """Node keys: send what there is of them, with all certificates."""
+    WANT = b"W"
+    """Node keys: send what is said of them, without the certificates."""
     ASK = b"A"
     """Guest: admin's, invite's and own node certificate, and proof that the WireGuard key is held."""
     PRESENT = b"I"
