@@ -28,6 +28,10 @@ TRY_AGAIN = 5.0
 """seconds after a failure."""
 LOOK_AGAIN = 30.0
 """seconds between two looks at the real device: somebody else may have changed it."""
+REST_A_MEMBER = 0.0002
+MOST_REST = 1.0
+"""seconds after one plan before the next, for each member: who joins hears of thousands within a second or two, and to
+plan for each batch of them would cost more than to verify them."""
 NUDGE_EVERY = 0.25
 NUDGES = 32
 """New tunnels shake hands at once, so many at a time, every so many seconds: the other side may hold keys of an
@@ -87,6 +91,8 @@ class DeviceActor(Actor):
         self._state: DeviceState | None = None
         self._configured: dict[bytes, Endpoint] = {}
         self._dirty = False
+        self._rested_at = 0.0
+        """When it may be planned again."""
         self._version = 0
         self._retry_at: float | None = None
         self._look_at: float | None = None
@@ -117,10 +123,14 @@ class DeviceActor(Actor):
     def settle(self, now: float) -> Iterable[Message]:
         if not self._dirty or self._backend is None or (self._retry_at is not None and now < self._retry_at):
             return []
+        if now < self._rested_at:
+            return []
+        self._rested_at = now + min(MOST_REST, REST_A_MEMBER * len(self._view.members))
         return self._apply(self._backend, now)
 
     def next_deadline(self) -> float | None:
-        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudge_at)
+        rested_at = self._rested_at if self._dirty and self._backend is not None and self._retry_at is None else None
+        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudge_at, rested_at)
         return min((at for at in deadlines if at is not None), default=None)
 
     def release(self) -> None:

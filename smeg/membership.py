@@ -152,12 +152,17 @@ class Membership:
         if word is Word.DOCUMENTS:
             # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
             out = self._count(self.ledger.take(items, self._wall(), now), message.sender, now)
-            return out + self._flush_if_due(now)
+            return out + self._flush_if_due(now) + self._first_company(now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
         answer = self._repair.answer(word, items)
         self._spend(message.sender, answer, now)
         return self._send(message.sender, *answer)
+
+    def _first_company(self, now: float) -> list[Message]:
+        """Who was alone says at once that it is not: a joiner would else wait until thousands are read, and meanwhile
+        ask for all of them again."""
+        return self.settle(now) if len(self._members) < 2 <= len(self._roster.members) else []
 
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:

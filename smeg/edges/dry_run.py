@@ -24,7 +24,7 @@ class DryRunBackend:
     kind = "dry-run"
 
     def __init__(self) -> None:
-        self._device: Simulated | None = None
+        self._state: Simulated | None = None
 
     def open(self, spec: InterfaceSpec) -> None:
         check_name(spec.name)
@@ -40,7 +40,7 @@ class DryRunBackend:
             routes=(),
             peers={},
         )
-        self._device = Simulated(state)
+        self._state = Simulated(state)
 
     def read(self) -> DeviceState:
         return self._opened().state()
@@ -56,9 +56,9 @@ class DryRunBackend:
         return {key: Handshake(peer.endpoint, None, 0, 0) for key, peer in self.read().peers.items()}
 
     def close(self) -> None:
-        self._device = None
+        self._state = None
 
     def _opened(self) -> Simulated:
-        if self._device is None:
+        if self._state is None:
             raise device_gone("that was never opened, or closed since,")
-        return self._device
+        return self._state
