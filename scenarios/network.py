@@ -52,7 +52,7 @@ class Receiver(Protocol):
 class Station:
     """One host's place in the network."""
 
-    __slots__ = ("curve", "heard", "messages", "name", "receiver", "side", "state", "volume", "watchers")
+    __slots__ = ("curve", "heard", "messages", "name", "receiver", "side", "starts", "state", "volume", "watchers")
 
     def __init__(self, name: str, curve: bytes) -> None:
         self.name = name
@@ -61,8 +61,10 @@ class Station:
         self.receiver: Receiver | None = None
         self.side = 0
         """Of a partition."""
-        self.heard: set[bytes] = set()
-        """Keys with whom a connection stands."""
+        self.starts = 0
+        """How often a daemon began to listen here."""
+        self.heard: dict[bytes, int] = {}
+        """Keys with whom a connection was made, and with which start of theirs: it stands while that is the last."""
         self.watchers: dict[str, Receiver] = {}
         """By host: who wants to know when connections with this one are reset."""
         self.messages = 0
@@ -89,6 +91,7 @@ class Network:
         quantile = NormalDist().inv_cdf
         self._latencies = [median * exp(sigma * quantile((k + 0.5) / _DRAWS)) for k in range(_DRAWS)]
         self._stations: dict[bytes, Station] = {}
+        self._named: dict[str, Station] = {}
         self._places: dict[str, bytes] = {}
 
     @property
@@ -106,7 +109,7 @@ class Network:
         """The place of the host that holds this key; made at the first call."""
         found = self._stations.get(curve)
         if found is None:
-            found = self._stations[curve] = Station(name, curve)
+            found = self._stations[curve] = self._named[name] = Station(name, curve)
             self._places[address] = curve
         return found
 
@@ -115,6 +118,7 @@ class Network:
 
     def listen(self, station: Station, receiver: Receiver) -> None:
         station.state, station.receiver = State.LISTENING, receiver
+        station.starts += 1
         station.heard.clear()
 
     def refuse(self, station: Station) -> None:
@@ -122,7 +126,7 @@ class Network:
         station.state, station.receiver = State.REFUSING, None
         for name in sorted(station.watchers):
             watcher = station.watchers[name]
-            if (other := self._named(name)) is not None and not self._cut_off(station, other):
+            if (other := self._named.get(name)) is not None and not self._cut_off(station, other):
                 self.runtime.call(self.runtime.time + self.latency(), watcher.connection_reset, station.curve)
         station.heard.clear()
 
@@ -130,9 +134,6 @@ class Network:
         """The host is gone: nothing is said."""
         station.state, station.receiver = State.OFF, None
         station.heard.clear()
-
-    def _named(self, name: str) -> Station | None:
-        return next((station for station in self._stations.values() if station.name == name), None)
 
     # Verbs.
 
@@ -190,9 +191,9 @@ class Network:
         if self.loss and draw() < self.loss:
             return
         delay = self._latencies[int(draw() * _DRAWS)]
-        if target.curve not in source.heard:
-            source.heard.add(target.curve)
-            target.heard.add(source.curve)
+        if source.heard.get(target.curve) != target.starts:
+            source.heard[target.curve] = target.starts
+            target.heard[source.curve] = source.starts
             delay *= 1.0 + HANDSHAKE
         if self.straggle and draw() < self.straggle:
             delay *= 1.0 + draw() * STRAGGLE

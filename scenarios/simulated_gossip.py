@@ -105,7 +105,7 @@ class SimulatedGossip(Actor):
                 self._watched[message.mesh] = message
                 self._watch()
             case Reset():
-                self._station.heard.discard(message.curve)
+                self._station.heard.pop(message.curve, None)
                 self._dial(message.curve)
             case Dialled():
                 return self._dialled(message)
@@ -118,7 +118,7 @@ class SimulatedGossip(Actor):
         if to not in lines:
             lines[to] = self._line(mesh, to)
         line = lines[to]
-        if line is None or not (line[1] or line[0].curve in self._station.heard):
+        if line is None or not (line[1] or self._station.heard.get(line[0].curve) == line[0].starts):
             self.dropped += 1
             return
         self._network.send(self._station, line[0], mesh, channel, payload)

@@ -32,8 +32,6 @@ HURRY = 1.1
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
 TELL_CLIENTS = 0.8
 """of the time in which answers may come: then clients are told those that came."""
-
-
 FETCH_AFTER = 0.55
 FETCH_EVERY = 0.15
 """of that time: when answers that are still missing are asked for, and how soon again."""

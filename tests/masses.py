@@ -34,7 +34,7 @@ class Checked(Mass):
 
     def _send(self, source: Station, target: Station, mesh: str, channel: Channel, payload: bytes) -> None:
         self.words[channel, payload[:1]] += 1
-        if target.curve not in source.heard:
+        if source.heard.get(target.curve) != target.starts:
             self.strangers.add((source.name, target.name))
         self._deliver(source, target, mesh, channel, payload)
 
