@@ -15,7 +15,7 @@ from pykka._envelope import Envelope
 
 from actors.runtime import GuardedFuture, Inbox, Runtime, enter, leave
 from actors.wiring import SNAPSHOTS, Directory, Role
-from smeg.core import Core, Message
+from smeg.core import UNMOVED, Core, Message
 from smeg.errors import Problem, SmegError
 from smeg.messages import ActorFailed, ActorStopped, Release
 
@@ -124,8 +124,12 @@ class Actor(pykka.ThreadingActor):
                 self._receive_aside(message, now)
                 if self._directory is None:
                     return
-            elif out := self.handle(message, now):
-                self.emit(out)
+            else:
+                out = self.handle(message, now)
+                if out is UNMOVED:
+                    return
+                if out:
+                    self.emit(out)
             inbox = self.actor_inbox
             if inbox.empty() and (out := self.settle(now)):
                 self.emit(out)

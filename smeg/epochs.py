@@ -6,8 +6,8 @@
    doubts that it hears all starts one itself a little after the interval.
 3. Answers are gathered for a window and passed on to two of those around. A client, on whom few answers would happen
    to fall, is told all of them once, when they are in and before it judges.
-4. Who lacks answers of the living shortly before it judges asks two of those around for what they have: a rumour
-   that dies out early, or a message that was lost, condemns nobody.
+4. Who lacks answers of the living an epoch later asks two of those around for what they have: a rumour that dies out
+   early, or a message that was lost, condemns nobody.
 5. Some of the pruned is told the newest every two seconds, for ever.
 
 What an epoch and an answer are is `refresh`'s; this decides when and to whom.
@@ -32,9 +32,9 @@ HURRY = 1.1
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
 TELL_CLIENTS = 0.8
 """of the time in which answers may come: then clients are told those that came."""
-FETCH_AFTER = 0.55
-FETCH_EVERY = 0.15
-"""of that time: when answers that are still missing are asked for, and how soon again."""
+FETCH_AFTER = 0.4
+FETCH_EVERY = 0.3
+"""of that time: when answers to the epoch before that are still missing are asked for, and how soon again."""
 
 
 class Epochs:

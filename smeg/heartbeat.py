@@ -24,7 +24,7 @@ from random import Random
 from smeg import messages as m
 from smeg.circle import Circle
 from smeg.claims import Claims
-from smeg.core import Message
+from smeg.core import UNMOVED, Message
 from smeg.doubt import DOUBT_PATIENCE, Doubt
 from smeg.epochs import Epochs
 from smeg.errors import RemoteError
@@ -103,7 +103,7 @@ class Heartbeat:
 
     def handle(self, message: Message, now: float) -> list[Message]:
         if isinstance(message, m.Received) and self._hear_nothing_new(message, now):
-            return []
+            return UNMOVED
         self._stirred = True
         match message:
             case m.Received() if message.sender is not None:

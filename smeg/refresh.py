@@ -66,6 +66,8 @@ class Refresh:
         """Epochs to which there were answers by a list that is not known here."""
         self._read: set[int] = set()
         """Epochs to which there were some by a list that is."""
+        self._items: dict[int, tuple[tuple[int, Ranks], bytes]] = {}
+        """By epoch: the item that tells its answers, and of which answers by which list it was made."""
         self._told: dict[NodeKey, tuple[int, int]] = {}
         """What a neighbour is known to know: the epoch, and the answers to it."""
         self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
@@ -121,6 +123,7 @@ class Refresh:
             del self._seen[old], self._answers[old], self._excused[old]
             self._unread.discard(old)
             self._read.discard(old)
+            self._items.pop(old, None)
 
     def stood_still(self, seconds: float) -> None:
         """This node did; answers that came meanwhile wait to be read."""
@@ -179,7 +182,7 @@ class Refresh:
         """The payload that tells these the answers to the epochs."""
         chosen = sorted(epoch for epoch in epochs if epoch in self._answers)
         items = [_EPOCH.pack(self.epoch) + self.ranks.tag]
-        items += [_HEAD.pack(epoch, form) + body for epoch in chosen for form, body in [self._set(epoch)]]
+        items += [self._packed(epoch) for epoch in chosen]
         if self.epoch in chosen:
             for key in to:
                 self._note_told(key, self._answers[self.epoch])
@@ -190,8 +193,12 @@ class Refresh:
         return self.message((), ())
 
     def missing(self) -> int:
-        """Who has not answered the newest epoch, bits by rank."""
-        return self.ranks.everybody & ~self._answers.get(self.epoch, 0)
+        """Who has answered neither the newest epoch nor the one before it, whose answers have had their time; bits by
+        rank, none for who entered no other before."""
+        before = self.epoch - 1
+        if before not in self._answers:
+            return 0
+        return self.ranks.everybody & ~(self._answers[before] | self._excused[before] | self._answers[self.epoch])
 
     def everything(self) -> bytes:
         """The payload that tells all epochs that are remembered: for somebody who was away."""
@@ -209,8 +216,16 @@ class Refresh:
     def _note_told(self, key: NodeKey, bits: int) -> None:
         self._told[key] = (self.epoch, self._knows(key) | bits)
 
-    def _set(self, epoch: int) -> tuple[int, bytes]:
-        bits, ranks = self._answers[epoch], self.ranks
+    def _packed(self, epoch: int) -> bytes:
+        """The answers to an epoch as an item of a payload; most are sent many times."""
+        state = (self._answers[epoch], self.ranks)
+        known = self._items.get(epoch)
+        if known is None or known[0] != state:
+            form, body = self._set(*state)
+            known = self._items[epoch] = (state, _HEAD.pack(epoch, form) + body)
+        return known[1]
+
+    def _set(self, bits: int, ranks: Ranks) -> tuple[int, bytes]:
         count = bits.bit_count()
         if count * _RANK < ranks.size:
             return _PRESENT, _list(bits)
@@ -226,7 +241,11 @@ class Refresh:
         return ripe if ripe > self.judged else None
 
     def ripens_at(self) -> float | None:
-        return min((seen + self.grace for epoch, seen in self._seen.items() if epoch > self.judged), default=None)
+        soonest: float | None = None
+        for epoch, seen in self._seen.items():
+            if epoch > self.judged and (soonest is None or seen < soonest):
+                soonest = seen
+        return None if soonest is None else soonest + self.grace
 
     def silent(self, epoch: int) -> list[NodeKey]:
         """Who answered neither this epoch nor the two before it nor a later one, if all three were seen here."""

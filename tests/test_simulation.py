@@ -102,7 +102,7 @@ def record_devices(host: Host) -> list[DryRunBackend]:
 
 
 def open_devices(devices: Iterable[DryRunBackend]) -> int:
-    return sum(backend._device is not None for backend in devices)
+    return sum(backend._state is not None for backend in devices)
 
 
 def cut(made: World, one: Iterable[Host], other: Iterable[Host]) -> None:

@@ -29,14 +29,14 @@ class Devices:
 
     def open(self, spec: InterfaceSpec) -> Backend:
         backend = self.by_name.get(spec.name)
-        if backend is None or backend._device is None:
+        if backend is None or backend._state is None:
             backend = self.by_name[spec.name] = DryRunBackend()
             backend.open(spec)
         return backend
 
     @property
     def existing(self) -> list[str]:
-        return sorted(name for name, backend in self.by_name.items() if backend._device is not None)
+        return sorted(name for name, backend in self.by_name.items() if backend._state is not None)
 
 
 def give_devices(host: Host) -> Devices:
