@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from scenarios import crowd, joiner, serf, tables, targets
+from scenarios import crowd, joiner, large_pages, serf, tables, targets
 from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
 from scenarios.trials import TRIALS, Known, Outcome
@@ -96,6 +96,7 @@ def run(jobs: Sequence[Job], folder: Path, resume: bool) -> None:
     # The large ones first, so that none is left alone at the end.
     waiting.sort(key=lambda job: -job.members)
     done = 0
+    os.environ.update(large_pages.SETTINGS)
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), max_tasks_per_child=1) as pool:
         started = time.monotonic()
         futures = {pool.submit(_run, job): job for job in waiting}

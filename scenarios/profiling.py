@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from scenarios import large_pages
 from scenarios.at_size import Mass
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,7 @@ def part_of(file: str) -> str:
 @click.option("--seconds", default=10.0, show_default=True, help="Virtual ones.")
 def main(members: int, seconds: float) -> None:
     """Profile an idle mesh in virtual time."""
+    large_pages.use("scenarios.profiling")
     mass = Mass(1, members)
     mass.warm_up()
     began, messages = time.process_time(), mass.network.messages
