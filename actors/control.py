@@ -44,7 +44,7 @@ class ControlActor(Actor):
     def begin(self, now: float) -> Iterable[Message]:
         self._server = ControlServer(self._path)
         self.actor_inbox.watch((self._server.socket,))
-        return []
+        return [m.ControlReady()]
 
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         match message:

@@ -33,6 +33,9 @@ class Console(Actor):
         super().__init__(runtime, "", incarnation, supervisor)
         self._listener = listener
 
+    def begin(self, now: float) -> Iterable[Message]:
+        return [m.ControlReady()]
+
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         if isinstance(message, m.Request):
             return [message]

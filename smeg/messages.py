@@ -133,6 +133,11 @@ class LinkSilent:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlReady:
+    """The command line can reach this daemon, and no other of the same user's."""
+
+
+@dataclass(frozen=True, slots=True)
 class GossipReady:
     """The bound socket accepts connections."""
 
