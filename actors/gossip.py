@@ -25,6 +25,7 @@ from smeg.errors import Problem, RemoteError
 from smeg.mesh_settings import Keys
 from smeg.switchboard import Line, Switchboard
 from smeg.watched_links import Outcome, WatchedLinks
+from smeg.wire import Word
 
 HELD_MESSAGES = 64
 HELD_BYTES = 512 * 1024
@@ -33,6 +34,10 @@ HELD_FOR = 5.0
 """What waits for a connection that is being made: messages and bytes a receiver, receivers, and seconds."""
 COUNT_EVERY = 2.0
 """seconds between two reports of the counters."""
+BEATS_GATHER = 0.1
+BEATS_WAIT = 0.2
+"""seconds for which beats gather before they are handed on, at whatever wakes this actor then, and at the latest: each
+alone would wake another actor, many times a second, and nobody's patience is so short."""
 BATCHES = 8
 """Batches that are read in one go before other messages get their turn."""
 LIMITS = Limits()
@@ -89,6 +94,9 @@ class GossipActor(Actor):
         self._unsent = 0
         self._count_at = 0.0
         self._held: dict[bytes, Held] = {}
+        self._beats: list[m.Received] = []
+        self._beats_since = 0.0
+        """When the oldest of them came."""
 
     @property
     def transport(self) -> Transport:
@@ -141,6 +149,8 @@ class GossipActor(Actor):
         soonest = self._count_at
         if self._held:
             soonest = min(soonest, *(held.until for held in self._held.values()))
+        if self._beats:
+            soonest = min(soonest, self._beats_since + BEATS_WAIT)
         own = self.transport.next_deadline() if self._transport is not None else None
         return min(at for at in (soonest, own, self._watched.next_deadline()) if at is not None)
 
@@ -156,13 +166,26 @@ class GossipActor(Actor):
             batch = self.transport.receive(now)
             for inbound in batch.messages:
                 try:
-                    out.append(self._switchboard.receive(inbound.curve, inbound.mesh, inbound.channel, inbound.payload))
+                    found = self._switchboard.receive(inbound.curve, inbound.mesh, inbound.channel, inbound.payload)
                 except RemoteError:
                     self._refused += 1
+                    continue
+                if found.channel is m.Channel.HEARTBEAT and found.payload[:1] == Word.BEAT.value:
+                    self._beats_since = self._beats_since if self._beats else now
+                    self._beats.append(found)
+                else:
+                    out.append(found)
             out += self._tell(batch.events, now)
             if not batch.more:
                 break
-        return out
+        return out + self._gathered(now)
+
+    def _gathered(self, now: float) -> list[m.Received]:
+        """The beats, when it is time to hand them on."""
+        if not self._beats or now < self._beats_since + BEATS_GATHER:
+            return []
+        beats, self._beats = self._beats, []
+        return beats
 
     def _send(self, message: m.SendMember | m.SendGuest, now: float) -> None:
         try:

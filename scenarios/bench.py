@@ -57,13 +57,13 @@ def full(seeds: int) -> dict[str, list[Job]]:
     """Every row that is promised, by part."""
     every = range(1, seeds + 1)
     return {
-        "faults": [Job("faults", 3000, seed, loss) for loss in (0.0, 0.05) for seed in every],
+        "faults": [Job("faults", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
         "quiet": [Job("quiet", 3000, seed, 0.05) for seed in every],
         "slow": [Job("slow", 3000, 1, 0.05)],
         "partition": [
             Job("partition", 3000, 1, loss, (("share", share),)) for share in (0.1, 0.4) for loss in (0.0, 0.05)
         ],
-        "refresh": [Job("refresh", 3000, seed, loss) for loss in (0.0, 0.05) for seed in every],
+        "refresh": [Job("refresh", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
         "size": [Job("size", members, 1, 0.0) for members in SIZES],
         "repair": [Job("repair", members, 1, 0.0) for members in (3000, 10000)],
         "large": [

@@ -1,6 +1,6 @@
 """Who watches whom: beats, the silence of those watched, and when enough observers agree that somebody is dead.
 
-Every half second a node beats to its observers. Who is silent for longer than its patience is accused, to the other
+Again and again a node beats to its observers. Who is silent for longer than its patience is accused, to the other
 observers only; at least two accusers, and half of all observers with those that died lately, make a verdict. A node
 that stood still itself accuses nobody for what it missed, and says in its beats how long it stood still, so that others
 are patient with it. It only judges: sending, and what follows from a verdict, is `heartbeat`'s.
@@ -17,8 +17,9 @@ from smeg.keys import NodeKey
 from smeg.rings import Rings
 from smeg.verdicts import Kind, Verdicts
 
-BEAT_EVERY = 0.5
-"""seconds."""
+BEAT_EVERY = 0.7
+"""seconds: four beats in a row have to be lost before anybody is accused. More of them cost all in proportion, and find
+the dead no sooner."""
 MOST_PATIENCE = 12.0
 """seconds that anybody is waited for."""
 PER_STALL = 1.5
@@ -36,7 +37,7 @@ ACCUSATION = 2.5
 ACCUSERS = 2
 QUORUM = 4
 """of eight observers; of fewer, half of them."""
-DIFFERS = 1.5
+DIFFERS = 1.4
 """seconds for which a replica may differ before it is repaired: news is on its way."""
 REPAIR_AGAIN = 5.0
 """seconds between two repairs with one subject."""
@@ -49,7 +50,7 @@ BEAT_HEAD = BEAT_BYTES - 4
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """24 bytes: what a node says of itself twice a second."""
+    """24 bytes: what a node says of itself with every beat."""
 
     epoch: int
     root: bytes
