@@ -92,7 +92,7 @@ def test_a_killed_daemon_is_missed_and_comes_back_as_itself_and_is_pinged_again(
     assert victim.daemon is not None
     victim.daemon.kill9()
     for node in others:
-        wait_for(f"{node.name} notices", lambda node=node: node.states(MESH)[victim.name] == "daemon-down", 15)  # type: ignore[misc]
+        wait_for(f"{node.name} notices", lambda node=node: node.states(MESH)[victim.name] == "pruned", 15)  # type: ignore[misc]
     victim.start()
     for node in others:
         wait_for(f"{node.name} pings {victim.name} again", lambda node=node: node.pings(address), 10)  # type: ignore[misc]
