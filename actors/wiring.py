@@ -41,7 +41,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.SendGuest: (Role.GOSSIP,),
     m.Dial: (Role.GOSSIP,),
     m.MembersChanged: (Role.HEARTBEAT, Role.ROUTING, Role.DEVICE, Role.MESH, Role.GOSSIP, Role.CONTROL),
-    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.GOSSIP, Role.CONTROL),
+    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.CONTROL),
     m.EpochSeen: (Role.CONTROL,),
     m.Watched: (Role.GOSSIP,),
     m.LinkRefused: (Role.HEARTBEAT,),

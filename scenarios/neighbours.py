@@ -19,7 +19,8 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from scenarios.standing_mesh import GOSSIP_PORT, Person
+from scenarios.papers import GOSSIP_PORT
+from scenarios.standing_mesh import Person
 from smeg.edges.routers import Limits
 from smeg.edges.transport import Transport
 from smeg.keys import NodeKey

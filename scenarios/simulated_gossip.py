@@ -10,13 +10,13 @@ from actors.base import Actor, Address
 from actors.runtime import Runtime
 from actors.wiring import Role
 from scenarios.network import Network, State, Station
+from scenarios.papers import GOSSIP_PORT
 from smeg import messages as m
 from smeg.core import Message
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey
 from smeg.switchboard import Switchboard
 
-GOSSIP_PORT = 51800
 HEARTBEAT = m.Channel.HEARTBEAT
 SILENT_AFTER = 2.0
 """seconds after which nobody is expected to answer any more who was dialled."""
