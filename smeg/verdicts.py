@@ -76,6 +76,8 @@ class Verdicts:
         self._grace = grace
         self._claims: dict[NodeKey, Claim] = {}
         """The latest about everybody of whom anything was ever claimed."""
+        self._raw: set[bytes] = set()
+        """Likewise, as they stand on the wire."""
         self._held: dict[NodeKey, Claim] = {}
         """Those that say dead and are not cleared."""
         self._down: dict[NodeKey, float] = {}
@@ -145,7 +147,7 @@ class Verdicts:
         if not self._in_reach(claim, known):
             return False
         # The latest alone decides, whatever was held: any order gives one result.
-        self._claims[claim.member] = claim
+        self._note(claim, known)
         if claim.kind is Kind.ALIVE:
             self._clear(claim.member)
             return True
@@ -156,6 +158,16 @@ class Verdicts:
         news = before is None or before.kind is not claim.kind
         self._hold(claim, now)
         return news
+
+    def knows(self, raw: bytes) -> bool:
+        """Whether a claim, as it stands on the wire, is the latest about its member: a flood brings each six times."""
+        return raw in self._raw
+
+    def _note(self, claim: Claim, known: Claim | None) -> None:
+        if known is not None:
+            self._raw.discard(known.pack())
+        self._claims[claim.member] = claim
+        self._raw.add(claim.pack())
 
     def _in_reach(self, claim: Claim, known: Claim | None) -> bool:
         limit = FIRST_INCARNATION if known is None else known.incarnation + MAX_STEP
@@ -197,7 +209,9 @@ class Verdicts:
     def forget(self, key: NodeKey) -> None:
         """It is no member any more."""
         self._clear(key)
-        self._claims.pop(key, None)
+        known = self._claims.pop(key, None)
+        if known is not None:
+            self._raw.discard(known.pack())
 
     def _hold(self, claim: Claim, now: float) -> None:
         key = claim.member
