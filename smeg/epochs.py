@@ -23,7 +23,7 @@ from smeg.circle import TELL_AGAIN, Circle
 from smeg.core import Message
 from smeg.doubt import Doubt
 from smeg.keys import NodeKey
-from smeg.refresh import FAN_OUT, SILENT_EPOCHS, Refresh, read
+from smeg.refresh import FAN_OUT, SILENT_EPOCHS, Refresh, ranks_in, read
 from smeg.verdicts import Verdicts
 
 REVIVE_EVERY = 2.0
@@ -207,10 +207,13 @@ class Epochs:
         return self._dead_bits[1]
 
     def _clear_answered(self, epoch: int, bits: int) -> None:
-        for key in self._refresh.keys(bits & self._dead()):
-            if self._verdicts.answered(key, epoch):
+        dead = self._dead()
+        for rank in ranks_in(bits & dead):
+            if self._verdicts.answered(self._refresh.ranks.keys[rank], epoch):
+                dead &= ~(1 << rank)
                 # Who returns brings others back: this may be the end of a partition.
                 self._pass_on_to_all = True
+        self._dead_bits = ((self._verdicts.version, self._refresh.ranks), dead)
 
     def judge(self, now: float) -> None:
         """Prune who answered none of the last epochs."""

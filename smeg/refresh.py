@@ -176,7 +176,7 @@ class Refresh:
         return [(epoch, 1 << rank)]
 
     def keys(self, bits: int) -> list[NodeKey]:
-        return [self.ranks.keys[rank] for rank in _ranks(bits)]
+        return [self.ranks.keys[rank] for rank in ranks_in(bits)]
 
     def message(self, to: Iterable[NodeKey], epochs: Iterable[int]) -> bytes:
         """The payload that tells these the answers to the epochs."""
@@ -278,7 +278,7 @@ def read(items: list[bytes]) -> tuple[int, bytes, list[bytes]]:
     return _EPOCH.unpack(head[:8])[0], head[8:], items[1:]
 
 
-def _ranks(bits: int) -> list[int]:
+def ranks_in(bits: int) -> list[int]:
     """The ranks that are set, lowest first."""
     found: list[int] = []
     at = 0
@@ -295,7 +295,7 @@ def _ranks(bits: int) -> list[int]:
 
 
 def _list(bits: int) -> bytes:
-    return b"".join(rank.to_bytes(_RANK, "big") for rank in _ranks(bits))
+    return b"".join(rank.to_bytes(_RANK, "big") for rank in ranks_in(bits))
 
 
 def _bits(body: bytes, form: int, ranks: Ranks) -> int:
