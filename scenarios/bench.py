@@ -133,8 +133,10 @@ def real(part: str, quickly: bool) -> Result:
                 return serf.measure(12 if quickly else 60, quick=quickly)
             case _:
                 result = Result()
-                for members in (300,) if quickly else (3000, 10000):
-                    result.extend(joiner.measure(members, 5.0 if quickly else 30.0))
+                if quickly:
+                    return joiner.measure(300, 5.0, rest=3.0)
+                for members in (3000, 10000):
+                    result.extend(joiner.measure(members))
                 return result
     except (TooLate, LocalError) as error:
         result = Result()

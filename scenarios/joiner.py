@@ -32,8 +32,11 @@ IDLE_CPU = 1.0
 MIB = 2**20
 
 
-def measure(members: int = 3000, seconds: float = 30.0) -> Result:
-    """Raises `TooLate` when something does not come about, `LocalError` when a daemon refuses."""
+def measure(members: int = 3000, seconds: float = 30.0, rest: float = REST) -> Result:
+    """`seconds` of doing nothing are measured, after a rest.
+
+    Raises `TooLate` when something does not come about, `LocalError` when a daemon refuses.
+    """
     result = Result()
     full, resident = TARGETS.get(members, (None, None))
     with Daemons() as world:
@@ -50,7 +53,7 @@ def measure(members: int = 3000, seconds: float = 30.0) -> Result:
             world.until_listening([holder])
             known = ask.until([holder], "list-meshes", _lists(members), PATIENCE, ASK_EVERY)
             result.add("the first daemon has read its disk", known[holder] - started, "s")
-            idle(result, "the first daemon", holder, seconds, resident)
+            idle(result, "the first daemon", holder, seconds, rest, resident)
             token = ask.one(holder, "invite", mesh=MESH)["token"]
             joiner.launch(core=(os.cpu_count() or 1) - 1)
             world.until_listening([joiner])
@@ -65,7 +68,7 @@ def measure(members: int = 3000, seconds: float = 30.0) -> Result:
             after = {daemon: usage(daemon.pid) for daemon in (holder, joiner)}
             spent(result, "CPU of the joiner for it", before[joiner], after[joiner])
             spent(result, "CPU of who let it in", before[holder], after[holder])
-            idle(result, "the joiner", joiner, seconds, resident)
+            idle(result, "the joiner", joiner, seconds, rest, resident)
             alive = ask.one(joiner, "list-meshes")["meshes"][0]["alive"]
             result.add("members that the joiner takes for dead", members + 1 - alive, "", 0)
     return result
@@ -75,10 +78,10 @@ def spent(result: Result, figure: str, before: Usage, after: Usage) -> None:
     result.add(figure, after.cpu - before.cpu, "s")
 
 
-def idle(result: Result, who: str, daemon: Daemon, seconds: float, resident: float | None) -> None:
+def idle(result: Result, who: str, daemon: Daemon, seconds: float, rest: float, resident: float | None) -> None:
     """What it costs while nobody asks it anything."""
     tell(f"{who} rests")
-    time.sleep(REST)
+    time.sleep(rest)
     before = usage(daemon.pid)
     started = time.monotonic()
     time.sleep(seconds)
