@@ -1,6 +1,7 @@
 # make demo [KEEP=1]   three nodes on this machine: a mesh is made, joined, damaged and mended
 # make test            everything that can be checked here
 # make lint            style, types and the directions of imports
+# make bench [QUICK=1] the figures of docs/performance.md, anew
 # make image           the container image
 # make clean           remove what these have made
 #
@@ -35,7 +36,7 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 kernel_wireguard = unshare $$([ "$$(id -u)" = 0 ] || echo --user --map-root-user) --net \
 	ip link add probe type wireguard 2>/dev/null
 
-.PHONY: demo test lint clean image python-packages demo-packages test-packages
+.PHONY: demo test lint bench clean image python-packages demo-packages test-packages
 
 demo: .venv/installed | demo-packages
 	@KEEP='$(KEEP)' $(bin)/python -m scenarios.demo
@@ -47,6 +48,11 @@ lint: .venv/installed-dev
 	$(bin)/ruff check
 	$(bin)/mypy
 	$(bin)/lint-imports
+
+# QUICK=1 takes three minutes, all of it hours; ARGS='--part faults --seeds 2' a part; PUBLISH=1 for the documentation.
+bench: .venv/installed-bench
+	@$(call need,serf:serf setpriv:util-linux taskset:util-linux) || true
+	$(bin)/python -m scenarios.bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish) $(ARGS)
 
 image:
 	$(DOCKER) build --tag $(IMAGE) .
@@ -62,6 +68,10 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(bin)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(bin)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 .venv/bin/pip: | python-packages

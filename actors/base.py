@@ -15,24 +15,28 @@ from pykka._envelope import Envelope
 
 from actors.runtime import GuardedFuture, Inbox, Runtime, enter, leave
 from actors.wiring import SNAPSHOTS, Directory, Role
-from smeg.core import Core, Message
+from smeg.core import UNMOVED, Core, Message
 from smeg.errors import Problem, SmegError
 from smeg.messages import ActorFailed, ActorStopped, Release
+
+_KEPT = frozenset(SNAPSHOTS)
 
 
 class Address:
     """Where to send messages for one actor. Telling a dead one is harmless."""
 
-    __slots__ = ("_ref", "incarnation", "name")
+    __slots__ = ("_inbox", "_ref", "_stopped", "incarnation", "name")
 
     def __init__(self, actor: Actor) -> None:
         self.name = actor.name
         self.incarnation = actor.incarnation
         self._ref = actor.actor_ref
+        self._inbox = actor.actor_inbox
+        self._stopped = actor.actor_stopped
 
     def tell(self, message: Message) -> None:
-        if not self._ref.actor_stopped.is_set():
-            self._ref.actor_inbox.put(Envelope(message))
+        if not self._stopped.is_set():
+            self._inbox.put(Envelope(message))
 
     def stop(self) -> None:
         """Ask the actor to end after the messages before this one."""
@@ -50,8 +54,7 @@ class Address:
     @property
     def dropped(self) -> int:
         """Messages that its full inbox refused."""
-        inbox: Inbox = self._ref.actor_inbox  # type: ignore[assignment]
-        return inbox.dropped
+        return self._inbox.dropped
 
     def __repr__(self) -> str:
         return f"<{self.name} #{self.incarnation}>"
@@ -113,25 +116,36 @@ class Actor(pykka.ThreadingActor):
     # What pykka calls.
 
     def on_receive(self, message: Message) -> None:
+        # Every delivery passes here: what is not needed for most messages stands aside.
         enter(self.name)
         try:
             now = self.runtime.now()
-            match message:
-                case Directory():
-                    self._move_to(message, now)
-                case Release():
-                    self.release()
-                case _ if self._directory is None:
-                    # Others began earlier; an answer to them would find nobody yet.
-                    self._early.append(message)
-                case _:
-                    self.emit(self.handle(message, now))
-            if self._directory is not None:
-                if self.actor_inbox.empty():
-                    self.emit(self.settle(now))
-                self.actor_inbox.arm(self.next_deadline())
+            if self._directory is None or isinstance(message, (Directory, Release)):
+                self._receive_aside(message, now)
+                if self._directory is None:
+                    return
+            else:
+                out = self.handle(message, now)
+                if out is UNMOVED:
+                    return
+                if out:
+                    self.emit(out)
+            inbox = self.actor_inbox
+            if inbox.empty() and (out := self.settle(now)):
+                self.emit(out)
+            inbox.arm(self.next_deadline())
         finally:
             leave()
+
+    def _receive_aside(self, message: Message, now: float) -> None:
+        match message:
+            case Directory():
+                self._move_to(message, now)
+            case Release():
+                self.release()
+            case _:
+                # Others began earlier; an answer to them would find nobody yet.
+                self._early.append(message)
 
     def on_stop(self) -> None:
         try:
@@ -172,14 +186,13 @@ class Actor(pykka.ThreadingActor):
 
     def emit(self, messages: Iterable[Message]) -> None:
         """Send each message to everybody who hears its kind."""
+        directory = self._directory
         for message in messages:
-            if isinstance(message, SNAPSHOTS):
+            if type(message) in _KEPT:
                 self._snapshots[type(message), getattr(message, "mesh", "")] = message
-            if self._directory is not None:
-                for place in self._directory.listeners(message):
-                    address = self._directory.places.get(place)
-                    if address is not None:
-                        address.tell(message)
+            if directory is not None:
+                for address in directory.addresses(message):
+                    address.tell(message)
 
     def _move_to(self, directory: Directory, now: float) -> None:
         """Use a newer directory; who is new in it hears the snapshots that it missed."""
@@ -206,15 +219,8 @@ class CoreActor(Actor):
     def __init__(self, runtime: Runtime, mesh: str, incarnation: int, supervisor: Address | None, core: Core) -> None:
         super().__init__(runtime, mesh, incarnation, supervisor)
         self.core = core
+        # Every message passes these: the core's own, without a call in between.
+        vars(self).update(handle=core.handle, settle=core.settle, next_deadline=core.next_deadline)
 
     def begin(self, now: float) -> Iterable[Message]:
         return self.core.begin(now)
-
-    def handle(self, message: Message, now: float) -> Iterable[Message]:
-        return self.core.handle(message, now)
-
-    def settle(self, now: float) -> Iterable[Message]:
-        return self.core.settle(now)
-
-    def next_deadline(self) -> float | None:
-        return self.core.next_deadline()

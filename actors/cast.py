@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from actors.base import Actor, Address
-from actors.device import OpenBackend, Underlay
+from actors.device import DeviceActor, DeviceSettings, OpenBackend, Underlay
 from actors.runtime import Runtime
 from actors.store import Disk
 from smeg.config_keys import PublicEndpoint
+from smeg.device import InterfaceSpec
+from smeg.keys import NodeKey
+from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
 
@@ -19,6 +22,24 @@ class MakeEdge(Protocol):
     """Makes the gossip or the control actor."""
 
     def __call__(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor: ...
+
+
+class MakeDevice(Protocol):
+    """Makes the device actor of a mesh."""
+
+    def __call__(
+        self,
+        runtime: Runtime,
+        mesh: str,
+        incarnation: int,
+        supervisor: Address,
+        own: NodeKey,
+        spec: InterfaceSpec,
+        settings: DeviceSettings,
+        open_backend: OpenBackend,
+        underlay: Underlay,
+        /,
+    ) -> Actor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +58,17 @@ class Settings:
     """The first UDP port tried for a mesh; 0 lets the kernel choose."""
     mtu: int = 1420
     heartbeat_interval: float = 5.0
+    suspect_after: float = 3.0
+    restart_grace: float = 30.0
+    fast_detection: bool = True
+    """Off in simulations alone: who beats to nobody is soon accused by those who do."""
     repair_interval: float = 10.0
     handshake_interval: float = 5.0
+
+
+def new_ledger(mesh: str) -> Ledger:
+    """An empty one."""
+    return Ledger(mesh, Notary())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +81,6 @@ class Cast:
     underlay: Callable[[], Underlay]
     notary: Callable[[], Notary] = Notary
     """One for each actor that verifies; the simulator shares one among all nodes."""
+    ledger: Callable[[str], Ledger] = new_ledger
+    """What a mesh's membership begins with, by mesh id; in the simulator what all nodes of a mesh know."""
+    device: MakeDevice = DeviceActor

@@ -44,7 +44,7 @@ class ControlActor(Actor):
     def begin(self, now: float) -> Iterable[Message]:
         self._server = ControlServer(self._path)
         self.actor_inbox.watch((self._server.socket,))
-        return []
+        return [m.ControlReady()]
 
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         match message:
@@ -98,7 +98,7 @@ class ControlActor(Actor):
             case "list-meshes":
                 return self._dashboard.list_meshes()
             case "members":
-                return self._dashboard.members(str(mesh or ""))
+                return self._dashboard.members(str(mesh or ""), command.arguments.get("state"))
             case "plan":
                 return self._dashboard.plan(str(mesh or ""))
             case "status":

@@ -19,6 +19,7 @@ from smeg.core import Message
 from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
+from smeg.members import Members
 from smeg.plan import difference, simulate
 from smeg.records import Member
 from smeg.wanted import View, wanted
@@ -27,6 +28,10 @@ TRY_AGAIN = 5.0
 """seconds after a failure."""
 LOOK_AGAIN = 30.0
 """seconds between two looks at the real device: somebody else may have changed it."""
+REST_A_MEMBER = 0.0002
+MOST_REST = 1.0
+"""seconds after one plan before the next, for each member: who joins hears of thousands within a second or two, and to
+plan for each batch of them would cost more than to verify them."""
 NUDGE_EVERY = 0.25
 NUDGES = 32
 """New tunnels shake hands at once, so many at a time, every so many seconds: the other side may hold keys of an
@@ -80,12 +85,14 @@ class DeviceActor(Actor):
         self._settings = settings
         self._open_backend = open_backend
         self._underlay = underlay
-        self._view = View(mesh, own, {}, frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
+        self._view = View(mesh, own, Members(), frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
         self._backend: Backend | None = None
         self._released = False
         self._state: DeviceState | None = None
         self._configured: dict[bytes, Endpoint] = {}
         self._dirty = False
+        self._rested_at = 0.0
+        """When it may be planned again."""
         self._version = 0
         self._retry_at: float | None = None
         self._look_at: float | None = None
@@ -116,10 +123,14 @@ class DeviceActor(Actor):
     def settle(self, now: float) -> Iterable[Message]:
         if not self._dirty or self._backend is None or (self._retry_at is not None and now < self._retry_at):
             return []
+        if now < self._rested_at:
+            return []
+        self._rested_at = now + min(MOST_REST, REST_A_MEMBER * len(self._view.members))
         return self._apply(self._backend, now)
 
     def next_deadline(self) -> float | None:
-        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudge_at)
+        rested_at = self._rested_at if self._dirty and self._backend is not None and self._retry_at is None else None
+        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudge_at, rested_at)
         return min((at for at in deadlines if at is not None), default=None)
 
     def release(self) -> None:
@@ -189,6 +200,19 @@ class DeviceActor(Actor):
         self._version += 1
         return [m.DeviceApplied(self.mesh, self._version, operations, target)]
 
+    def _is_as_planned(self, backend: Backend, now: float) -> bool:
+        """Whether a look finds nothing to do: to plan thousands of peers anew costs much more than to compare them."""
+        before = self._state
+        try:
+            self._state = backend.read()
+        except LocalError:
+            self._state = None
+        if self._state is None or self._state != before:
+            return False
+        # Which of its endpoints a member is reached by may change with the names and routes of the underlay.
+        members = (member for member in self._view.members.values() if member.standing.wireguard in self._configured)
+        return all(self._configured[member.standing.wireguard] == self._choose(member, now) for member in members)
+
     def _choose(self, member: Member, now: float) -> Endpoint | None:
         return self._underlay.choose(member.record.wireguard, now)
 
@@ -201,8 +225,7 @@ class DeviceActor(Actor):
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + LOOK_AGAIN
-            self._state = None
-            self._dirty = True
+            self._dirty |= self._backend is not None and not self._is_as_planned(self._backend, now)
         if self._nudge_at is not None and now >= self._nudge_at:
             self._nudge(now)
         if self._handshakes_at is not None and now >= self._handshakes_at:
@@ -227,7 +250,8 @@ class DeviceActor(Actor):
         if self._backend is None or self._state is None:
             return
         # Whom we have no endpoint of, a client, has to begin itself.
-        dialled = {key: peer for key, peer in self._state.peers.items() if peer.endpoint is not None}
+        known = self._state.peers
+        dialled = {key: known[key] for key in (*batch, *late) if key in known and known[key].endpoint is not None}
         silent = self._silent(self._backend, [key for key in late if key in dialled])
         peers = [dialled[key] for key in (*batch, *silent) if key in dialled]
         try:

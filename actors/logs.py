@@ -1,28 +1,72 @@
-"""How the daemon writes its log: text for people or JSON for machines, one line an event, to standard error."""
+"""How the daemon writes its log: text for people or JSON for machines, one line an event, to standard error.
+
+Only a failure of the program itself is followed, in text, by the lines of its traceback.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
-import structlog
+LOGGER = logging.getLogger("smeg")
+_COLOURS = {"debug": 36, "info": 32, "warning": 33, "error": 31}
+"""ECMA-48 section 8.3.117, for a terminal."""
 
 
 def configure_logs(level: str, form: str) -> None:
     """`level` and `form` as in the configuration: debug, info, warning or error; text or json."""
-    threshold = logging.getLevelNamesMapping()[level.upper()]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else TextLines(sys.stderr.isatty()))
+    LOGGER.handlers[:] = [handler]
+    LOGGER.setLevel(logging.getLevelNamesMapping()[level.upper()])
+
+
+def log(level: str, event: str, fields: Mapping[str, object], failure: BaseException | None = None) -> None:
+    """One event; the traceback of `failure` goes with it."""
+    LOGGER.log(logging.getLevelNamesMapping()[level.upper()], event, exc_info=failure, extra={"fields": fields})
+
+
+class TextLines(logging.Formatter):
+    def __init__(self, coloured: bool) -> None:
+        super().__init__()
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = f"{record.levelname.lower():<9}"
+        if self._coloured:
+            level = f"\x1b[{_COLOURS.get(level.strip(), 0)}m{level}\x1b[0m"
+        said = " ".join(f"{name}={_word(value)}" for name, value in sorted(_fields(record).items()))
+        line = f"{_time(record)} [{level}] {record.getMessage():<30} {said}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            **_fields(record),
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "timestamp": _time(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=repr)
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, object]:
+    found = getattr(record, "fields", {})
+    return found if isinstance(found, Mapping) else {}
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _word(value: object) -> str:
+    """What could be taken for more than one field, or does something to a terminal, is quoted."""
+    text = str(value)
+    plain = text.isprintable() and not set(text) & set(" ='\"\\")
+    return text if plain and text else repr(text)

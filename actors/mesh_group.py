@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from actors.base import Address
 from actors.cast import Cast
-from actors.device import DeviceActor, DeviceSettings
+from actors.device import DeviceSettings
 from actors.heartbeat import HeartbeatActor
 from actors.membership import MembershipActor
 from actors.mesh import MeshActor
@@ -23,7 +23,7 @@ from smeg.certificates import Role as NodeRole
 from smeg.config_keys import PublicEndpoint
 from smeg.device import Endpoint, InterfaceSpec
 from smeg.errors import Problem
-from smeg.heartbeat import Heartbeat
+from smeg.heartbeat import Detection, Heartbeat
 from smeg.keys import node_key
 from smeg.membership import Membership
 from smeg.mesh import Mesh
@@ -89,19 +89,19 @@ class MeshGroup:
         spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
         ports = self._ports(stored, others)
         device = DeviceSettings(ports, settings.mtu, settings.keepalive, settings.handshake_interval)
-        return lambda n: DeviceActor(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
+        return lambda n: cast.device(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
 
     def _membership(self, stored: StoredMesh) -> Make:
         runtime, keys, interval = self._runtime, self._keys, self._cast.settings.repair_interval
 
         def make(n: int) -> MembershipActor:
-            notary, random = self._cast.notary(), runtime.random(f"membership@{stored.id}")
+            ledger, random = self._cast.ledger(stored.id), runtime.random(f"membership@{stored.id}")
             core = Membership(
                 stored.id,
                 self._own,
                 keys.identity,
                 keys.curve,
-                notary,
+                ledger,
                 random,
                 runtime.wall,
                 interval,
@@ -112,10 +112,15 @@ class MeshGroup:
         return make
 
     def _heartbeat(self, mesh: str) -> Make:
-        runtime, interval = self._runtime, self._cast.settings.heartbeat_interval
-        return lambda n: HeartbeatActor(
-            runtime, mesh, n, self._node, Heartbeat(mesh, self._own, interval, runtime.random(f"heartbeat@{mesh}"))
-        )
+        runtime, own, settings = self._runtime, self._own, self._cast.settings
+        fast = settings.fast_detection
+        detection = Detection(settings.heartbeat_interval, settings.suspect_after, settings.restart_grace, fast)
+
+        def make(n: int) -> HeartbeatActor:
+            core = Heartbeat(mesh, own, detection, runtime.random(f"heartbeat@{mesh}"))
+            return HeartbeatActor(runtime, mesh, n, self._node, core)
+
+        return make
 
     def _mesh(self, entry: MeshEntry) -> Make:
         runtime, settings = self._runtime, self._cast.settings

@@ -73,6 +73,8 @@ class Node(Actor):
         self._keys: Keys | None = None
         self._meshes: dict[str, MeshEntry] = {}
         self._underlay: m.GossipReady | None = None
+        self._reachable = False
+        """Whether the command line ever reached this daemon."""
         self._stoppings: list[Stopping] = []
         self._later: list[Later] = []
         self._ending = False
@@ -133,6 +135,8 @@ class Node(Actor):
                 return self._loaded(message)
             case m.GossipReady():
                 return self._gossip_ready(message)
+            case m.ControlReady():
+                return self._control_ready()
             case m.Request():
                 return self._request(message)
             case m.MeshStarted(mesh):
@@ -173,9 +177,21 @@ class Node(Actor):
         return self._publish()
 
     def _gossip_ready(self, ready: m.GossipReady) -> Iterable[Message]:
-        first = self._underlay is None
-        self._underlay = ready
-        if not first or self._ending:
+        first, self._underlay = self._underlay is None, ready
+        return self._start_meshes() if first else []
+
+    def _control_ready(self) -> Iterable[Message]:
+        first, self._reachable = not self._reachable, True
+        return self._start_meshes() if first else []
+
+    @property
+    def _works(self) -> bool:
+        """Whether the daemon ever got as far as it can get without a mesh."""
+        return self._underlay is not None and self._reachable
+
+    def _start_meshes(self) -> Iterable[Message]:
+        """Those that were on disk, once the daemon works."""
+        if not self._works or self._ending:
             return []
         for entry in self._meshes.values():
             self._start_group(entry)
@@ -289,7 +305,7 @@ class Node(Actor):
 
     def _request(self, request: m.Request) -> Iterable[Message]:
         try:
-            if self._underlay is None or self._ending:
+            if not self._works or self._ending:
                 raise LocalError("not-ready", "the daemon is starting or ending", "try again in a moment")
             match request.command:
                 case "new-mesh":
@@ -383,7 +399,7 @@ class Node(Actor):
         out = list(self._tick_off(message.name, message.incarnation, now))
         role, mesh = place
         if not mesh:
-            if self._underlay is None:
+            if not self._works:
                 # Before the daemon ever worked there is nothing to go back to: its user has to hear of it.
                 return [*out, *self._end_with(message.problem, now)]
             self._after(wait, now, lambda _: self._restart(role))

@@ -6,21 +6,21 @@ sockets waits for them and for its messages in one poll, in the one thread that 
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import queue
 import random
+import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-import structlog
 import zmq
 from pykka._envelope import Envelope
 
 from actors.base import Actor, Address
+from actors.logs import log
 from actors.runtime import INBOX_BOUND, urgent
 from smeg.errors import LocalError
 from smeg.messages import Readable, Tick
@@ -31,11 +31,13 @@ class ThreadInbox:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._queue: queue.Queue[Envelope[Any]] = queue.Queue()
+        self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
         self._deadline: float | None = None
-        self._poller: zmq.Poller | None = None
+        self._poll: Callable[[int | None], Collection[tuple[Any, int]]] | None = None
         self._wake = -1
         self._waking = threading.Lock()
+        self._asleep = False
+        """Whether the owner waits in a poll, or is about to: else it looks at its queue before it does."""
         self._sockets_first = True
         self._ticked = False
         """Whether a `Tick` was handed out last: a timer in the past must starve neither messages nor sockets."""
@@ -44,11 +46,12 @@ class ThreadInbox:
         if self._queue.qsize() >= INBOX_BOUND and not urgent(envelope):
             self.dropped += 1
             return
-        self._queue.put_nowait(envelope)
-        # Unlocked, the owner could close the descriptor in between, and another file get its number.
-        with self._waking:
-            if self._wake >= 0:
-                os.eventfd_write(self._wake, 1)
+        self._queue.put(envelope)
+        if self._asleep:
+            # Unlocked, the owner could close the descriptor in between, and another file get its number.
+            with self._waking:
+                if self._wake >= 0:
+                    os.eventfd_write(self._wake, 1)
 
     def empty(self) -> bool:
         return self._queue.empty()
@@ -56,20 +59,21 @@ class ThreadInbox:
     def arm(self, deadline: float | None) -> None:
         self._deadline = deadline
 
-    def watch(self, sockets: tuple[zmq.Socket[Any], ...]) -> None:
+    def watch(self, sockets: tuple[zmq.Socket[Any] | int, ...]) -> None:
         """Called by the actor's own thread; again whenever the set changes, with nothing at the end."""
         with self._waking:
             if self._wake < 0 and sockets:
                 self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             if not sockets:
-                wake, self._wake, self._poller = self._wake, -1, None
+                wake, self._wake, self._poll = self._wake, -1, None
                 if wake >= 0:
                     os.close(wake)
                 return
-        self._poller = zmq.Poller()
-        for socket in sockets:
-            self._poller.register(socket, zmq.POLLIN)
-        self._poller.register(self._wake, zmq.POLLIN)
+        # Plain descriptors need no ZeroMQ to wait for them, which asks each of its sockets before and after.
+        poller = select.poll() if all(isinstance(socket, int) for socket in sockets) else zmq.Poller()
+        for socket in (*sockets, self._wake):
+            poller.register(socket, zmq.POLLIN)
+        self._poll = poller.poll
 
     def get(self) -> Envelope[Any]:
         while True:
@@ -82,22 +86,29 @@ class ThreadInbox:
             try:
                 envelope = (
                     self._queue.get(timeout=wait and max(wait, 0.0))
-                    if self._poller is None
-                    else self._poll(self._poller, wait)
+                    if self._poll is None
+                    else self._wait_for_both(self._poll, wait)
                 )
             except queue.Empty:
                 continue
             if envelope is not None:
                 return envelope
 
-    def _poll(self, poller: zmq.Poller, wait: float | None) -> Envelope[Any] | None:
+    def _wait_for_both(
+        self, poll: Callable[[int | None], Collection[tuple[Any, int]]], wait: float | None
+    ) -> Envelope[Any] | None:
         """A message or a `Readable`, in turn when there are both; None when the time is up."""
-        timeout = 0 if not self._queue.empty() else None if wait is None else max(0, math.ceil(wait * 1000))
-        ready = dict(poller.poll(timeout))
-        if ready.pop(self._wake, None):
-            os.eventfd_read(self._wake)
         self._sockets_first = not self._sockets_first
-        if ready and (self._sockets_first or self._queue.empty()):
+        if not self._sockets_first and not self._queue.empty():
+            return self._queue.get_nowait()
+        self._asleep = True
+        timeout = 0 if not self._queue.empty() else None if wait is None else max(0, math.ceil(wait * 1000))
+        ready = {socket for socket, _ in poll(timeout)}
+        self._asleep = False
+        if self._wake in ready:
+            ready.discard(self._wake)
+            os.eventfd_read(self._wake)
+        if ready:
             return Envelope(Readable())
         return None if self._queue.empty() else self._queue.get_nowait()
 
@@ -121,15 +132,15 @@ class ThreadedRuntime:
         return ThreadInbox()
 
     def failed(self, name: str, failure: BaseException) -> None:
-        logger = structlog.get_logger("smeg")
         if isinstance(failure, LocalError):
             # Not a fault of the program: where in it this was found out helps nobody.
-            logger.error("actor failed", actor=name, code=failure.problem.code, problem=str(failure.problem))
+            problem = failure.problem
+            log("error", "actor failed", {"actor": name, "code": problem.code, "problem": str(problem)})
         else:
-            logger.error("actor failed", actor=name, exc_info=failure)
+            log("error", "actor failed", {"actor": name}, failure)
 
     def log(self, level: str, event: str, **fields: object) -> None:
-        structlog.get_logger("smeg").log(logging.getLevelNamesMapping()[level.upper()], event, **fields)
+        log(level, event, fields)
 
     def begin(self, actor: Actor) -> None:
         threading.Thread(target=actor._actor_loop, name=actor.name, daemon=True).start()

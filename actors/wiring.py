@@ -37,11 +37,17 @@ OF_A_MESH = (Role.DEVICE, Role.MEMBERSHIP, Role.HEARTBEAT, Role.MESH)
 
 LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.SendMember: (Role.GOSSIP,),
+    m.Spread: (Role.GOSSIP,),
     m.SendGuest: (Role.GOSSIP,),
     m.Dial: (Role.GOSSIP,),
     m.MembersChanged: (Role.HEARTBEAT, Role.ROUTING, Role.DEVICE, Role.MESH, Role.GOSSIP, Role.CONTROL),
-    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.GOSSIP, Role.CONTROL),
+    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.CONTROL),
     m.EpochSeen: (Role.CONTROL,),
+    m.Watched: (Role.GOSSIP,),
+    m.LinkRefused: (Role.HEARTBEAT,),
+    m.LinkSilent: (Role.HEARTBEAT,),
+    m.RootChanged: (Role.HEARTBEAT,),
+    m.RootDiffers: (Role.MEMBERSHIP,),
     m.RoutesChanged: (Role.DEVICE,),
     m.DeviceReady: (Role.MESH, Role.CONTROL),
     m.DeviceApplied: (Role.CONTROL,),
@@ -68,6 +74,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.Reply: (Role.CONTROL,),
     m.Supervised: (Role.CONTROL,),
     m.GossipReady: (Role.NODE, Role.CONTROL),
+    m.ControlReady: (Role.NODE,),
     m.GossipCounted: (Role.CONTROL,),
     m.LinkFailed: (Role.MESH,),
 }
@@ -82,6 +89,8 @@ BY_CHANNEL: Mapping[m.Channel, Role] = {
 SNAPSHOTS = (
     m.MembersChanged,
     m.LivenessChanged,
+    m.Watched,
+    m.RootChanged,
     m.RoutesChanged,
     m.DeviceReady,
     m.DeviceApplied,
@@ -99,6 +108,10 @@ class Directory:
     version: int
     places: Mapping[tuple[Role, str], Address] = field(repr=False)
     """By role and mesh id; the mesh id is empty for the daemon's own actors."""
+    _found: dict[tuple[object, ...], tuple[Address, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What `addresses` found, by all that it depends on."""
 
     def listeners(self, message: Message) -> list[tuple[Role, str]]:
         """The places that hear `message`, in the order of the table."""
@@ -108,3 +121,15 @@ class Directory:
         if isinstance(message, m.SaveMesh):
             mesh = message.mesh.id
         return [(role, mesh if role in OF_A_MESH else "") for role in LISTENERS[type(message)]]
+
+    def addresses(self, message: Message) -> tuple[Address, ...]:
+        """Those of the places that hear `message` where somebody lives."""
+        kind = type(message)
+        mesh = message.mesh.id if kind is m.SaveMesh else getattr(message, "mesh", "")
+        key = (kind, mesh, message.channel) if kind is m.Received else (kind, mesh)
+        found = self._found.get(key)
+        if found is None:
+            places = self.listeners(message)
+            found = tuple(self.places[place] for place in places if place in self.places)
+            self._found[key] = found
+        return found

@@ -89,12 +89,14 @@ def tell_the_story(world: World) -> None:
         ping_all(hosts, addresses)
 
         alice, bob, carol = hosts
-        say("A daemon is killed, and the others notice")
+        say("A daemon is killed: its host says so, and the others know at once")
         show(bob, f"kill -9 {daemons[bob.name].inside_pid}")
         daemons[bob.name].kill9()
         for host in (alice, carol):
-            wait(host, f"{host.name} sees that bob is away", partial(sees, host, bob, "pruned"))
+            wait(host, f"{host.name} knows that bob's daemon is down", partial(sees, host, bob, "daemon-down"))
         print(type_in(alice, ["smeg-cli", "members", MESH]), end="")
+        print("  its tunnels run on: bob has time to come back")
+        ping_all([alice, bob], addresses)
 
         say("It starts again, and is who it was")
         start_node(bob)

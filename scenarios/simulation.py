@@ -1,205 +1,33 @@
 """The simulated world: real actors in virtual time, on hosts and a network that are made up.
 
-A `World` holds hosts; a `Host` runs one daemon's actors, with a disk that survives crashes and a dry-run device. The
-network delays, and loses if told so. Everything follows from the seed.
+A `World` holds hosts; a `Host` runs one daemon's actors, with a disk that survives crashes and a dry-run device.
+Everything follows from the seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from math import exp
-from random import Random
 from typing import Any
 
 from actors.base import Actor, Address
-from actors.cast import Cast, Settings
+from actors.cast import Cast, MakeDevice, Settings
+from actors.device import DeviceActor
 from actors.node import Node
 from actors.runtime import Runtime
-from actors.virtual import VirtualHost, VirtualRuntime
-from actors.wiring import Role
+from actors.virtual import WALL_START, VirtualHost, VirtualRuntime
+from scenarios.network import Network, Station
+from scenarios.simulated_gossip import SimulatedGossip
+from scenarios.stand_ins import Console, LiteralUnderlay, MemoryDisk
 from smeg import messages as m
 from smeg.core import Message
 from smeg.dashboard import Dashboard
-from smeg.device import Backend, Endpoint, InterfaceSpec
-from smeg.documents import document_hash
+from smeg.device import Backend, InterfaceSpec
 from smeg.edges.dry_run import DryRunBackend
-from smeg.errors import LocalError, Problem, RemoteError
-from smeg.keys import Secret, new_secret, node_key, x25519_public
+from smeg.errors import LocalError, Problem
+from smeg.keys import NodeKey, new_secret, node_key, x25519_public
+from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
-from smeg.stored import StoredMesh
-from smeg.switchboard import Switchboard
-
-GOSSIP_PORT = 51800
-MEDIAN_LATENCY = 0.040
-SIGMA = 0.5
-"""One-way latency is lognormal: median in seconds, and the deviation of its logarithm."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A message came out of the network, over a connection that proved `curve`."""
-
-    curve: bytes
-    mesh: str
-    channel: bytes
-    payload: bytes
-
-
-class Network:
-    """Who can reach whom, how fast, and with what loss. `blocked` holds pairs of host names, one way each."""
-
-    def __init__(self, runtime: VirtualRuntime) -> None:
-        self.runtime = runtime
-        self.loss = 0.0
-        self.blocked: set[tuple[str, str]] = set()
-        self.messages = 0
-        self.bytes = 0
-        self._random = Random(f"{runtime.seed}/network")
-        self._listening: dict[bytes, tuple[str, Address]] = {}
-        self._places: dict[str, bytes] = {}
-
-    def listen(self, curve: bytes, host: str, address: str, actor: Address) -> None:
-        self._listening[curve] = (host, actor)
-        self._places[address] = curve
-
-    def silence(self, curve: bytes) -> None:
-        self._listening.pop(curve, None)
-
-    def reachable(self, curve: bytes, endpoints: tuple[Endpoint, ...]) -> bool:
-        """Whether somebody with this key listens at one of the endpoints."""
-        return curve in self._listening and any(self._places.get(endpoint.host) == curve for endpoint in endpoints)
-
-    def send(self, source: bytes, host: str, target: bytes, message: m.SendMember | m.SendGuest) -> None:
-        place = self._listening.get(target)
-        self.messages += 1
-        self.bytes += len(message.payload) + 80
-        latency = MEDIAN_LATENCY * exp(self._random.gauss(0.0, SIGMA))
-        if place is None or (host, place[0]) in self.blocked or self._random.random() < self.loss:
-            return
-        arrived = Arrived(source, message.mesh, message.channel.value, message.payload)
-        self.runtime.at(self.runtime.time + latency, lambda: place[1].tell(arrived))
-
-
-class SimulatedGossip(Actor):
-    """Plays the gossip actor on the made-up network."""
-
-    role = Role.GOSSIP
-
-    def __init__(
-        self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys, network: Network, host: Host
-    ) -> None:
-        super().__init__(runtime, "", incarnation, supervisor)
-        self._curve = x25519_public(keys.curve)
-        self._network = network
-        self._host = host
-        self._switchboard = Switchboard()
-        self.dropped = 0
-
-    def begin(self, now: float) -> Iterable[Message]:
-        self._network.listen(self._curve, self._host.name, self._host.address, Address(self))
-        return [m.GossipReady(GOSSIP_PORT, (self._host.address,))]
-
-    def handle(self, message: Message, now: float) -> Iterable[Message]:
-        match message:
-            case Arrived():
-                try:
-                    return [self._switchboard.receive(message.curve, message.mesh, message.channel, message.payload)]
-                except RemoteError:
-                    self.dropped += 1
-            case m.SendMember() | m.SendGuest():
-                try:
-                    self._network.send(self._curve, self._host.name, self._switchboard.line(message).curve, message)
-                except RemoteError:
-                    self.dropped += 1
-            case m.MembersChanged():
-                self._switchboard.members_changed(message)
-            case m.MeshStopped():
-                self._switchboard.mesh_stopped(message.mesh)
-            case m.Dial():
-                self._switchboard.dialled(message)
-                if not self._network.reachable(message.curve, message.endpoints):
-                    return [m.LinkFailed(message.mesh, message.curve, e, "refused") for e in message.endpoints]
-        return []
-
-    def close(self) -> None:
-        self._network.silence(self._curve)
-
-
-class Console(Actor):
-    """Plays the control actor: takes requests from the scenario and keeps the answers."""
-
-    role = Role.CONTROL
-
-    def __init__(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys, host: Host) -> None:
-        super().__init__(runtime, "", incarnation, supervisor)
-        host.console = Address(self)
-        self._host = host
-        host.dashboard = Dashboard(node_key(keys.identity), host.name, runtime.now())
-
-    def handle(self, message: Message, now: float) -> Iterable[Message]:
-        match message:
-            case m.Request():
-                return [message]
-            case m.Reply():
-                self._host.replies[message.ticket] = message
-            case _:
-                self._host.dashboard.hear(message)
-        return []
-
-
-class MemoryDisk:
-    """A disk that a crash of its host does not touch. See `actors.store.Disk`."""
-
-    def __init__(self, identity: Secret, curve: Secret) -> None:
-        self._identity = identity
-        self._curve = curve
-        self._meshes: dict[str, StoredMesh] = {}
-        self._documents: dict[str, dict[bytes, bytes]] = {}
-
-    def load(self) -> m.Loaded:
-        return m.Loaded(self._identity, self._curve, tuple(self.load_mesh(mesh) for mesh in sorted(self._meshes)))
-
-    def load_mesh(self, mesh: str) -> StoredMesh:
-        if mesh not in self._meshes:
-            raise LocalError("mesh-unknown", f"no mesh {mesh} on this disk")
-        return replace(self._meshes[mesh], documents=tuple(self._documents[mesh].values()))
-
-    def save_mesh(self, mesh: StoredMesh) -> None:
-        self._meshes[mesh.id] = mesh
-        self._documents.setdefault(mesh.id, {})
-        self.save_documents(mesh.id, mesh.documents)
-
-    def save_documents(self, mesh: str, documents: tuple[bytes, ...]) -> None:
-        self.replace_documents(mesh, (), documents)
-
-    def replace_documents(self, mesh: str, obsolete_hashes: tuple[bytes, ...], documents: tuple[bytes, ...]) -> None:
-        if mesh not in self._documents:
-            raise LocalError("mesh-unknown", f"no mesh {mesh} on this disk")
-        for key in obsolete_hashes:
-            self._documents[mesh].pop(key, None)
-        self._documents[mesh].update((document_hash(raw), raw) for raw in documents)
-
-    def forget_mesh(self, mesh: str) -> None:
-        self._meshes.pop(mesh, None)
-        self._documents.pop(mesh, None)
-
-    def close(self) -> None:
-        pass
-
-
-class LiteralUnderlay:
-    """Endpoints of literal addresses need no resolving. See `actors.device.Underlay`."""
-
-    def choose(self, endpoints: tuple[Endpoint, ...], now: float) -> Endpoint | None:
-        return endpoints[0] if endpoints else None
-
-    def listen(self, resolved: Callable[[], None]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class Host:
@@ -217,47 +45,83 @@ class Host:
         self._runtime: VirtualHost = world.runtime.host(self.name)
         entropy = self._runtime.entropy
         self.identity, self.curve = new_secret(entropy), new_secret(entropy)
+        self.key: NodeKey = node_key(self.identity)
         self.disk = MemoryDisk(self.identity, self.curve)
+        self.station: Station = world.network.station(x25519_public(self.curve), self.name, self.address)
         self.backend: DryRunBackend | None = None
 
     @property
     def runtime(self) -> VirtualHost:
         return self._runtime
 
-    @property
-    def key(self) -> bytes:
-        return node_key(self.identity)
-
     def start(self, **settings: Any) -> None:
         """Start the daemon; `settings` as in `Settings`."""
-        world = self.world
-        cast = Cast(
-            Settings(self.name, **{**world.settings, **settings}),
-            lambda: self.disk,
-            lambda runtime, n, node, keys: SimulatedGossip(runtime, n, node, keys, world.network, self),
-            lambda runtime, n, node, keys: Console(runtime, n, node, keys, self),
-            self._open_backend,
-            LiteralUnderlay,
-            lambda: world.notary,
-        )
-        node = Node(self._runtime, cast, self.ended.append)
+        node = Node(self._runtime, self._cast({**self.world.settings, **settings}), self.ended.append)
         self._node = Address(node)
         node._start_actor_loop()
         node.open()
+
+    def _cast(self, settings: Mapping[str, Any]) -> Cast:
+        world = self.world
+        return Cast(
+            Settings(self.name, **settings),
+            lambda: self.disk,
+            self._gossip,
+            self._console,
+            self._open_backend,
+            LiteralUnderlay,
+            lambda: world.notary,
+            world.ledger,
+            self._device,
+        )
+
+    _device: MakeDevice = DeviceActor
+    """What plays the device actor."""
+
+    def _gossip(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
+        return SimulatedGossip(runtime, incarnation, supervisor, self.world.network, self.station, self.address)
+
+    def _console(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
+        console = Console(runtime, incarnation, supervisor, self)
+        self.console = Address(console)
+        self.dashboard = Dashboard(node_key(keys.identity), self.name, runtime.now())
+        return console
+
+    def hear(self, message: Message) -> None:
+        """What the console hears."""
+        if isinstance(message, m.Reply):
+            self.replies[message.ticket] = message
+        else:
+            self.dashboard.hear(message)
 
     def _open_backend(self, spec: InterfaceSpec) -> Backend:
         self.backend = DryRunBackend()
         self.backend.open(spec)
         return self.backend
 
+    # What befalls it.
+
     def crash(self) -> None:
-        """As kill -9: nothing is said, the disk stays."""
-        self.world.network.silence(x25519_public(self.curve))
+        """The host loses its power: nothing is said, the disk stays."""
+        self.world.network.power_off(self.station)
         self._runtime.crash()
+
+    def kill(self) -> None:
+        """As kill -9 of the daemon: the host lives, resets its connections and refuses new ones."""
+        self._runtime.crash()
+        self.world.network.refuse(self.station)
+
+    def stall(self, seconds: float) -> None:
+        """As SIGSTOP, and SIGCONT after a time."""
+        self._runtime.stop()
+        runtime = self.world.runtime
+        runtime.at(runtime.time + seconds, self._runtime.resume)
 
     def shut_down(self) -> None:
         """As SIGTERM."""
         self._node.tell(m.Shutdown())
+
+    # What a person does.
 
     def ask(self, command: str, within: float = 30.0, **arguments: Any) -> Mapping[str, Any]:
         """Send a command and run the world until it is answered. Raises `LocalError` as the daemon answers."""
@@ -281,9 +145,23 @@ class World:
     def __init__(self, seed: int, hosts: int, **settings: Any) -> None:
         self.runtime = VirtualRuntime(seed)
         self.network = Network(self.runtime)
-        self.notary = Notary()
+        self.notary = Notary(10**6, 2**32)
         self.settings = settings
-        self.hosts = [Host(self, number) for number in range(1, hosts + 1)]
+        self._ledgers: dict[str, Ledger] = {}
+        self.hosts = [self.make_host(number) for number in range(1, hosts + 1)]
+
+    def know(self, mesh: str, documents: Iterable[bytes]) -> None:
+        """What all nodes of a mesh know from the start."""
+        self._ledgers[mesh] = Ledger(mesh, self.notary)
+        self._ledgers[mesh].take(documents, WALL_START)
+
+    def ledger(self, mesh: str) -> Ledger:
+        """What a node begins with."""
+        known = self._ledgers.get(mesh)
+        return known.fork() if known is not None else Ledger(mesh, self.notary)
+
+    def make_host(self, number: int) -> Host:
+        return Host(self, number)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let virtual time pass, at most until `until()` holds; whether it held."""

@@ -7,6 +7,7 @@ unique local address, RFC 4193), the WireGuard public key hashed gives the last 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
 
@@ -23,6 +24,7 @@ def mesh_id(root: bytes) -> str:
     return base32(blake2b(root, digest_size=MESH_ID_BYTES, person=b"smeg-mesh-id").digest())
 
 
+@lru_cache(maxsize=64)
 def overlay_prefix(mesh: str) -> IPv6Network:
     """The mesh's /64: `fd`, then the first 56 bits of the hashed mesh id."""
     digest = blake2b(mesh.encode("ascii"), digest_size=7, person=b"smeg-prefix").digest()

@@ -33,11 +33,15 @@ class Allowance:
         self._tokens -= tokens
         return True
 
+    def full(self, now: float) -> bool:
+        """Whether it is as if nothing had ever been taken."""
+        return self.holds(now, self._burst)
+
 
 class Allowances:
     """A bucket for each key, and one for all together if there is to be one.
 
-    The keys least recently seen are forgotten beyond `most`.
+    Keys are forgotten when their bucket is full again, and beyond `most` those least recently seen.
     """
 
     __slots__ = ("_burst", "_each", "_most", "_rate", "_total")
@@ -49,6 +53,11 @@ class Allowances:
         self._most = most
         self._each: OrderedDict[bytes, Allowance] = OrderedDict()
 
+    def holds(self, key: bytes, now: float, tokens: float = 1.0) -> bool:
+        """Whether `key` has so many; the total is not asked."""
+        own = self._each.get(key)
+        return tokens <= self._burst if own is None else own.holds(now, tokens)
+
     def take(self, key: bytes, now: float, tokens: float = 1.0) -> bool:
         """Take so many tokens of `key` and of the total. A key that has too few costs the others nothing."""
         own = self._each.get(key)
@@ -58,4 +67,17 @@ class Allowances:
                 self._each.popitem(last=False)
         else:
             self._each.move_to_end(key)
+        self._forget(now)
         return own.take(now, tokens) and (self._total is None or self._total.take(now, tokens))
+
+    def _forget(self, now: float) -> None:
+        """Drop those that rested long enough, the longest first; the newest is the one in use."""
+        while len(self._each) > 1:
+            key, oldest = next(iter(self._each.items()))
+            if not oldest.full(now):
+                return
+            del self._each[key]
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._each)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Network
 
 from smeg.addresses import mesh_id
@@ -71,7 +72,13 @@ def _read_grant(fields: Fields) -> Grant:
         role = Role(fields.text("role", 10))
     except ValueError as error:
         raise RemoteError("malformed", "a certificate whose role is neither peer nor client") from error
-    return Grant(role, fields.prefixes("prefixes"), fields.flag("exit"), fields.integer("expires", 0, MAX_TIME))
+    return _grant(role, fields.prefixes("prefixes"), fields.flag("exit"), fields.integer("expires", 0, MAX_TIME))
+
+
+@lru_cache(maxsize=256)
+def _grant(role: Role, prefixes: tuple[IPv6Network, ...], exit_allowed: bool, expires: int) -> Grant:
+    """Nearly all members of a mesh were given the same: one object."""
+    return Grant(role, prefixes, exit_allowed, expires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +167,12 @@ def new_countersignature(certificate: Document, by: bytes, at: int, seed: Secret
     return seal(Kind.COUNTERSIGNATURE, certificate.mesh, fields, seed)
 
 
-def read_certificate(document: Document) -> Certificate:
-    """What a certificate says; nothing is verified yet. Raises `RemoteError`."""
-    fields = document.fields()
+def read_certificate(document: Document, fields: Fields | None = None) -> Certificate:
+    """What a certificate says; nothing is verified yet. `fields` are its own, if they were read already.
+
+    Raises `RemoteError`.
+    """
+    fields = fields or document.fields()
     match document.kind:
         case Kind.ADMIN:
             return AdminCertificate(

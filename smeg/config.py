@@ -36,6 +36,8 @@ class Config:
     mtu: int = 1420
     keep_alive_wg: int = 25
     heart_beat_interval: float = 5.0
+    suspect_after: float = 3.0
+    restart_grace: float = 30.0
     repair_interval: float = 10.0
     advertise_routes: bool = False
     advertise_defaults: bool = False

@@ -6,6 +6,7 @@ It listens and answers; it never asks another actor, so a stuck one cannot keep 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ from smeg.keys import NodeKey, wireguard_text
 from smeg.records import Member
 
 KEPT_ALARMS = 20
+STATES = ("alive", "daemon-down", "pruned", "quarantined")
+"""Of a member."""
+_WHICH_STATES = f"states of members: {', '.join(STATES)}"
 V = TypeVar("V")
 
 
@@ -109,12 +113,14 @@ class Dashboard:
     def list_meshes(self) -> dict[str, Any]:
         return {"meshes": [self._brief(view) for view in self._meshes.values()]}
 
-    def members(self, text: str) -> dict[str, Any]:
-        view = self.find(text)
+    def members(self, text: str, states: object = None) -> dict[str, Any]:
+        """All, or those in one of these `STATES`. Raises `LocalError` for anything but a list of some."""
+        view, wanted = self.find(text), _states(states)
         members = view.members.members if view.members is not None else {}
         quarantined = view.members.quarantined if view.members is not None else {}
-        rows = [self._member(view, member) for member in members.values()]
-        rows += [{**self._member(view, member), "state": "quarantined"} for member in quarantined.values()]
+        found = [(member, _state(view.liveness, member.key)) for member in members.values()]
+        found += [(member, "quarantined") for member in quarantined.values()]
+        rows = [self._member(view, member, state) for member, state in found if state in wanted]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
 
     def plan(self, text: str) -> dict[str, Any]:
@@ -173,7 +179,7 @@ class Dashboard:
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
         members = view.members.members if view.members is not None else {}
-        pruned = view.liveness.pruned if view.liveness is not None else frozenset()
+        silent = view.liveness.silent if view.liveness is not None else frozenset()
         leader = view.liveness.leader if view.liveness is not None else None
         return {
             "name": view.name,
@@ -182,14 +188,13 @@ class Dashboard:
             "backend": view.backend,
             "address": view.address,
             "members": len(members),
-            "alive": len(members) - len(pruned),
+            "alive": len(members) - len(silent),
             "leader": node_id(leader) if leader is not None else None,
             "epoch": view.epoch,
             "state": view.state,
         }
 
-    def _member(self, view: MeshView, member: Member) -> dict[str, Any]:
-        pruned = view.liveness.pruned if view.liveness is not None else frozenset()
+    def _member(self, view: MeshView, member: Member, state: str) -> dict[str, Any]:
         leader = view.liveness.leader if view.liveness is not None else None
         seen = view.handshakes.get(member.standing.wireguard)
         return {
@@ -197,7 +202,7 @@ class Dashboard:
             "name": member.record.name,
             "address": str(member.address),
             "role": member.role.value,
-            "state": "pruned" if member.key in pruned else "alive",
+            "state": state,
             "leader": member.key == leader,
             "self": member.key == self._node,
             "wireguard": wireguard_text(member.standing.wireguard),
@@ -206,6 +211,23 @@ class Dashboard:
             "received": seen.received if seen is not None else 0,
             "sent": seen.sent if seen is not None else 0,
         }
+
+
+def _states(asked: object) -> Collection[str]:
+    if asked is None:
+        return STATES
+    if not isinstance(asked, list) or not asked:
+        raise LocalError("bad-argument", "the states of members are not a list of some", _WHICH_STATES)
+    for state in asked:
+        if state not in STATES:
+            raise LocalError("bad-argument", f"no member is ever {str(state)[:40]!r}", _WHICH_STATES)
+    return asked
+
+
+def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:
+    if liveness is None:
+        return "alive"
+    return "pruned" if key in liveness.pruned else "daemon-down" if key in liveness.down else "alive"
 
 
 def find_mesh(names: dict[str, str], text: str, values: dict[str, V]) -> V:

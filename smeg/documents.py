@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from ipaddress import IPv6Network
+from sys import intern
 from typing import Any
 
 import orjson
@@ -39,6 +40,10 @@ class Kind(StrEnum):
     REMOVE = "remove"
 
 
+_KINDS: Mapping[object, Kind] = {kind.value: kind for kind in Kind}
+_PREFIXES = {kind: b"smegmesh/1/" + kind.value.encode() + b"\0" for kind in Kind}
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """Signed bytes, read but not yet believed: `signed_by` says whether a key signed them."""
@@ -59,7 +64,7 @@ class Document:
 
 def signed_part(kind: Kind, body: bytes) -> bytes:
     """What a signature of this kind covers."""
-    return b"smegmesh/1/" + kind.value.encode() + b"\0" + body
+    return _PREFIXES[kind] + body
 
 
 def seal(kind: Kind, mesh: str, fields: Mapping[str, Any], seed: Secret) -> Document:
@@ -76,6 +81,11 @@ def document_hash(raw: bytes) -> bytes:
 
 def read(raw: bytes) -> Document:
     """The document in these bytes, its signature not yet checked. Raises `RemoteError`."""
+    return parse(raw)[0]
+
+
+def parse(raw: bytes) -> tuple[Document, Fields]:
+    """Likewise, with the fields of its body."""
     if not SIGNATURE_BYTES < len(raw) <= MAX_REMOVE:
         raise RemoteError("malformed", f"a document of {len(raw)} bytes: the bounds are 65 and {MAX_REMOVE}")
     try:
@@ -84,14 +94,15 @@ def read(raw: bytes) -> Document:
         raise RemoteError("malformed", f"a document that is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise RemoteError("malformed", "a document that is not a JSON object")
-    try:
-        kind = Kind(str(body.get("kind")))
-    except ValueError as error:
-        raise RemoteError("unknown-kind", f"a document of unknown kind {str(body.get('kind'))[:40]!r}") from error
+    named = body.get("kind")
+    kind = _KINDS.get(named) if isinstance(named, str) else None
+    if kind is None:
+        raise RemoteError("unknown-kind", f"a document of unknown kind {str(named)[:40]!r}")
     if len(raw) > MAX_DOCUMENT and kind is not Kind.REMOVE:
         raise RemoteError("malformed", f"a {kind.value} of {len(raw)} bytes: the bound is {MAX_DOCUMENT}")
     fields = Fields(kind, body)
-    return Document(kind, fields.text("mesh", 64), raw, document_hash(raw))
+    # One string for all documents of a mesh.
+    return Document(kind, intern(fields.text("mesh", 64)), raw, document_hash(raw)), fields
 
 
 class Fields:

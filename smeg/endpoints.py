@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_address
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 
 from smeg.device import Endpoint
 from smeg.errors import RemoteError
@@ -18,16 +20,48 @@ _FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]+)):(?P<port
 def parse_endpoint(text: str) -> Endpoint:
     """The endpoint in `text`, its address in canonical form. Raises `RemoteError`."""
     found = _FORM.match(text)
-    if found is None or not 0 < int(found["port"]) < 65536:
+    port = _port(found["port"]) if found is not None else 0
+    if found is None or not 0 < port < 65536:
         raise RemoteError("bad-endpoint", f"{text!r} is not an endpoint", "write host:port, or [address]:port for IPv6")
     host = found["v6"] or found["host"]
-    try:
-        address = ip_address(host)
-    except ValueError:
+    address = _address(host)
+    if address is None:
         # A name that is all digits and dots would be taken for an address by resolvers.
         if found["v6"] or not _NAME.match(host) or re.fullmatch(r"[0-9.]+", host):
             raise RemoteError("bad-endpoint", f"{text!r} names neither an address nor a host") from None
-        return Endpoint(host.lower(), int(found["port"]))
-    if bool(found["v6"]) != isinstance(address, IPv6Address):
+        return Endpoint(host.lower(), port)
+    if bool(found["v6"]) != (address.version == 6):
         raise RemoteError("bad-endpoint", f"{text!r}: brackets belong around an IPv6 address, and only there")
-    return Endpoint(str(address), int(found["port"]))
+    return Endpoint(address.text, port)
+
+
+@lru_cache(maxsize=256)
+def _port(text: str) -> int:
+    """Most members have the same two or three: one object each."""
+    return int(text)
+
+
+def is_dialable(host: str) -> bool:
+    """Whether anybody could listen there, as far as the address tells; a name may always do."""
+    address = _address(host)
+    return address is None or address.dialable
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """What is asked of a literal address."""
+
+    version: int
+    text: str
+    """Canonical."""
+    dialable: bool
+
+
+@lru_cache(maxsize=256)
+def _address(host: str) -> _Address | None:
+    """None for what is no address. A record names its host several times, so the last few are remembered."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return _Address(address.version, str(address), not (address.is_multicast or address.is_unspecified))

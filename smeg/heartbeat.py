@@ -1,113 +1,111 @@
-"""The core of one mesh's liveness: the leader, the refresh it starts, and who is pruned for not answering.
+"""The core of one mesh's liveness: the leader, the refresh, the fast path beside it, and who is thought dead.
 
 The leader is the lowest key among the live peers. Each interval it starts the next epoch; everybody who sees an epoch
-answers it. Answers travel as a bitmap by rank in the sorted list of members, named by a hash of that list, and are
-merged by OR, so that any way they take is right. The rules that keep the living from being pruned:
+answers it (`refresh`, `epochs`). Beside it those next to each other on the rings watch each other, and what enough of
+them find is flooded (`watch`, `verdicts`, `claims`, `doubt`). The rules that keep the living from being pruned:
 
 1. A member is pruned only when three epochs in a row were seen here and it answered none of them. A jump of epochs
    starts the count anew.
 2. When no epoch comes for three intervals the leader is pruned and the next lowest expected, as often as needed.
-3. An answer to a later epoch than that of the pruning clears it. Nobody's pruning is passed on to others.
+3. An answer to a later epoch than that of the pruning clears it. Whoever hears that it is thought dead says otherwise,
+   unless that is old: then its answers do.
 4. A member counts as having answered the epoch in which it became known here.
 5. Who stood still itself (a stopped process, a suspended machine) judges nobody by what it missed.
 
-The leader has no other power, and being pruned removes nobody: one of the pruned is told the newest in every interval.
+The leader has no other power, and being pruned removes nobody: some of the pruned is told the newest every two seconds.
 Any member can say that an epoch began, and each costs the whole mesh a flood: those that come too fast are not entered.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
-from hashlib import blake2b
+from dataclasses import dataclass
 from random import Random
 
 from smeg import messages as m
-from smeg.allowance import Allowance
-from smeg.certificates import Role
-from smeg.core import Message
+from smeg.circle import Circle
+from smeg.claims import Claims
+from smeg.core import UNMOVED, Message
+from smeg.doubt import DOUBT_PATIENCE, Doubt
+from smeg.epochs import Epochs
 from smeg.errors import RemoteError
-from smeg.keys import NodeKey
-from smeg.records import Member
-from smeg.rings import Rings
+from smeg.keys import KEY_BYTES, NodeKey
+from smeg.members import Members
+from smeg.refresh import SILENT_EPOCHS, Refresh
+from smeg.rings import NOBODY
+from smeg.verdicts import Kind, Verdicts
+from smeg.watch import BEAT_BYTES, BEAT_EVERY, BEAT_HEAD, STALLED, Accusation, Beat, Watch
 from smeg.wire import Word, expect, pack, unpack
 
-SILENT_EPOCHS = 3
-GRACE = 2.0
-"""seconds after an epoch was seen in which its answers may still come; at most two intervals."""
-KEPT_EPOCHS = 6
-KEPT_LISTS = 4
-"""Lists of members whose bitmaps can still be read: others may be a change behind."""
-WINDOW = 0.25
-"""seconds that answers are gathered before they are passed on."""
-MAX_EPOCH = 2**62
-MAX_JUMP = 2**32
-"""Epochs that one message may skip. Nobody honest does, and whoever does cannot use the numbers up."""
-EPOCHS_AT_ONCE = 4
-EPOCHS_AN_INTERVAL = 2
-"""How many epochs of others are entered at once, and then in each interval: an honest leader starts one."""
-FIRST_EPOCH = 2**40
-"""The highest epoch that somebody may hear first."""
-_EPOCH = struct.Struct(">Q")
+EMPTY_ROOT = bytes(8)
 
 
-class Ranks:
-    """A sorted list of members: what gives a bitmap its meaning."""
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How the dead are found. Times in seconds."""
 
-    def __init__(self, keys: tuple[NodeKey, ...]) -> None:
-        self.keys = keys
-        self.rank = {key: rank for rank, key in enumerate(keys)}
-        self.tag = blake2b(b"".join(keys), digest_size=8).digest()
-        self.size = (len(keys) + 7) // 8
+    interval: float = 5.0
+    """Between two epochs."""
+    suspect_after: float = 3.0
+    restart_grace: float = 30.0
+    fast: bool = True
+    """Whether neighbours beat to each other; without it the refresh alone finds the dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a heartbeat is made of."""
+
+    refresh: type[Refresh] = Refresh
+    verdicts: type[Verdicts] = Verdicts
+    watch: type[Watch] = Watch
+    doubt: type[Doubt] = Doubt
+    epochs: type[Epochs] = Epochs
+    claims: type[Claims] = Claims
+
+
+USUAL = Parts()
 
 
 class Heartbeat:
-    """`interval` in seconds."""
-
-    def __init__(self, mesh: str, own: NodeKey, interval: float, random: Random) -> None:
+    def __init__(self, mesh: str, own: NodeKey, detection: Detection, random: Random, parts: Parts = USUAL) -> None:
         self._mesh = mesh
         self._own = own
-        self._interval = interval
-        self._grace = min(GRACE, 2 * interval)
+        self._fast = detection.fast
         self._random = random
-        self._members: Mapping[NodeKey, Member] = {}
-        self._lists: list[Ranks] = [Ranks(())]
-        self._rings = Rings(())
-        self._epoch = 0
-        self._judged = 0
-        self._seen: dict[int, float] = {}
-        self._answers: dict[int, set[NodeKey]] = {}
-        self._last_answer: dict[NodeKey, int] = {}
-        self._pruned: dict[NodeKey, int] = {}
+        self._refresh = parts.refresh(own, detection.interval, random)
+        self._verdicts = parts.verdicts(detection.restart_grace)
+        self._watch = parts.watch(own, detection.suspect_after, self._verdicts)
+        self._doubt = parts.doubt(random)
+        self._circle = Circle(mesh, own, self._verdicts, self._doubt)
+        self._epochs = parts.epochs(mesh, own, self._refresh, self._verdicts, self._doubt, self._circle, random)
+        self._claims = parts.claims(own, self._refresh, self._verdicts, self._circle, self._epochs)
+        self._shunned: frozenset[NodeKey] = frozenset()
+        """A client's own peers that are silent: it is nobody's judge, but goes to others."""
+        self._root = EMPTY_ROOT
         self._version = 0
-        self._told: tuple[NodeKey | None, frozenset[NodeKey]] | None = None
-        self._heard_at = 0.0
-        self._next_epoch_at: float | None = None
-        self._pass_on_at: float | None = None
-        self._beat_at: float | None = None
-        self._entries = Allowance(EPOCHS_AN_INTERVAL / interval, EPOCHS_AT_ONCE)
-        """For the epochs of others. One that finds no token is heard of again, or a later one is."""
-        self._told_behind: dict[NodeKey, float] = {}
-        """When who was behind was told the newest last."""
-        self._ticked_at = 0.0
+        self._arranged: object = None
+        self._told: object = None
+        self._told_watched: tuple[NodeKey, ...] = ()
+        self._stirred = True
+        """Whether anything happened since the last `settle` but beats that say what is known."""
+        self._agreed = b""
+        """How the beat of somebody begins who knows what this node knows; empty for nobody's."""
+        self._agreed_for: tuple[int, bytes, int] | None = None
+        self._deadline: float | None = None
+
+    # The contract of a core.
 
     def begin(self, now: float) -> list[Message]:
-        self._heard_at = self._ticked_at = now
-        self._beat_at = now + self._random.uniform(0, self._interval)
+        self._epochs.begin(now)
+        if self._fast:
+            self._watch.begin(now + self._random.uniform(0, BEAT_EVERY))
         return []
 
-    @property
-    def leader(self) -> NodeKey | None:
-        """The lowest live peer."""
-        return next((key for key, member in self._members.items() if self._may_lead(key, member)), None)
-
-    def _may_lead(self, key: NodeKey, member: Member) -> bool:
-        return member.role is Role.PEER and key not in self._pruned
-
     def handle(self, message: Message, now: float) -> list[Message]:
+        if isinstance(message, m.Received) and self._hear_nothing_new(message, now):
+            return UNMOVED
+        self._stirred = True
         match message:
-            case m.MembersChanged():
-                self._meet(message.members, now)
             case m.Received() if message.sender is not None:
                 try:
                     return self._receive(message.sender, message.payload, now)
@@ -115,176 +113,202 @@ class Heartbeat:
                     return []
             case m.Tick():
                 return self._tick(now)
+            case m.MembersChanged():
+                self._meet(message.members, now)
+            case m.RootChanged():
+                self._root = message.root
+            case m.LinkRefused() if self._fast:
+                return self._accuse_if(self._watch.refused(message.member, now), message.member, Kind.DOWN, now)
+            case m.LinkSilent() if self._fast:
+                return self._accuse_if(self._watch.unreachable(message.member, now), message.member, Kind.GONE, now)
         return []
 
     def settle(self, now: float) -> list[Message]:
-        leader = self.leader
-        if leader != self._own:
-            self._next_epoch_at = None
-        elif self._next_epoch_at is None:
-            # A new leader waits a random part of the interval: two that believe it seldom start at once.
-            share = self._random.random() if self._epoch else 0.0
-            self._next_epoch_at = now + share * self._interval
-        state = (leader, frozenset(self._pruned))
-        if state == self._told:
+        if not self._stirred:
             return []
-        self._told = state
-        self._version += 1
-        live = [member for key, member in self._members.items() if key not in self._pruned]
-        peers = (member.key for member in live if member.role is Role.PEER)
-        self._rings = Rings(peers, (member.key for member in live if member.role is Role.CLIENT))
-        return [m.LivenessChanged(self._mesh, self._version, self._epoch, leader, frozenset(self._pruned))]
-
-    def next_deadline(self) -> float | None:
-        leader_silent = (
-            self._heard_at + SILENT_EPOCHS * self._interval if self.leader not in (None, self._own) else None
-        )
-        ripening = [seen + self._grace for epoch, seen in self._seen.items() if epoch > self._judged]
-        prune = min(ripening, default=None)
-        deadlines = (self._next_epoch_at, self._pass_on_at, self._beat_at, leader_silent, prune)
-        return min((at for at in deadlines if at is not None), default=None)
-
-    # Members.
-
-    def _meet(self, members: Mapping[NodeKey, Member], now: float) -> None:
-        for key in members.keys() - self._members.keys():
-            self._last_answer[key] = self._epoch
-        for key in self._members.keys() - members.keys():
-            self._last_answer.pop(key, None)
-            self._pruned.pop(key, None)
-            self._told_behind.pop(key, None)
-        if tuple(members) != self._lists[0].keys:
-            self._lists = [Ranks(tuple(members)), *self._lists[: KEPT_LISTS - 1]]
-            self._told = None
-        alone = self.leader in (None, self._own)
-        self._members = members
-        if alone:
-            # Whoever leads now had no time yet to let us hear of it.
-            self._heard_at = now
-
-    # The refresh.
-
-    def _receive(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
-        word, items = unpack(payload)
-        if word is not Word.REFRESH or not items:
-            raise RemoteError("malformed", f"{word.name} has no place in the refresh")
-        (head,) = expect(items[:1], 16)
-        epoch = _EPOCH.unpack(head[:8])[0]
-        highest = min(self._epoch + MAX_JUMP, MAX_EPOCH) if self._epoch else FIRST_EPOCH
-        if epoch > highest or len(items) > KEPT_EPOCHS + 1:
-            raise RemoteError("malformed", "a refresh beyond its bounds")
-        out: list[Message] = []
-        behind = epoch < self._epoch and now >= self._told_behind.get(sender, -WINDOW) + WINDOW
-        if epoch > self._epoch and self._entries.take(now):
-            out += self._enter(epoch, now)
-        ranks = next((ranks for ranks in self._lists if ranks.tag == head[8:]), None)
-        if ranks is not None:
-            news = False
-            for item in items[1:]:
-                answered, bitmap = int.from_bytes(item[:8], "big"), item[8:]
-                if len(bitmap) == ranks.size and answered in self._answers:
-                    news |= self._merge(answered, bitmap, ranks)
-            if news and self._pass_on_at is None:
-                self._pass_on_at = now + WINDOW
-        if behind:
-            self._told_behind[sender] = now
-            out.append(self._refresh_for(sender))
+        out = self._settle(now)
+        self._stirred = False
+        said = (self._refresh.epoch, self._root, self._verdicts.tag)
+        if said != self._agreed_for:
+            self._agreed, self._agreed_for = self._own_beat(now)[:BEAT_HEAD] if self._fast else b"", said
+        self._deadline = self._next_deadline()
         return out
 
-    def _merge(self, epoch: int, bitmap: bytes, ranks: Ranks) -> bool:
-        """Take over answers; whether any was new."""
-        known = self._answers[epoch]
-        found = int.from_bytes(bitmap, "little")
-        news = False
-        while found:
-            lowest = found & -found
-            rank = lowest.bit_length() - 1
-            found ^= lowest
-            if rank < len(ranks.keys):
-                key = ranks.keys[rank]
-                if key not in known and key in self._members:
-                    known.add(key)
-                    self._hear(key, epoch)
-                    news = True
-        return news
+    def next_deadline(self) -> float | None:
+        return self._next_deadline() if self._stirred else self._deadline
 
-    def _hear(self, key: NodeKey, epoch: int) -> None:
-        if epoch > self._last_answer.get(key, 0):
-            self._last_answer[key] = epoch
-        if key in self._pruned and epoch > self._pruned[key]:
-            del self._pruned[key]
+    def _next_deadline(self) -> float | None:
+        deadlines = (
+            self._epochs.next_deadline(),
+            self._claims.next_deadline(),
+            self._verdicts.next_deadline(),
+            self._doubt.next_deadline(),
+            self._watch.next_deadline() if self._fast else None,
+        )
+        return min((at for at in deadlines if at is not None), default=None)
 
-    def _enter(self, epoch: int, now: float) -> list[Message]:
-        """A new epoch began: answer it and pass it on at once."""
-        self._epoch = epoch
-        self._heard_at = now
-        self._seen[epoch] = now
-        self._answers[epoch] = {self._own}
-        self._last_answer[self._own] = epoch
-        self._pruned.pop(self._own, None)
-        for old in [known for known in self._seen if known <= epoch - KEPT_EPOCHS]:
-            del self._seen[old], self._answers[old]
-        self._pass_on_at = now + WINDOW
-        if self._next_epoch_at is not None:
-            self._next_epoch_at = now + self._interval
-        return [m.EpochSeen(self._mesh, epoch), *self._spread()]
+    # Members, and who is with whom.
 
-    def _spread(self) -> list[Message]:
-        return [self._refresh_for(key) for key in self._rings.neighbours(self._own)]
+    def _meet(self, members: Members, now: float) -> None:
+        before = self._circle.members
+        self._circle.meet(members)
+        if members.ranks is before.ranks:
+            return
+        moves = members.ranks.since(before.ranks)
+        for key in [before.ranks.keys[rank] for rank in moves.gone]:
+            self._verdicts.forget(key)
+            self._doubt.forget(key)
+            self._circle.forget(key)
+        if before:
+            self._watch.meet([members.ranks.keys[rank] for rank in moves.come], now)
+        else:
+            self._watch.meet_all(now)
+        self._refresh.meet(members.ranks)
+        self._epochs.meet(now)
 
-    def _refresh_for(self, to: NodeKey) -> m.SendMember:
-        ranks = self._lists[0]
-        items = [_EPOCH.pack(self._epoch) + ranks.tag]
-        for epoch in sorted(self._answers)[-KEPT_EPOCHS:]:
-            bits = sum(1 << ranks.rank[key] for key in self._answers[epoch] if key in ranks.rank)
-            items.append(_EPOCH.pack(epoch) + bits.to_bytes(ranks.size, "little"))
-        return m.SendMember(self._mesh, m.Channel.HEARTBEAT, to, pack(Word.REFRESH, items))
+    def _settle(self, now: float) -> list[Message]:
+        members = self._circle.members
+        shunned = NOBODY if self._circle.is_peer else frozenset(self._watch.overdue)
+        state = (self._verdicts.version, members.ranks, members.rings, shunned)
+        if state == self._arranged:
+            return []
+        self._arranged, self._shunned = state, shunned
+        self._watch.arrange(members.rings, now)
+        self._circle.arrange(self._watch, shunned)
+        self._claims.arrange(now)
+        return self._tell(self._epochs.follow(now))
+
+    def _tell(self, leader: NodeKey | None) -> list[Message]:
+        """Say who is watched and who is thought dead, where that is news."""
+        out: list[Message] = []
+        watched = self._watch.watched if self._fast else ()
+        if watched != self._told_watched:
+            self._told_watched = watched
+            self._version += 1
+            out.append(m.Watched(self._mesh, self._version, watched))
+        told = (leader, self._verdicts.version, self._circle.members.ranks, self._shunned)
+        if told != self._told:
+            self._told = told
+            self._version += 1
+            pruned, down = self._verdicts.pruned, self._verdicts.down | self._shunned
+            epoch = self._refresh.epoch
+            out.append(m.LivenessChanged(self._mesh, self._version, epoch, leader, pruned, down - pruned))
+        return out
+
+    # Incoming.
+
+    def _receive(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
+        if payload[:1] == Word.BEAT.value:
+            return self._receive_beat(sender, payload, now) if self._fast else []
+        word, items = unpack(payload)
+        match word:
+            case Word.REFRESH:
+                return self._epochs.receive(sender, items, now)
+            case Word.CLAIMS:
+                return self._claims.receive(sender, items, now)
+            case Word.ACCUSE:
+                key, kind = expect(items, KEY_BYTES, 1)
+                if kind[0] not in (Kind.DOWN, Kind.GONE):
+                    raise RemoteError("malformed", "an accusation of nothing")
+                accusation = Accusation(NodeKey(key), Kind(kind[0]))
+                self._watch.accused_by(sender, accusation, now)
+                return self._judge(accusation.subject, now)
+            case Word.PING:
+                self._doubt.adopt(sender, now)
+                return [self._circle.send(sender, pack(Word.PONG, []))]
+            case Word.PONG:
+                return [self._epochs.everything(sender)] if self._doubt.adopt(sender, now) else []
+        raise RemoteError("malformed", f"{word.name} has no place in the refresh")
+
+    def _hear_nothing_new(self, message: m.Received, now: float) -> bool:
+        """Whether this is a beat of somebody alive who knows what this node knows: nearly every message is."""
+        payload, sender = message.payload, message.sender
+        if payload[:BEAT_HEAD] != self._agreed or len(payload) != BEAT_BYTES or self._stirred:
+            return False
+        if sender is None or sender in self._verdicts:
+            return False
+        edge = self._watch.edges.get(sender)
+        if edge is None:
+            return True
+        if edge.overdue or edge.root_differs_at is not None or edge.claims_differ_at is not None:
+            return False
+        self._watch.heard(edge, sender, Beat.stall_in(payload), now)
+        return True
+
+    def _own_beat(self, now: float) -> bytes:
+        beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
+        return beat.pack(Word.BEAT.value)
+
+    def _receive_beat(self, sender: NodeKey, payload: bytes, now: float) -> list[Message]:
+        beat = Beat.unpack(payload)
+        self._refresh.check(beat.epoch)
+        out = self._epochs.hear(beat.epoch, now)
+        if sender in self._verdicts:
+            out += self._claims.warn(sender, now)
+        else:
+            out += self._epochs.remind(sender, beat.epoch, now)
+        edge = self._watch.edges.get(sender)
+        if edge is None:
+            return out
+        self._watch.heard(edge, sender, beat.stall, now)
+        edge.root_differs_at, repair = self._watch.differs(edge.root_differs_at, beat.root == self._root, now)
+        if repair:
+            out.append(m.RootDiffers(self._mesh, sender))
+        same = beat.claims == self._verdicts.tag
+        edge.claims_differ_at, repair = self._watch.differs(edge.claims_differ_at, same, now)
+        if repair:
+            out += self._claims.tell_all(sender)
+        return out
+
+    # Accusing.
+
+    def _accuse_if(self, said: bool, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
+        if not said:
+            return []
+        return [*self._say(Accusation(subject, kind)), *self._judge(subject, now)]
+
+    def _say(self, accusation: Accusation) -> list[Message]:
+        if not self._circle.is_peer:
+            return []
+        payload = pack(Word.ACCUSE, [accusation.subject, bytes([accusation.kind])])
+        return self._circle.spread(self._watch.co_observers(accusation.subject), payload)
+
+    def _judge(self, subject: NodeKey, now: float) -> list[Message]:
+        if not self._circle.is_peer or self._verdicts.is_pruned(subject):
+            return []
+        # Of both kinds the milder: if one was refused, the host lives. Once that is known, only its silence is news.
+        kinds = (Kind.GONE,) if self._verdicts.is_down(subject) else (Kind.DOWN, Kind.GONE)
+        kind = next((kind for kind in kinds if self._watch.convicted(Accusation(subject, kind), now)), None)
+        if kind is not None:
+            self._claims.make(subject, kind, now)
+        return self._claims.flood_if_due(now)
 
     # Time.
 
     def _tick(self, now: float) -> list[Message]:
+        self._excuse(now)
+        out = self._beat(now) if self._fast else []
+        out += self._epochs.tick(now)
+        self._verdicts.lapse(now)
+        out += self._epochs.miss_leader(now)
+        self._epochs.judge(now)
+        return out + self._claims.flood_if_due(now)
+
+    def _excuse(self, now: float) -> None:
+        """When this node stood still, what was said meanwhile waits to be read: that time counts for nobody."""
+        due = self._deadline
+        late = now - due if due is not None else 0.0
+        if late > min(STALLED, SILENT_EPOCHS * self._refresh.interval):
+            self._epochs.stood_still(late, now)
+
+    def _beat(self, now: float) -> list[Message]:
         out: list[Message] = []
-        if now - self._ticked_at > SILENT_EPOCHS * self._interval:
-            # A tick comes in every interval: this node stood still, and what was said meanwhile waits to be read.
-            self._heard_at, self._judged = now, self._epoch
-        self._ticked_at = now
-        if self._next_epoch_at is not None and now >= self._next_epoch_at:
-            self._next_epoch_at = now + self._interval
-            out += self._enter(self._epoch + 1, now)
-        if self._pass_on_at is not None and now >= self._pass_on_at:
-            self._pass_on_at = None
-            out += self._spread()
-        if self._beat_at is not None and now >= self._beat_at:
-            # Whoever was thought dead, or missed an epoch, learns of the newest by asking.
-            self._beat_at = now + self._interval
-            neighbours = self._rings.neighbours(self._own)
-            if neighbours:
-                out.append(self._refresh_for(self._random.choice(neighbours)))
-            # When each half of a mesh has pruned the other, nobody else would ever bring them together.
-            pruned = [key for key in sorted(self._pruned) if self._members[key].role is Role.PEER]
-            if pruned:
-                out.append(self._refresh_for(self._random.choice(pruned)))
-        self._prune(now)
-        return out
-
-    def _prune(self, now: float) -> None:
-        leader = self.leader
-        if leader not in (None, self._own) and now >= self._heard_at + SILENT_EPOCHS * self._interval:
-            self._pruned[leader] = self._epoch
-            self._heard_at = now
-        ripe = max((epoch for epoch, seen in self._seen.items() if now >= seen + self._grace), default=0)
-        if ripe > self._judged:
-            self._judged = ripe
-            for key in self._unanswered(ripe):
-                self._pruned[key] = ripe
-
-    def _unanswered(self, epoch: int) -> list[NodeKey]:
-        """Members that answered neither this epoch nor the two before it nor a later one, if all three were seen."""
-        oldest = epoch - SILENT_EPOCHS + 1
-        if any(number not in self._seen for number in range(oldest, epoch + 1)):
-            return []
-        return [
-            key
-            for key in self._members
-            if key not in self._pruned and key != self._own and self._last_answer.get(key, 0) < oldest
-        ]
+        if self._watch.due(now):
+            if self._own in self._circle.members:
+                out += self._circle.spread(self._circle.observers, self._own_beat(now))
+            self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
+        for accusation in self._watch.accuse(now):
+            out += self._say(accusation)
+            out += self._judge(accusation.subject, now)
+        others = self._doubt.pings(self._circle.members.rings.peers, now)
+        return out + self._circle.spread((key for key in others if key != self._own), pack(Word.PING, []))

@@ -7,21 +7,25 @@ counted by its code and goes no further, and the rest of the same message still 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from smeg.allowance import Allowance
+from immutables import Map
+
+from smeg.allowance import Allowances
 from smeg.certificates import AdminCertificate, Certificate, Countersignature, NodeCertificate
 from smeg.chain import Chain, MissingDocuments
 from smeg.errors import Problem, RemoteError
 from smeg.keys import NodeKey
 from smeg.notary import Notary, check_mesh
-from smeg.records import Action, Record, Remove
+from smeg.records import Action, Record, Remove, unite
 from smeg.replica import Outcome, Replica
 
 RECORDS_RATE = 2.0
 RECORDS_BURST = 10.0
 """Records of one author that count: in a second, and at once after a rest."""
+MAX_PACES = 1024
+"""authors of whom it is remembered how much they sent lately."""
 
 
 @dataclass(slots=True)
@@ -35,13 +39,16 @@ class Taken:
     obsolete: list[bytes] = field(default_factory=list)
     """Hashes of statements that count no more."""
     certificates: list[bytes] = field(default_factory=list)
-    """Raw certificates that are new in the pool."""
+    """Raw certificates that are new in the pool, ancestors before descendants; those of an admission come with what is
+    taken in next."""
     incomplete: set[NodeKey] = field(default_factory=set)
     """Nodes whose certificates are missing: to be asked for."""
     alarms: list[Problem] = field(default_factory=list)
 
 
 class Intake:
+    __slots__ = ("_alarmed", "_chain", "_mesh", "_notary", "_now", "_paces", "_replica", "refused")
+
     def __init__(self, mesh: str, replica: Replica, chain: Chain, notary: Notary) -> None:
         self._mesh = mesh
         self._replica = replica
@@ -49,11 +56,17 @@ class Intake:
         self._notary = notary
         self.refused: Counter[str] = Counter()
         """Documents that did not count, by code."""
-        self._alarmed: dict[NodeKey, int] = {}
+        self._alarmed: Map[NodeKey, int] = Map()
         """The highest counter of each node that was reported as given twice: who repeats it reports nothing."""
-        self._paces: dict[NodeKey, Allowance] = {}
+        self._paces = Allowances(RECORDS_RATE, RECORDS_BURST, None, MAX_PACES)
         """By author; an honest one writes at most one record a second."""
         self._now: float | None = None
+
+    def fork(self, replica: Replica, chain: Chain) -> Intake:
+        """Another for forks of its replica and chain. What was refused and who sent much is its own from now on."""
+        made = Intake(self._mesh, replica, chain, self._notary)
+        made._alarmed = self._alarmed
+        return made
 
     def take(self, documents: Iterable[bytes], now: float | None = None) -> Taken:
         """Let every document count that may. With `now`, monotonic seconds, no author's records count too fast.
@@ -79,7 +92,6 @@ class Intake:
                     removes.append(statement)
                 case _:
                     offered[statement.document.hash] = statement
-        before = len(self._chain)
         self._take_credentials(offered)
         # The newest first: what it supersedes is then neither verified nor passed on.
         for record in sorted(records, key=lambda record: record.counter, reverse=True):
@@ -87,22 +99,34 @@ class Intake:
         # After the records: a leave counts only for a node that is known.
         for remove in removes:
             self._guard(self._take_remove, remove, offered, taken)
-        if len(self._chain) > before:
-            taken.certificates = self._chain.documents(before)
+        taken.certificates = self._chain.drain()
         return taken
 
     def _take_credentials(self, offered: Mapping[bytes, Certificate]) -> None:
+        # A node certificate enters with its countersignature; alone it would be verified, and forgotten again.
+        later = [key for key, certificate in offered.items() if isinstance(certificate, NodeCertificate)]
         for key, certificate in offered.items():
-            try:
-                if isinstance(certificate, (Countersignature, NodeCertificate)):
-                    self._chain.establish(key, offered)
-                elif isinstance(certificate, AdminCertificate):
-                    self._chain.establish_issuer(key, offered)
-            except MissingDocuments:
-                continue
-            except RemoteError as error:
-                if error.problem.code != "no-credential":
-                    self.refused[error.problem.code] += 1
+            if isinstance(certificate, Countersignature):
+                self._count(self._chain.establish, key, offered)
+            elif isinstance(certificate, AdminCertificate):
+                self._count(self._chain.establish_issuer, key, offered)
+        for key in later:
+            if key not in self._chain:
+                self._count(self._chain.establish, key, offered)
+
+    def _count(
+        self,
+        establish: Callable[[bytes, Mapping[bytes, Certificate]], object],
+        key: bytes,
+        offered: Mapping[bytes, Certificate],
+    ) -> None:
+        try:
+            establish(key, offered)
+        except MissingDocuments:
+            pass
+        except RemoteError as error:
+            if error.problem.code != "no-credential":
+                self.refused[error.problem.code] += 1
 
     def _guard(
         self, take: object, statement: Record | Remove, offered: Mapping[bytes, Certificate], taken: Taken
@@ -119,20 +143,21 @@ class Intake:
         known = self._replica.records.get(record.node)
         if known is not None and (known.document.hash == record.document.hash or record.counter < known.counter):
             return
-        if known is not None and self._now is not None and not self._pace(record.node).holds(self._now):
+        if known is not None and self._now is not None and not self._paces.holds(record.node, self._now):
             raise RemoteError("author-rate", "more records of one author than anybody honest writes")
         if not self._notary.signed(record.document, record.node):
             raise RemoteError("bad-signature", "a record that its node did not sign")
         standing = self._chain.establish(record.credential, offered)
         if standing.node != record.node:
             raise RemoteError("wrong-credential", "a record under another node's credential")
+        unite(record, standing)
         outcome = self._replica.add(record)
-        if self._now is not None:
+        if known is not None and self._now is not None:
             # Only now: what others forge in an author's name must not use its allowance up.
-            self._pace(record.node).take(self._now)
+            self._paces.take(record.node, self._now)
         conflict = outcome in (Outcome.CONFLICT_TAKEN, Outcome.CONFLICT_REFUSED)
         if conflict and self._alarmed.get(record.node, 0) < record.counter:
-            self._alarmed[record.node] = record.counter
+            self._alarmed = self._alarmed.set(record.node, record.counter)
             taken.alarms.append(
                 Problem(
                     "double-counter",
@@ -144,9 +169,6 @@ class Intake:
             self._note(taken, record, known)
             if known is None or known.credential != record.credential:
                 taken.first_seen.add(record.node)
-
-    def _pace(self, author: NodeKey) -> Allowance:
-        return self._paces.setdefault(author, Allowance(RECORDS_RATE, RECORDS_BURST))
 
     def _take_remove(self, remove: Remove, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         evict = remove.action is Action.EVICT

@@ -1,21 +1,26 @@
 """Keys as values: Ed25519 identities, X25519 pairs for WireGuard and CURVE, and secrets that do not print.
 
-Source: RFC 7748 and RFC 8032. Small-order Ed25519 keys, which the library accepts, are refused here.
+Source: RFC 7748 and RFC 8032. libsodium computes; it refuses keys and points of small order, and signatures made from
+others by adding the group's order. Keys that may sign are checked when they are read, too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import b32encode, standard_b64decode, standard_b64encode, urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
+from base64 import b32encode, standard_b64decode, standard_b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from typing import NewType, final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from nacl.bindings import (
+    crypto_scalarmult,
+    crypto_scalarmult_base,
+    crypto_sign,
+    crypto_sign_open,
+    crypto_sign_seed_keypair,
+)
+from nacl.exceptions import CryptoError
 
 from smeg.errors import RemoteError
 
@@ -28,6 +33,10 @@ Entropy = Callable[[int], bytes]
 """Where random bytes come from: `os.urandom` in production, a seeded generator in the simulator."""
 
 _P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+FROM_URL = bytes.maketrans(b"-_", b"+/")
+"""From the URL-safe base64 alphabet to the standard one."""
 
 
 @final
@@ -62,28 +71,31 @@ def new_secret(entropy: Entropy) -> Secret:
 
 def node_key(seed: Secret) -> NodeKey:
     """The Ed25519 public key of a seed."""
-    private = Ed25519PrivateKey.from_private_bytes(seed.reveal())
-    return NodeKey(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    public, _ = crypto_sign_seed_keypair(_whole(seed))
+    return NodeKey(public)
 
 
 def sign(seed: Secret, message: bytes) -> bytes:
     """An Ed25519 signature, 64 bytes."""
-    return Ed25519PrivateKey.from_private_bytes(seed.reveal()).sign(message)
+    _, private = crypto_sign_seed_keypair(_whole(seed))
+    return crypto_sign(message, private)[:SIGNATURE_BYTES]
 
 
 def verify(key: bytes, signature: bytes, message: bytes) -> bool:
-    """Whether `signature` is `key`'s over `message`. Never raises for bad input of the right length."""
+    """Whether `signature` is `key`'s over `message`. Never raises."""
+    # The bindings read as many bytes of a key as there should be, whatever there are.
+    if len(key) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+        return False
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
-    except (InvalidSignature, ValueError):
+        crypto_sign_open(signature + message, key)
+    except CryptoError:
         return False
     return True
 
 
 def x25519_public(secret: Secret) -> bytes:
     """The X25519 public key, 32 bytes, as WireGuard and CURVE use it."""
-    private = X25519PrivateKey.from_private_bytes(secret.reveal())
-    return private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return crypto_scalarmult_base(_whole(secret))
 
 
 def possession(secret: Secret, other: bytes, message: bytes) -> bytes:
@@ -91,11 +103,21 @@ def possession(secret: Secret, other: bytes, message: bytes) -> bytes:
 
     A keyed BLAKE2b under the Diffie-Hellman value: either side can compute it, nobody else.
     """
+    if len(other) != KEY_BYTES:
+        raise RemoteError("bad-key", f"an X25519 key has {KEY_BYTES} bytes, this has {len(other)}")
     try:
-        shared = X25519PrivateKey.from_private_bytes(secret.reveal()).exchange(X25519PublicKey.from_public_bytes(other))
-    except ValueError as error:
+        shared = crypto_scalarmult(_whole(secret), other)
+    except CryptoError as error:
         raise RemoteError("bad-key", "an X25519 key of small order cannot prove anything") from error
     return hashlib.blake2b(message, key=shared, digest_size=32, person=b"smeg-possession").digest()
+
+
+def _whole(secret: Secret) -> bytes:
+    """Raises `ValueError` when it is not the whole secret of a key."""
+    value = secret.reveal()
+    if len(value) != KEY_BYTES:
+        raise ValueError(f"a key's secret has {KEY_BYTES} bytes")
+    return value
 
 
 def check_ed25519(key: bytes) -> NodeKey:
@@ -109,9 +131,8 @@ def check_ed25519(key: bytes) -> NodeKey:
     y = int.from_bytes(key, "little") & ((1 << 255) - 1)
     if y >= _P:
         raise RemoteError("bad-key", "an Ed25519 key is not in canonical form")
-    d = -121665 * pow(121666, -1, _P) % _P
     y2 = y * y % _P
-    if y in (0, 1, _P - 1) or (d * y2 * y2 + 2 * y2 - 1) % _P == 0:
+    if y in (0, 1, _P - 1) or (_D * y2 * y2 + 2 * y2 - 1) % _P == 0:
         raise RemoteError("bad-key", "an Ed25519 key of small order is nobody's")
     return NodeKey(key)
 
@@ -123,16 +144,15 @@ def base32(data: bytes) -> str:
 
 def base64(data: bytes) -> str:
     """URL-safe base64 without padding: how bytes stand in JSON."""
-    return urlsafe_b64encode(data).decode().rstrip("=")
+    return b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=").decode()
 
 
 def from_base64(text: str) -> bytes:
     """Inverse of `base64`, strict: only the canonical text of some bytes is accepted. Raises `ValueError`."""
-    try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (Base64Error, ValueError) as error:
-        raise ValueError(f"not base64: {error}") from error
-    if base64(data) != text:
+    encoded = text.encode("ascii")
+    data = a2b_base64(encoded.translate(FROM_URL) + b"=" * (-len(encoded) % 4))
+    # What was left out in reading, be it a foreign letter or bits at the end, is missed in writing.
+    if b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=") != encoded:
         raise ValueError("not canonical base64")
     return data
 

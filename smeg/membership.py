@@ -1,12 +1,13 @@
 """The core of one mesh's membership: takes documents in, spreads what is new, repairs what differs, tells the members.
 
-What is new here goes to the neighbours on the rings at once, and only while it is new. At intervals `repair` compares
-with somebody, for what a rumour missed. Guests come in through `admission`. It never judges who is alive, and sends
-nothing that it did not verify.
+What is new here goes to the neighbours on the rings at once, and only while it is new. `repair` compares with somebody
+at intervals, and with whoever turns out to know something else, for what a rumour missed. Guests come in through
+`admission`. It never judges who is alive, and sends nothing that it did not verify.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -15,22 +16,18 @@ from smeg import messages as m
 from smeg.admission import Admission
 from smeg.allowance import Allowances
 from smeg.certificates import Role
-from smeg.chain import Chain
 from smeg.core import Message
 from smeg.errors import RemoteError
-from smeg.intake import Intake, Taken
+from smeg.intake import Taken
 from smeg.keys import NodeKey, Secret
-from smeg.notary import Notary
-from smeg.range_digest import DIGEST_BYTES
+from smeg.ledger import Ledger
+from smeg.members import Members
+from smeg.range_digest import DIGEST_BYTES, EMPTY
 from smeg.records import Action, Member, Record, Remove
-from smeg.repair import Repair
-from smeg.replica import Replica
-from smeg.rings import Rings
-from smeg.roster import Roster
 from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
 RUMOUR_WINDOW = 0.05
-"""seconds that news waits for more news."""
+"""seconds between two messages with news; the first goes at once."""
 MAX_PRESENTED = 256
 """documents that somebody may present itself with."""
 ANSWER_RATE = 64 * 1024.0
@@ -38,7 +35,7 @@ ANSWER_BURST = 32 * 1024 * 1024.0
 MAX_ASKERS = 1024
 """bytes a second, and at once, that one member's repairs may draw; for so many members that is remembered."""
 PRUNED_SHARE = 0.25
-"""How often a repair tries somebody who was pruned: partitions heal by it."""
+"""How often a repair tries somebody who is thought dead: partitions heal by it, and who lost all that it knew."""
 
 
 @dataclass(slots=True)
@@ -53,7 +50,10 @@ class News:
 
 
 class Membership:
-    """`identity` and `curve` are this node's secrets, `wall` gives seconds since 1970, `documents` were on disk."""
+    """`identity` and `curve` are this node's secrets, `wall` gives seconds since 1970, `documents` were on disk.
+
+    `ledger` is where they go, and whatever comes; nobody else may change it.
+    """
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Membership:
         own: NodeKey,
         identity: Secret,
         curve: Secret,
-        notary: Notary,
+        ledger: Ledger,
         random: Random,
         wall: Callable[[], int],
         repair_interval: float,
@@ -73,21 +73,21 @@ class Membership:
         self._wall = wall
         self._interval = repair_interval
         self._from_disk = tuple(documents)
-        self.replica = Replica()
-        self.chain = Chain(mesh, notary)
-        self.roster = Roster(mesh, self.replica, self.chain)
-        self._repair = Repair(self.replica, self.chain)
-        self._intake = Intake(mesh, self.replica, self.chain, notary)
-        self._admission = Admission(self.chain, self.replica, self.roster, notary, identity, curve, wall)
+        self.ledger = ledger
+        self._replica, self._chain, self._roster = ledger.replica, ledger.chain, ledger.roster
+        self._repair = ledger.repair
+        self._admission = Admission(ledger.chain, ledger.replica, ledger.roster, ledger.notary, identity, curve, wall)
         self._answers = Allowances(ANSWER_RATE, ANSWER_BURST, None, MAX_ASKERS)
         self._news = News()
-        self._pruned: frozenset[NodeKey] = frozenset()
-        self._rings = Rings(())
+        self._members = Members()
+        self._silent: frozenset[NodeKey] = frozenset()
+        """Those of whom no gossip is expected: pruned, or their daemons are down."""
         self._learned: list[bytes] = []
         self._obsolete: list[bytes] = []
         self._told_version = -1
-        self._judged_pruned: frozenset[NodeKey] | None = None
+        self._told_root = EMPTY
         self._flush_at: float | None = None
+        self._flushed_at = -RUMOUR_WINDOW
         self._repair_at: float | None = None
 
     # The contract of a core.
@@ -95,7 +95,7 @@ class Membership:
     def begin(self, now: float) -> list[Message]:
         """Take back what was on disk: verified again, spread to nobody."""
         documents, self._from_disk = self._from_disk, ()
-        self._count(self._intake.take(documents), None, now)
+        self._count(self.ledger.take(documents, self._wall()), None, now)
         self._learned.clear()
         self._obsolete.clear()
         self._news, self._flush_at = News(), None
@@ -108,14 +108,17 @@ class Membership:
                 try:
                     return self._receive(message, now)
                 except RemoteError as error:
-                    self._intake.refused[error.problem.code] += 1
+                    self.ledger.intake.refused[error.problem.code] += 1
                     return []
             case m.Publish(_, documents):
-                return self._count(self._intake.take(documents), None, now)
+                out = self._count(self.ledger.take(documents, self._wall()), None, now)
+                return out + self._flush_if_due(now)
+            case m.RootDiffers(_, member) if member in self._members:
+                return self._send(member, self._repair.opening())
             case m.Countersign(_, credential):
                 self._admission.credential = credential
             case m.LivenessChanged():
-                self._pruned = message.pruned
+                self._silent = message.silent
             case m.Tick():
                 return self._tick(now)
         return []
@@ -125,17 +128,16 @@ class Membership:
         if self._learned or self._obsolete:
             out.append(m.Learned(self._mesh, tuple(self._learned), tuple(self._obsolete)))
             self._learned, self._obsolete = [], []
-        if self._told_version != self.roster.version:
-            self._told_version = self.roster.version
-            self._judged_pruned = None
-            members = self.roster.members
-            verdict = self.roster.verdict(self._own, self._wall()).value
-            out.append(m.MembersChanged(self._mesh, self.roster.version, members, self.roster.quarantined, verdict))
-        if self._judged_pruned != self._pruned:
-            self._judged_pruned = self._pruned
-            live = [member for key, member in self.roster.members.items() if key not in self._pruned]
-            peers = (member.key for member in live if member.role is Role.PEER)
-            self._rings = Rings(peers, (member.key for member in live if member.role is Role.CLIENT))
+        if self._told_version != self._roster.version:
+            self._told_version = self._roster.version
+            self._members = self._roster.members
+            verdict = self._roster.verdict(self._own, self._wall()).value
+            quarantined = self._roster.quarantined
+            out.append(m.MembersChanged(self._mesh, self._roster.version, self._members, quarantined, verdict))
+        root = self._replica.digest.of()
+        if root != self._told_root:
+            self._told_root = root
+            out.append(m.RootChanged(self._mesh, root))
         return out
 
     def next_deadline(self) -> float | None:
@@ -149,21 +151,28 @@ class Membership:
             return self._receive_guest(message, word, items, now)
         if word is Word.DOCUMENTS:
             # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
-            return self._count(self._intake.take(items, now), message.sender, now)
+            out = self._count(self.ledger.take(items, self._wall(), now), message.sender, now)
+            return out + self._flush_if_due(now) + self._first_company(now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
         answer = self._repair.answer(word, items)
         self._spend(message.sender, answer, now)
         return self._send(message.sender, *answer)
 
+    def _first_company(self, now: float) -> list[Message]:
+        """Who was alone says at once that it is not: a joiner would else wait until thousands are read, and meanwhile
+        ask for all of them again."""
+        return self.settle(now) if len(self._members) < 2 <= len(self._roster.members) else []
+
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:
             digest, documents = items[0], items[1:MAX_PRESENTED]
-            out = self._count(self._intake.take(documents, now), message.sender, now)
+            out = self._count(self.ledger.take(documents, self._wall(), now), message.sender, now)
+            out += self._flush_if_due(now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
-            if known and digest != self.replica.digest.of():
-                everything = self._repair.documents(self.replica)
+            if known and digest != self._replica.digest.of():
+                everything = self._repair.documents(self._replica)
                 self._spend(message.curve, everything, now)
                 for payload in everything:
                     out.append(m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload))
@@ -175,13 +184,13 @@ class Membership:
                 raise RemoteError("malformed", "a request to join without certificates and proof")
             standing = self._admission.countersign(items[:-1], items[-1], message.curve)
         except RemoteError as error:
-            self._intake.refused[error.problem.code] += 1
+            self.ledger.intake.refused[error.problem.code] += 1
             answer = [text.encode() for text in (error.problem.code, error.problem.message, error.problem.hint)]
             return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, pack(Word.REFUSED, answer))]
-        self._learned += self.chain.lineage(standing.credential)
+        self._learned += self._chain.lineage(standing.credential)
         # What is known of it from an earlier stay goes with it: its counter has to continue above.
-        earlier = [statement.document.raw for statement in self.replica.statements(standing.node)]
-        payloads = chunks(Word.ADMITTED, [*earlier, *self.chain.ancestry([standing.credential])])
+        earlier = [statement.document.raw for statement in self._replica.statements(standing.node)]
+        payloads = chunks(Word.ADMITTED, [*earlier, *self._chain.ancestry([standing.credential])])
         return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
 
     def _spend(self, asker: bytes, answer: list[bytes], now: float) -> None:
@@ -191,16 +200,16 @@ class Membership:
 
     def _tell_removed(self, curve: bytes, documents: list[bytes]) -> list[Message]:
         """Somebody who presents itself may not know yet that its membership has ended."""
-        presented, records, out = frozenset(documents), self.replica.records, list[Message]()
-        for node, remove in self.replica.evicts.items():
-            if self.roster.get(node) is None and node in records and records[node].document.raw in presented:
+        presented, records, out = frozenset(documents), self._replica.records, list[Message]()
+        for node, remove in self._replica.evicts.items():
+            if self._roster.get(node) is None and node in records and records[node].document.raw in presented:
                 out += [message for message in self._tell_evicted(remove) if message.to == curve]
         return out
 
     def _tell_evicted(self, remove: Remove) -> list[m.SendGuest]:
         """Bring an evict to whom it is about, over a connection that is still there: nobody else will."""
-        record = self.replica.records.get(remove.node)
-        standing = self.chain.standing(record.credential) if record is not None else None
+        record = self._replica.records.get(remove.node)
+        standing = self._chain.standing(record.credential) if record is not None else None
         if standing is None or remove.node == self._own or remove.action is not Action.EVICT:
             return []
         payload = pack(Word.DOCUMENTS, self._with_issuer(remove))
@@ -208,8 +217,14 @@ class Membership:
 
     def _presented(self, documents: list[bytes]) -> list[Member]:
         """Members among those whose records these are."""
-        presented = frozenset(documents)
-        return [member for member in self.roster.members.values() if member.record.document.raw in presented]
+        found: list[Member] = []
+        for raw in documents:
+            with contextlib.suppress(RemoteError):
+                statement = self.ledger.notary.read(raw)
+                member = self._roster.get(statement.node) if isinstance(statement, Record) else None
+                if member is not None and member.record.document.raw == raw:
+                    found.append(member)
+        return found
 
     def _count(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
         """Draw the consequences of what was taken in."""
@@ -220,8 +235,8 @@ class Membership:
         self._obsolete += taken.obsolete
         for node, statements in taken.changed.items():
             if node in taken.first_seen:
-                credential = self.replica.records[node].credential
-                self._news.certificates.update(dict.fromkeys(self.chain.lineage(credential)))
+                credential = self._replica.records[node].credential
+                self._news.certificates.update(dict.fromkeys(self._chain.lineage(credential)))
             for statement in statements:
                 self._learned.append(statement.document.raw)
                 if isinstance(statement, Remove):
@@ -230,44 +245,46 @@ class Membership:
                 self._news.certificates.update(dict.fromkeys(issuers))
                 self._news.statements[node, type(statement)] = raw
         if taken.changed:
-            self.roster.update(taken.changed, self._wall())
             if sender is not None:
                 self._news.heard_from.add(sender)
             if self._flush_at is None:
-                self._flush_at = now + RUMOUR_WINDOW
+                self._flush_at = max(now, self._flushed_at + RUMOUR_WINDOW)
         return out
 
     def _with_issuer(self, statement: Record | Remove) -> list[bytes]:
         raw = statement.document.raw
         if isinstance(statement, Remove) and statement.by:
-            return [*self.chain.lineage_of_certificate(statement.by), raw]
+            return [*self._chain.lineage_of_certificate(statement.by), raw]
         return [raw]
 
     # Outgoing.
 
     def _tick(self, now: float) -> list[Message]:
-        out: list[Message] = []
-        if self._flush_at is not None and now >= self._flush_at:
-            out += self._flush()
+        out = self._flush_if_due(now)
         if self._repair_at is not None and now >= self._repair_at:
             out += self._begin_repair(now)
         return out
 
-    def _flush(self) -> list[Message]:
+    def _flush_if_due(self, now: float) -> list[Message]:
         """Push the news to the neighbours who did not bring it."""
-        news, self._news, self._flush_at = self._news, News(), None
+        if self._flush_at is None or now < self._flush_at:
+            return []
+        news, self._news, self._flush_at, self._flushed_at = self._news, News(), None, now
         only_source = news.heard_from if len(news.heard_from) == 1 else set()
-        payloads = list(chunks(Word.DOCUMENTS, [*news.certificates, *news.statements.values()]))
-        targets = [key for key in self._rings.neighbours(self._own) if key not in only_source]
-        return [message for target in targets for message in self._send(target, *payloads)]
+        payloads = chunks(Word.DOCUMENTS, [*news.certificates, *news.statements.values()])
+        to = tuple(key for key in self._neighbours() if key not in only_source)
+        return [m.Spread(self._mesh, m.Channel.MEMBERSHIP, to, payload) for payload in payloads] if to else []
+
+    def _neighbours(self) -> list[NodeKey]:
+        return self._members.rings.neighbours(self._own, self._silent)
 
     def _begin_repair(self, now: float) -> list[Message]:
-        """Compare with one neighbour, or now and then with somebody who was pruned."""
-        self.roster.expire(self._wall())
+        """Compare with one neighbour, or now and then with somebody who is thought dead."""
+        self._roster.expire(self._wall())
         self._repair_at = now + self._interval * self._random.uniform(0.75, 1.25)
-        own = self.roster.get(self._own)
-        neighbours = self._rings.neighbours(self._own)
-        dialable = [key for key in sorted(self._pruned) if self._is_peer(key)]
+        own = self._roster.get(self._own)
+        neighbours = self._neighbours()
+        dialable = [key for key in sorted(self._silent) if self._is_peer(key)]
         if dialable and (not neighbours or self._random.random() < PRUNED_SHARE):
             neighbours = dialable
         if not neighbours:
@@ -281,10 +298,10 @@ class Membership:
 
     def presentation(self, own: Record) -> bytes:
         """What makes this node known to somebody who has never heard of it."""
-        return presentation(self.replica.digest.of(), self.chain.ancestry([own.credential]), own)
+        return presentation(self._replica.digest.of(), self._chain.ancestry([own.credential]), own)
 
     def _is_peer(self, key: NodeKey) -> bool:
-        member = self.roster.get(key)
+        member = self._roster.get(key)
         return member is not None and member.role is Role.PEER
 
     def _send(self, to: NodeKey, *payloads: bytes) -> list[Message]:

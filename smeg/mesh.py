@@ -210,7 +210,7 @@ class Mesh:
             return self._end(joining.problem)
         own = self._writer(joining.standing)
         own.counter = joining.counter
-        admission = tuple(joining.chain.documents())
+        admission = tuple(joining.chain.ancestry([joining.standing.credential]))
         let_in = next(contact for contact in joining.token.contacts if contact.curve == joining.contact_curve)
         contacts = dict.fromkeys((let_in, *joining.token.contacts))
         self._stored = replace(self._stored, admission=admission, contacts=tuple(contacts))
@@ -257,7 +257,9 @@ class Mesh:
     def _entered(self, now: float) -> list[Message]:
         self._enter(State.SETTLING)
         self._republish_at = now + REPUBLISH_AFTER
-        self._present_at = now
+        # Who knows others from its disk is known to them, and a repair tells what it missed: thousands that start at
+        # once and ask for everything would move gigabytes.
+        self._present_at = now if self._company.alone() else None
         out: list[Message] = [m.Countersign(self._mesh, self._record.credential)]
         if self._removed and self._origin is Origin.RESUMED:
             out += self._end(self._why_removed())

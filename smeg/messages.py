@@ -14,6 +14,7 @@ from typing import Any
 from smeg.device import DeviceState, Endpoint, Handshake, Operation
 from smeg.errors import Problem
 from smeg.keys import NodeKey, Secret
+from smeg.members import Members
 from smeg.records import Member, Route
 from smeg.stored import StoredMesh
 
@@ -68,6 +69,16 @@ class SendMember:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """The same `SendMember` for several members."""
+
+    mesh: str
+    channel: Channel
+    to: tuple[NodeKey, ...]
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SendGuest:
     """Send to a CURVE key that is not (yet) a member: the two ends of joining."""
 
@@ -97,6 +108,36 @@ class LinkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """The members whose connections this node keeps an eye on: one that ends is dialled again at once, to see why."""
+
+    mesh: str
+    version: int
+    members: tuple[NodeKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRefused:
+    """Where a watched member listened, its host now says that nobody does: its daemon is down, the host is not."""
+
+    mesh: str
+    member: NodeKey
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSilent:
+    """Where a watched member listened, nothing answers at all."""
+
+    mesh: str
+    member: NodeKey
+
+
+@dataclass(frozen=True, slots=True)
+class ControlReady:
+    """The command line can reach this daemon, and no other of the same user's."""
+
+
+@dataclass(frozen=True, slots=True)
 class GossipReady:
     """The bound socket accepts connections."""
 
@@ -117,15 +158,31 @@ class GossipCounted:
 
 @dataclass(frozen=True, slots=True)
 class MembersChanged:
-    """All members of a mesh. `members` is sorted by key and never changed after it was sent."""
+    """All members of a mesh."""
 
     mesh: str
     version: int
-    members: Mapping[NodeKey, Member]
+    members: Members
     quarantined: Mapping[NodeKey, Member] = field(default_factory=dict)
     """Not members while an invite is overdrawn."""
     own_verdict: str = "member"
     """What this replica says of its own node: see `roster.Verdict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootChanged:
+    """The digest of all that this replica knows, 8 bytes: equal replicas have equal ones."""
+
+    mesh: str
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RootDiffers:
+    """A member's replica has differed from this one for longer than news takes."""
+
+    mesh: str
+    member: NodeKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +231,13 @@ class LivenessChanged:
     epoch: int
     leader: NodeKey | None
     pruned: frozenset[NodeKey]
+    down: frozenset[NodeKey] = frozenset()
+    """Whose daemon is down while its host lives: not pruned; they neither lead nor gossip, their tunnels stay."""
+
+    @property
+    def silent(self) -> frozenset[NodeKey]:
+        """Who takes no part in gossip."""
+        return self.pruned | self.down if self.down else self.pruned
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
 from smeg.addresses import MAX_COLLISION
 from smeg.certificates import MAX_SERIAL, Role
 from smeg.documents import Document
-from smeg.keys import NodeKey, Secret
-from smeg.records import Member, OwnRecord, Record, Standing, read_record, seal_leave, seal_record
+from smeg.keys import Secret
+from smeg.members import Members
+from smeg.records import OwnRecord, Record, Standing, read_record, seal_leave, seal_record
 
 LOST_STEP = 2**20
 """After a loss of the database the counter continues far above anything published before."""
@@ -66,7 +66,7 @@ class OwnRecordWriter:
         self.record = read_record(document)
         return document
 
-    def see(self, members: Mapping[NodeKey, Member]) -> None:
+    def see(self, members: Members) -> None:
         """Learn from what others know: a newer record of ours, or a lower key at our address."""
         own = members.get(self.standing.node)
         if own is None:
@@ -74,9 +74,8 @@ class OwnRecordWriter:
         if own.record.counter > self.counter:
             self.counter = own.record.counter
             self._written = None
-        for key, member in members.items():
-            if key < self.standing.node and member.address == own.address:
-                self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
+        if members.at(own.address) != self.standing.node:
+            self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
 
     def leave(self) -> Document:
         """The remove that ends this node's membership by its own will."""

@@ -8,7 +8,7 @@ of a map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
 from itertools import groupby
@@ -55,28 +55,70 @@ def difference(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, En
     return tuple(operations)
 
 
-def simulate(now: DeviceState, operations: tuple[Operation, ...]) -> DeviceState:
+def simulate(now: DeviceState, operations: Iterable[Operation]) -> DeviceState:
     """What the device is after `operations`, as a kernel would have it: a prefix given to one peer leaves any other."""
-    state = now
-    addresses, routes, peers = set(now.addresses), set(now.routes), dict(now.peers)
-    owners = {prefix: key for key, peer in peers.items() for prefix in peer.allowed_ips}
-    for operation in operations:
-        match operation:
-            case SetInterface(listen_port, mtu):
-                state = replace(state, listen_port=listen_port or state.listen_port, mtu=mtu, up=True)
-            case AddAddress(address):
-                addresses.add(address)
-            case RemoveAddress(address):
-                addresses.discard(address)
-            case AddRoute(prefix):
-                routes.add(prefix)
-            case RemoveRoute(prefix):
-                routes.discard(prefix)
-            case RemovePeer(key):
-                _take_away(peers, owners, key)
-            case SetPeer(peer):
-                _give(peers, owners, peer)
-    return replace(state, addresses=tuple(sorted(addresses)), routes=tuple(sorted(routes)), peers=peers)
+    simulated = Simulated(now)
+    simulated.apply(operations)
+    return simulated.state()
+
+
+class Simulated:
+    """A device that changes as a kernel's would, at the cost of what changes."""
+
+    def __init__(self, state: DeviceState) -> None:
+        self._state = state
+        self._addresses, self._routes, self._peers = set(state.addresses), set(state.routes), dict(state.peers)
+        self._owners = {prefix: key for key, peer in self._peers.items() for prefix in peer.allowed_ips}
+
+    def state(self) -> DeviceState:
+        addresses, routes = tuple(sorted(self._addresses)), tuple(sorted(self._routes))
+        return replace(self._state, addresses=addresses, routes=routes, peers=dict(self._peers))
+
+    def apply(self, operations: Iterable[Operation]) -> None:
+        for operation in operations:
+            match operation:
+                case SetInterface(listen_port, mtu):
+                    listen_port = listen_port or self._state.listen_port
+                    self._state = replace(self._state, listen_port=listen_port, mtu=mtu, up=True)
+                case AddAddress(address):
+                    self._addresses.add(address)
+                case RemoveAddress(address):
+                    self._addresses.discard(address)
+                case AddRoute(prefix):
+                    self._routes.add(prefix)
+                case RemoveRoute(prefix):
+                    self._routes.discard(prefix)
+                case RemovePeer(key):
+                    self._take_away(key)
+                case SetPeer(peer):
+                    self._give(peer)
+
+    def _take_away(self, key: bytes) -> None:
+        gone = self._peers.pop(key, None)
+        for prefix in gone.allowed_ips if gone else ():
+            del self._owners[prefix]
+
+    def _give(self, peer: WgPeer) -> None:
+        peers, owners = self._peers, self._owners
+        before = peers.get(peer.public_key)
+        for prefix in before.allowed_ips if before else ():
+            del owners[prefix]
+        for prefix in peer.allowed_ips:
+            robbed = owners.get(prefix)
+            if robbed is not None:
+                left = tuple(other for other in peers[robbed].allowed_ips if other != prefix)
+                peers[robbed] = replace(peers[robbed], allowed_ips=left)
+            owners[prefix] = peer.public_key
+        peer = _in_order(peer)
+        if peer.endpoint is None and before is not None and before.endpoint is not None:
+            peer = replace(peer, endpoint=before.endpoint)
+        peers[peer.public_key] = peer
+
+
+def _in_order(peer: WgPeer) -> WgPeer:
+    """With its prefixes sorted; the same one if they are, for there are thousands of them in several states."""
+    ordered = tuple(sorted(peer.allowed_ips))
+    return peer if peer.allowed_ips == ordered else replace(peer, allowed_ips=ordered)
 
 
 def batches(operations: tuple[Operation, ...]) -> Iterator[tuple[Operation, ...]]:
@@ -165,30 +207,10 @@ def _in_a_ring(pending: Mapping[bytes, set[bytes]]) -> bytes:
 def _goal(now: WgPeer | None, wanted: WgPeer, last: Endpoint | None) -> SetPeer | None:
     """The `SetPeer` that makes `now` into `wanted`, or None when they are equal but for roaming."""
     if now is None:
-        return SetPeer(replace(wanted, allowed_ips=tuple(sorted(wanted.allowed_ips))))
+        return SetPeer(_in_order(wanted))
     roamed = wanted.endpoint == last and now.endpoint is not None
     endpoint = None if roamed or wanted.endpoint == now.endpoint else wanted.endpoint
     same = set(now.allowed_ips) == set(wanted.allowed_ips) and now.keepalive == wanted.keepalive
     if same and endpoint is None:
         return None
     return SetPeer(replace(wanted, allowed_ips=tuple(sorted(wanted.allowed_ips)), endpoint=endpoint))
-
-
-def _take_away(peers: dict[bytes, WgPeer], owners: dict[IPv6Network, bytes], key: bytes) -> None:
-    gone = peers.pop(key, None)
-    for prefix in gone.allowed_ips if gone else ():
-        del owners[prefix]
-
-
-def _give(peers: dict[bytes, WgPeer], owners: dict[IPv6Network, bytes], peer: WgPeer) -> None:
-    before = peers.get(peer.public_key)
-    for prefix in before.allowed_ips if before else ():
-        del owners[prefix]
-    for prefix in peer.allowed_ips:
-        robbed = owners.get(prefix)
-        if robbed is not None:
-            left = tuple(other for other in peers[robbed].allowed_ips if other != prefix)
-            peers[robbed] = replace(peers[robbed], allowed_ips=left)
-        owners[prefix] = peer.public_key
-    endpoint = peer.endpoint or (before.endpoint if before else None)
-    peers[peer.public_key] = replace(peer, allowed_ips=tuple(sorted(peer.allowed_ips)), endpoint=endpoint)

@@ -2,8 +2,10 @@
 
 Keys are cut into hexadecimal digits; a range is named by the digits that its keys begin with. The digest of a range
 with more than `LEAF` keys is the hash of its sixteen parts' digests, of a smaller one the hash of its keys and their
-digests. Hashes of hashes, not sums: nobody can make changes that cancel out. What was computed is kept until a key in
-it changes.
+digests. Hashes of hashes, not sums: nobody can make changes that cancel out.
+
+The tree is persistent: a change makes new nodes from the root to one leaf and shares all others, so a fork costs
+nothing and thousands of replicas that hold the same keep it once. Its shape follows from its keys alone.
 """
 
 from __future__ import annotations
@@ -12,75 +14,155 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from smeg.keys import NodeKey
+from smeg.keys import KEY_BYTES, NodeKey
 
 DIGEST_BYTES = 8
 FAN_OUT = 16
 LEAF = 16
 """keys; a range of at most this many is listed rather than divided."""
-MAX_DEPTH = 64
+MAX_DEPTH = 2 * KEY_BYTES
+"""digits of a whole key."""
 EMPTY = bytes(DIGEST_BYTES)
 
 
+class _Leaf:
+    """At most `LEAF` keys, sorted, and their digests. A leaf without keys is a part in which nothing lies."""
+
+    __slots__ = ("_digest", "digests", "keys")
+
+    def __init__(self, keys: tuple[NodeKey, ...], digests: tuple[bytes, ...]) -> None:
+        self.keys = keys
+        self.digests = digests
+        self._digest: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.keys)
+
+    def digest(self) -> bytes:
+        if self._digest is None:
+            self._digest = _hash(b"".join(map(b"".join, zip(self.keys, self.digests, strict=True))))
+        return self._digest
+
+    def with_key(self, key: NodeKey, digest: bytes, depth: int) -> _Node:
+        at = bisect_left(self.keys, key)
+        after = at + (at < len(self.keys) and self.keys[at] == key)
+        keys = (*self.keys[:at], key, *self.keys[after:])
+        digests = (*self.digests[:at], digest, *self.digests[after:])
+        return _divided(keys, digests, depth)
+
+    def within(self, digits: str) -> _Leaf:
+        """The keys that begin with these digits, as a leaf of its own."""
+        low = bisect_left(self.keys, bytes.fromhex(digits.ljust(MAX_DEPTH, "0")))
+        high = low
+        while high < len(self.keys) and self.keys[high].hex().startswith(digits):
+            high += 1
+        return _Leaf(self.keys[low:high], self.digests[low:high])
+
+    def items(self) -> Iterator[tuple[NodeKey, bytes]]:
+        return zip(self.keys, self.digests, strict=True)
+
+
+class _Branch:
+    """More than `LEAF` keys in sixteen parts, one a digit."""
+
+    __slots__ = ("_digest", "parts", "size")
+
+    def __init__(self, parts: tuple[_Node, ...], size: int) -> None:
+        self.parts = parts
+        self.size = size
+        self._digest: bytes | None = None
+
+    def digest(self) -> bytes:
+        if self._digest is None:
+            self._digest = _hash(b"".join([part.digest() for part in self.parts]))
+        return self._digest
+
+    def with_key(self, key: NodeKey, digest: bytes, depth: int) -> _Branch:
+        at = _digit(key, depth)
+        before = self.parts[at]
+        after = before.with_key(key, digest, depth + 1)
+        return _Branch((*self.parts[:at], after, *self.parts[at + 1 :]), self.size - before.size + after.size)
+
+    def items(self) -> Iterator[tuple[NodeKey, bytes]]:
+        for part in self.parts:
+            yield from part.items()
+
+
+_Node = _Leaf | _Branch
+_NOTHING = _Leaf((), ())
+
+
 class RangeDigest:
+    __slots__ = ("_root",)
+
     def __init__(self) -> None:
-        self._keys: list[NodeKey] = []
-        self._digests: dict[NodeKey, bytes] = {}
-        self._ranges: dict[str, bytes] = {}
-        self._deepest = 0
+        self._root: _Node = _NOTHING
+
+    def fork(self) -> RangeDigest:
+        """Another with the same content, which changes on its own."""
+        made = RangeDigest()
+        made._root = self._root
+        return made
 
     def set(self, key: NodeKey, digest: bytes) -> None:
         """Give a key its digest, 8 bytes."""
-        if key not in self._digests:
-            self._keys.insert(bisect_left(self._keys, key), key)
-        self._digests[key] = digest
-        digits = key.hex()
-        for depth in range(self._deepest + 1):
-            self._ranges.pop(digits[:depth], None)
+        self._root = self._root.with_key(key, digest, 0)
 
     def __iter__(self) -> Iterator[NodeKey]:
-        return iter(self._keys)
+        return (key for key, _ in self._root.items())
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self._root.size
 
     def of(self, digits: str = "") -> bytes:
         """The digest of a range; `EMPTY` when nothing lies in it."""
-        known = self._ranges.get(digits)
-        if known is None:
-            low, high = self._bounds(digits)
-            if low == high:
-                return EMPTY
-            if high - low <= LEAF or len(digits) >= MAX_DEPTH:
-                content = b"".join(key + self._digests[key] for key in self._keys[low:high])
-            else:
-                content = b"".join(self.parts(digits))
-            known = blake2b(content, digest_size=DIGEST_BYTES).digest()
-            # Not for a single key: whoever asks for ever longer names of its range would fill the memory.
-            if high - low > 1:
-                self._ranges[digits] = known
-                self._deepest = max(self._deepest, len(digits))
-        return known
+        return self._range(digits).digest()
 
     def parts(self, digits: str) -> list[bytes]:
         """The digests of the sixteen parts of a range."""
-        return [self.of(f"{digits}{part:x}") for part in range(FAN_OUT)]
+        node = self._range(digits)
+        if isinstance(node, _Branch):
+            return [part.digest() for part in node.parts]
+        return [node.within(f"{digits}{part:x}").digest() if node.keys else EMPTY for part in range(FAN_OUT)]
 
     def size(self, digits: str) -> int:
         """How many keys lie in a range."""
-        low, high = self._bounds(digits)
-        return high - low
+        return self._range(digits).size
 
     def listing(self, digits: str) -> dict[NodeKey, bytes]:
         """The keys of a range with their digests."""
-        low, high = self._bounds(digits)
-        return {key: self._digests[key] for key in self._keys[low:high]}
+        return dict(self._range(digits).items())
 
-    def _bounds(self, digits: str) -> tuple[int, int]:
-        if not digits:
-            return 0, len(self._keys)
-        low = bytes.fromhex(digits.ljust(MAX_DEPTH, "0"))
-        high = bytes.fromhex(digits.ljust(MAX_DEPTH, "f"))
-        first = bisect_left(self._keys, low)
-        last = bisect_left(self._keys, high, lo=first)
-        return first, last + (last < len(self._keys) and self._keys[last] == high)
+    def _range(self, digits: str) -> _Node:
+        """The node of a range; for a part of a leaf one that nobody keeps."""
+        node = self._root
+        for digit in digits:
+            if isinstance(node, _Leaf):
+                return node.within(digits)
+            node = node.parts[int(digit, 16)]
+        return node
+
+
+def _divided(keys: tuple[NodeKey, ...], digests: tuple[bytes, ...], depth: int) -> _Node:
+    """The node at this depth that holds these keys, sorted."""
+    if len(keys) <= LEAF or depth >= MAX_DEPTH:
+        return _Leaf(keys, digests) if keys else _NOTHING
+    parts: list[_Node] = []
+    low = 0
+    for part in range(FAN_OUT):
+        high = low
+        while high < len(keys) and _digit(keys[high], depth) == part:
+            high += 1
+        parts.append(_divided(keys[low:high], digests[low:high], depth + 1))
+        low = high
+    return _Branch(tuple(parts), len(keys))
+
+
+def _digit(key: NodeKey, depth: int) -> int:
+    octet = key[depth >> 1]
+    return octet & 15 if depth & 1 else octet >> 4
+
+
+def _hash(content: bytes) -> bytes:
+    return blake2b(content, digest_size=DIGEST_BYTES).digest() if content else EMPTY

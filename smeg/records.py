@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network
 
 from smeg.certificates import MAX_SERIAL, Role
 from smeg.device import Endpoint
 from smeg.documents import Document, Fields, Kind, encode, seal
-from smeg.endpoints import MAX_ENDPOINTS, parse_endpoint
+from smeg.endpoints import MAX_ENDPOINTS, is_dialable, parse_endpoint
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, Secret
 
@@ -106,6 +106,8 @@ class Standing:
     exit: bool
     expires: int
     credential: bytes
+    certificate: bytes
+    """Hash of the node certificate; the credential itself when an admin issued that."""
     admin: bytes
     """Hash of the admin certificate at the head."""
     invite: bytes | None
@@ -174,11 +176,11 @@ def seal_record(mesh: str, own: OwnRecord, counter: int, credential: bytes, seed
     return seal(Kind.RECORD, mesh, {**own.extra, **fields}, seed)
 
 
-def read_record(document: Document) -> Record:
-    """Raises `RemoteError`."""
+def read_record(document: Document, fields: Fields | None = None) -> Record:
+    """`fields` are the document's, if they were read already. Raises `RemoteError`."""
     if len(document.raw) > MAX_RECORD:
         raise RemoteError("malformed", f"a record of {len(document.raw)} bytes: the bound is {MAX_RECORD}")
-    fields = document.fields()
+    fields = fields or document.fields()
     return Record(
         document,
         fields.signer("node"),
@@ -193,15 +195,18 @@ def read_record(document: Document) -> Record:
     )
 
 
+def unite(record: Record, standing: Standing) -> None:
+    """Let a record hold the very bytes that its standing holds: equal ones, and of thousands the copies add up."""
+    assert (record.node, record.credential) == (standing.node, standing.credential)
+    object.__setattr__(record, "node", standing.node)
+    object.__setattr__(record, "credential", standing.credential)
+
+
 def _endpoints(fields: Fields, name: str) -> tuple[Endpoint, ...]:
     """Literal addresses or DNS names. An address nobody can dial is refused: it would aim us at ourselves."""
     found = tuple(parse_endpoint(text) for text in fields.texts(name, MAX_ENDPOINTS, 260))
     for endpoint in found:
-        try:
-            address = ip_address(endpoint.host)
-        except ValueError:
-            continue
-        if address.is_multicast or address.is_unspecified:
+        if not is_dialable(endpoint.host):
             raise RemoteError("malformed", f"a record with the endpoint {endpoint}, which nobody can dial")
     return found
 
@@ -235,9 +240,9 @@ def seal_evict(
     return seal(Kind.REMOVE, mesh, fields, seed)
 
 
-def read_remove(document: Document) -> Remove:
-    """Raises `RemoteError`."""
-    fields = document.fields()
+def read_remove(document: Document, fields: Fields | None = None) -> Remove:
+    """`fields` are the document's, if they were read already. Raises `RemoteError`."""
+    fields = fields or document.fields()
     try:
         action = Action(fields.text("action", 10))
     except ValueError as error:

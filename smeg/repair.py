@@ -2,8 +2,8 @@
 
 It opens with the digest of everything (`ROOT`); a large range that differs is answered by the digests of its parts
 (`PARTS`), a small one by what lies in it (`LISTING`), and that by the documents that differ and a request for the
-others (`NEED`). It only says what to answer, from what is known now: it remembers nothing of a conversation, so one
-that breaks off costs nothing. It never takes a document in or chooses whom to ask.
+others (`WANT`, and with certificates `NEED`). It only says what to answer, from what is known now: it remembers nothing
+of a conversation, so one that breaks off costs nothing. It never takes a document in or chooses whom to ask.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from smeg.keys import KEY_BYTES, NodeKey
 from smeg.range_digest import DIGEST_BYTES, EMPTY, FAN_OUT, LEAF, MAX_DEPTH
 from smeg.records import Record, Remove
 from smeg.replica import Replica
-from smeg.wire import Word, chunks, expect, pack
+from smeg.wire import MAX_ITEMS, MAX_PAYLOAD, Word, expect, pack
 
 MAX_NODES = 64
 """nodes that one message may ask for; the rest is found at the next repair."""
@@ -24,10 +24,14 @@ MAX_LISTED = 4 * LEAF
 """nodes in a listing, and in the range that it is compared with."""
 _ENTRY = KEY_BYTES + DIGEST_BYTES
 """bytes of a node in a listing."""
+_LENGTH = 2
+"""bytes that an item of a payload takes besides its own."""
 
 
 class Repair:
     """What is said of one replica; all answers are payloads, to be sent in this order."""
+
+    __slots__ = ("_chain", "_replica")
 
     def __init__(self, replica: Replica, chain: Chain) -> None:
         self._replica = replica
@@ -49,8 +53,9 @@ class Repair:
                 digits, listing = expect(items, None, None)
                 return self._compare_listing(digits, listing)
             case Word.NEED:
-                asked = dict.fromkeys(items[:MAX_NODES])
-                return self.documents(NodeKey(item) for item in asked if len(item) == KEY_BYTES)
+                return self.documents(_nodes(items))
+            case Word.WANT:
+                return self._statements(_nodes(items))
             case _:
                 raise RemoteError("malformed", f"{word.name} has no place in membership gossip")
 
@@ -61,11 +66,16 @@ class Repair:
     def documents(self, nodes: Iterable[NodeKey]) -> list[bytes]:
         """All there is of some nodes: certificates first, then records, then removes."""
         statements = [statement for node in nodes for statement in self._replica.statements(node)]
-        roots = {s.credential if isinstance(s, Record) else s.by for s in statements} - {b""}
-        certificates = self._chain.ancestry(roots)
+        roots = dict.fromkeys(s.credential if isinstance(s, Record) else s.by for s in statements)
+        bundles = self._chain.bundles(root for root in roots if root)
         records = [s.document.raw for s in statements if isinstance(s, Record)]
         removes = [s.document.raw for s in statements if isinstance(s, Remove)]
-        return list(chunks(Word.DOCUMENTS, certificates + records + removes))
+        return _payloads([*bundles, *([raw] for raw in records + removes)])
+
+    def _statements(self, nodes: Iterable[NodeKey]) -> list[bytes]:
+        """What is said of nodes that the other side knows: it has their certificates, or else asks for them."""
+        statements = (statement for node in nodes for statement in self._replica.statements(node))
+        return _payloads([statement.document.raw] for statement in statements)
 
     def _range(self, digits: str) -> list[bytes]:
         """What to say about a range that differs: its listing when it is small, else its parts."""
@@ -94,9 +104,32 @@ class Repair:
         entries = [listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY)]
         theirs = {NodeKey(entry[:KEY_BYTES]): entry[KEY_BYTES:] for entry in entries}
         ours = self._replica.digest.listing(_digits(digits))
-        out = self.documents(key for key, digest in ours.items() if theirs.get(key) != digest)
-        wanted = [key for key, digest in theirs.items() if ours.get(key) != digest]
-        return [*out, self.need(wanted)] if wanted else out
+        differ = [key for key, digest in ours.items() if key in theirs and theirs[key] != digest]
+        out = self.documents(key for key in ours if key not in theirs) + self._statements(differ)
+        lacking = [key for key in theirs if key not in ours]
+        out += [pack(Word.WANT, differ[:MAX_NODES])] if differ else []
+        return [*out, self.need(lacking)] if lacking else out
+
+
+def _payloads(bundles: Iterable[list[bytes]]) -> list[bytes]:
+    """As many as are needed, none too large. What belongs together comes together: whoever takes the first of them in
+    has no use for half of it, and would have to ask for all that rests on it."""
+    payloads: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 1
+    for bundle in bundles:
+        more = sum(len(item) + _LENGTH for item in bundle)
+        if waiting and (size + more > MAX_PAYLOAD or len(waiting) + len(bundle) > MAX_ITEMS):
+            payloads.append(pack(Word.DOCUMENTS, waiting))
+            waiting, size = [], 1
+        waiting += bundle
+        size += more
+    return [*payloads, pack(Word.DOCUMENTS, waiting)] if waiting else payloads
+
+
+def _nodes(items: list[bytes]) -> list[NodeKey]:
+    """Those that are asked for, each once."""
+    return [NodeKey(item) for item in dict.fromkeys(items[:MAX_NODES]) if len(item) == KEY_BYTES]
 
 
 def _digits(raw: bytes) -> str:

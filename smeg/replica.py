@@ -7,6 +7,8 @@ associative and idempotent, and replicas that have seen the same statements are 
 
 A node is present if it is in the add set and no remove covers its record. Nothing here verifies, and death is not
 removal: liveness is somebody else's.
+
+All maps are persistent: a fork shares them until one side changes, at a cost that hardly grows with their size.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from hashlib import blake2b
+
+from immutables import Map
 
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey
@@ -40,32 +44,30 @@ class Outcome(Enum):
 
 
 class Replica:
+    __slots__ = ("digest", "evicts", "leaves", "records")
+
     def __init__(self) -> None:
-        self._records: dict[NodeKey, Record] = {}
-        self._evicts: dict[NodeKey, Remove] = {}
-        self._leaves: dict[NodeKey, Remove] = {}
+        self.records: Map[NodeKey, Record] = Map()
+        """The add set. Like the two others in no particular order: whoever goes through it sorts."""
+        self.evicts: Map[NodeKey, Remove] = Map()
+        self.leaves: Map[NodeKey, Remove] = Map()
         self.digest = RangeDigest()
         """Over every node's record and removes; equal exactly when replicas are (up to a hash collision)."""
 
-    @property
-    def records(self) -> Mapping[NodeKey, Record]:
-        return self._records
-
-    @property
-    def evicts(self) -> Mapping[NodeKey, Remove]:
-        return self._evicts
-
-    @property
-    def leaves(self) -> Mapping[NodeKey, Remove]:
-        return self._leaves
+    def fork(self) -> Replica:
+        """Another with the same content, which changes on its own."""
+        made = Replica()
+        made.records, made.evicts, made.leaves = self.records, self.evicts, self.leaves
+        made.digest = self.digest.fork()
+        return made
 
     def clock(self) -> dict[NodeKey, int]:
         """The vector clock."""
-        return {node: record.counter for node, record in self._records.items()}
+        return {node: record.counter for node, record in self.records.items()}
 
     def add(self, record: Record) -> Outcome:
         """Offer a record to the add set. Raises `RemoteError` (`counter-step`) for a step no honest node makes."""
-        known = self._records.get(record.node)
+        known = self.records.get(record.node)
         if record.counter > (known.counter if known else 0) + MAX_STEP:
             raise RemoteError("counter-step", f"a record whose counter jumps to {record.counter}")
         if known is not None:
@@ -75,42 +77,45 @@ class Replica:
                 return Outcome.OLDER
             if record.counter == known.counter and record.order < known.order:
                 return Outcome.CONFLICT_REFUSED
-        self._records[record.node] = record
+        self.records = self.records.set(record.node, record)
         self._update_digest(record.node)
         conflict = known is not None and known.counter == record.counter
         return Outcome.CONFLICT_TAKEN if conflict else Outcome.NEWER
 
     def remove(self, remove: Remove) -> Outcome:
         """Offer a remove to the remove set."""
-        removes = self._evicts if remove.action is Action.EVICT else self._leaves
-        known = removes.get(remove.node)
+        evict = remove.action is Action.EVICT
+        known = (self.evicts if evict else self.leaves).get(remove.node)
         if known is not None:
             if remove.document.hash == known.document.hash:
                 return Outcome.KNOWN
             if remove.order < known.order:
                 return Outcome.OLDER
-        removes[remove.node] = remove
+        if evict:
+            self.evicts = self.evicts.set(remove.node, remove)
+        else:
+            self.leaves = self.leaves.set(remove.node, remove)
         self._update_digest(remove.node)
         return Outcome.NEWER
 
     def merge(self, other: Replica) -> None:
         """Take over whatever is newer in another replica."""
-        for record in other._records.values():
+        for record in other.records.values():
             self.add(record)
-        for remove in (*other._evicts.values(), *other._leaves.values()):
+        for remove in (*other.evicts.values(), *other.leaves.values()):
             self.remove(remove)
 
     def present(self, node: NodeKey, serial_of: SerialOf) -> bool:
         """Whether the node is in the add set and no remove covers its record."""
-        record = self._records.get(node)
+        record = self.records.get(node)
         if record is None:
             return False
-        removes = [held[node] for held in (self._evicts, self._leaves) if node in held]
+        removes = (held[node] for held in (self.evicts, self.leaves) if node in held)
         return not any(remove.covers(serial_of(record), record.counter) for remove in removes)
 
     def statements(self, node: NodeKey) -> list[Record | Remove]:
         """What is known of a node: its record, its evict, its leave."""
-        kinds: tuple[Mapping[NodeKey, Record | Remove], ...] = (self._records, self._evicts, self._leaves)
+        kinds: tuple[Mapping[NodeKey, Record | Remove], ...] = (self.records, self.evicts, self.leaves)
         return [held[node] for held in kinds if node in held]
 
     def __iter__(self) -> Iterator[NodeKey]:
@@ -123,20 +128,14 @@ class Replica:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Replica):
             return NotImplemented
-        return all(
-            _hashes(mine) == _hashes(theirs)
-            for mine, theirs in (
-                (self._records, other._records),
-                (self._evicts, other._evicts),
-                (self._leaves, other._leaves),
-            )
-        )
+        pairs = ((self.records, other.records), (self.evicts, other.evicts), (self.leaves, other.leaves))
+        return all(_hashes(mine) == _hashes(theirs) for mine, theirs in pairs)
 
     __hash__ = None  # type: ignore[assignment]
 
     def _update_digest(self, node: NodeKey) -> None:
         hashes = b"".join(statement.document.hash for statement in self.statements(node))
-        marks = bytes([node in self._records, node in self._evicts, node in self._leaves])
+        marks = bytes([node in self.records, node in self.evicts, node in self.leaves])
         self.digest.set(node, blake2b(marks + hashes, digest_size=8).digest())
 
 

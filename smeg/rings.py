@@ -1,61 +1,169 @@
 """Who talks to whom: rings that everybody derives from the list of members, so that nobody has to negotiate.
 
-Each ring orders the peers by a hash of its number and their key; a peer's neighbours are next to it on some ring.
-That gives every node a bounded number of them, and the graph of all is an expander: a flood reaches everybody in
-about log N hops. A client, which nobody can dial, hangs on the peers that follow its own place on the first rings,
-which can be derived too.
+Each ring orders the peers by a hash of its number and their key. On eight of them everybody is watched by the live peer
+before it; over the first three, in both directions, news is flooded: the graph of all neighbours is an expander, so
+that a flood reaches everybody in about log N hops, and nobody has more than a bounded number of them. A client, which
+nobody can dial, hangs on the first live peers after its own place on the first two rings, which watch it.
+
+The dead keep their places and are stepped over, so a death moves nobody but their neighbours.
 """
 
 from __future__ import annotations
 
-from bisect import bisect
-from collections.abc import Iterable
+from array import array
+from bisect import bisect_left
+from collections.abc import Container
 from hashlib import blake2b
+from typing import ClassVar
+from weakref import WeakValueDictionary
 
 from smeg.keys import NodeKey
 
-RINGS = 3
+RINGS = 8
+FLOOD_RINGS = 3
 CLIENT_PEERS = 2
+_PLACE_BYTES = 8
+NOBODY: frozenset[NodeKey] = frozenset()
 
 
-def place(ring: int, key: NodeKey) -> bytes:
-    """Where a key stands on a ring: 8 bytes, ordered."""
-    return blake2b(bytes([ring]) + key, digest_size=8, person=b"smeg-ring").digest()
+def places(key: NodeKey) -> list[int]:
+    """Where a key stands on each ring: 64 bits, from one BLAKE2b."""
+    digest = blake2b(key, digest_size=RINGS * _PLACE_BYTES, person=b"smeg-rings").digest()
+    return [int.from_bytes(digest[at : at + _PLACE_BYTES], "big") for at in range(0, len(digest), _PLACE_BYTES)]
+
+
+class _Ring:
+    """Some keys in the order of one ring: their places, and their indices in the list of keys."""
+
+    __slots__ = ("order", "places")
+
+    def __init__(self, found: list[int]) -> None:
+        order = sorted(range(len(found)), key=found.__getitem__)
+        self.places = array("Q", [found[index] for index in order])
+        self.order = array("L", order)
 
 
 class Rings:
-    """The rings of one set of members. Immutable; made anew when the members change."""
+    """The rings of one set of members. Immutable; made by `of`, which gives equal sets one object.
 
-    def __init__(self, peers: Iterable[NodeKey], clients: Iterable[NodeKey] = (), rings: int = RINGS) -> None:
-        self._peers = frozenset(peers)
-        self._clients = frozenset(clients)
-        self._rings = [sorted((place(ring, key), key) for key in self._peers) for ring in range(rings)]
-        self._hanging: dict[NodeKey, list[NodeKey]] = {}
-        for client in sorted(self._clients):
-            for peer in self.upstream(client):
-                self._hanging.setdefault(peer, []).append(client)
+    `skip` is always who is to be stepped over: the dead.
+    """
 
-    def upstream(self, key: NodeKey) -> list[NodeKey]:
-        """The peers that a client dials: the first after its place on each ring, distinct, at most `CLIENT_PEERS`."""
+    _known: ClassVar[WeakValueDictionary[tuple[bytes, bytes], Rings]] = WeakValueDictionary()
+
+    def __init__(self, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...]) -> None:
+        self._peers = peers
+        self._clients = clients
+        self._rings = [_Ring(list(column)) for column in zip(*map(places, peers), strict=True)]
+        self._hanging = [_Ring(list(column)) for column in zip(*map(places, clients), strict=True)][:CLIENT_PEERS]
+
+    @classmethod
+    def of(cls, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...] = ()) -> Rings:
+        """Both are sorted."""
+        tag = (blake2b(b"".join(peers)).digest(), blake2b(b"".join(clients)).digest())
+        known = cls._known.get(tag)
+        if known is None:
+            known = cls._known[tag] = cls(peers, clients)
+        return known
+
+    @property
+    def peers(self) -> tuple[NodeKey, ...]:
+        """Sorted."""
+        return self._peers
+
+    def is_peer(self, key: NodeKey) -> bool:
+        return _holds(self._peers, key)
+
+    def after(self, ring: int, place: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
+        """The first peer behind a place on a ring."""
+        return self._walk(ring, place, skip, without, 1)
+
+    def before(self, ring: int, place: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
+        """The first peer ahead of a place on a ring."""
+        return self._walk(ring, place, skip, without, -1)
+
+    def _walk(self, ring: int, place: int, skip: Container[NodeKey], without: NodeKey, step: int) -> NodeKey | None:
+        if not self._rings:
+            return None
+        order = self._rings[ring].order
+        at = bisect_left(self._rings[ring].places, place) - (step < 0)
+        for _ in range(len(order)):
+            key = self._peers[order[at % len(order)]]
+            if key != without and key not in skip:
+                return key
+            at += step
+        return None
+
+    def subjects(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
+        """Whom a node watches: for a peer the one behind it on each ring and its clients, for a client its peers."""
+        if not self.is_peer(key):
+            return self.upstream(key, skip)
+        behind = [self.after(ring, place, skip, key) for ring, place in enumerate(places(key))]
+        return _distinct([*behind, *self.hanging(key, skip)])
+
+    def observers(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
+        """Who watches a node, and judges of its death: for a peer the one ahead of it on each ring, for a client its
+        peers."""
+        if not self.is_peer(key):
+            return self.upstream(key, skip)
+        return _distinct([self.before(ring, place, skip, key) for ring, place in enumerate(places(key))])
+
+    def neighbours(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
+        """Whom a node floods to, in a fixed order, without itself."""
+        if not self.is_peer(key):
+            return self.upstream(key, skip)
+        own = places(key)[:FLOOD_RINGS]
+        beside = [walk(ring, place, skip, key) for ring, place in enumerate(own) for walk in (self.after, self.before)]
+        return _distinct([*beside, *self.hanging(key, skip)])
+
+    def upstream(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
+        """The peers that a client dials: the first after its place on each of two rings, distinct."""
         found: list[NodeKey] = []
-        for ring, order in enumerate(self._rings):
-            if order and len(found) < CLIENT_PEERS:
-                start = bisect(order, (place(ring, key), key))
-                for step in range(min(len(order), CLIENT_PEERS + 1)):
-                    peer = order[(start + step) % len(order)][1]
-                    if peer not in found and peer != key:
-                        found.append(peer)
-                        break
+        for ring, place in enumerate(places(key)[:CLIENT_PEERS]):
+            peer = self.after(ring, place, skip, key)
+            if peer in found:
+                peer = self.after(ring, place, _Both(skip, found), key)
+            if peer is not None:
+                found.append(peer)
         return found
 
-    def neighbours(self, key: NodeKey) -> list[NodeKey]:
-        """Whom `key` exchanges gossip with, in a fixed order, without itself."""
-        if key not in self._peers:
-            return self.upstream(key)
-        found: list[NodeKey] = []
-        for ring, order in enumerate(self._rings):
-            at = bisect(order, (place(ring, key), key))
-            for neighbour in (order[at % len(order)][1], order[at - 2][1]):
-                if neighbour != key and neighbour not in found:
-                    found.append(neighbour)
-        return found + [client for client in self._hanging.get(key, ()) if client not in found]
+    def hanging(self, peer: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
+        """The clients that dial a peer, sorted."""
+        if not self._clients:
+            return []
+        near: list[NodeKey] = []
+        for ring, place in enumerate(places(peer)[:CLIENT_PEERS]):
+            # Between the second live peer ahead and this one: a client whose two are the same takes the next.
+            first = self.before(ring, place, skip, peer)
+            second = first and self.before(ring, places(first)[ring], _Both(skip, [peer]), first)
+            near += self._between(ring, places(second)[ring], place) if second else self._clients
+        return sorted(key for key in dict.fromkeys(near) if key not in skip and peer in self.upstream(key, skip))
+
+    def _between(self, ring: int, low: int, high: int) -> list[NodeKey]:
+        """The clients with places above `low` up to `high`, around the end of the ring if need be."""
+        held, order = self._hanging[ring].places, self._hanging[ring].order
+        start, end = bisect_left(held, low), bisect_left(held, high + 1)
+        found = order[start:end] if low <= high else order[start:] + order[:end]
+        return [self._clients[index] for index in found]
+
+
+class _Both:
+    """Two sets of whom to step over, as one."""
+
+    __slots__ = ("_first", "_second")
+
+    def __init__(self, first: Container[NodeKey], second: Container[NodeKey]) -> None:
+        self._first = first
+        self._second = second
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._first or key in self._second
+
+
+def _distinct(keys: list[NodeKey | None]) -> list[NodeKey]:
+    return [key for key in dict.fromkeys(keys) if key is not None]
+
+
+def _holds(keys: tuple[NodeKey, ...], key: NodeKey) -> bool:
+    at = bisect_left(keys, key)
+    return at < len(keys) and keys[at] == key

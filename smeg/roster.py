@@ -2,7 +2,7 @@
 
 The answer is a function of the replica, the certificates and the wall clock (for expiry) alone, so replicas that are
 equal agree. It is kept up to date by what changed, because a mesh has thousands of members and most changes touch
-one.
+one; and its maps are persistent, so that a fork shares them until one side changes.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
+from immutables import Map
+
 from smeg.addresses import overlay_address
 from smeg.certificates import InviteCertificate
 from smeg.chain import Chain
 from smeg.keys import NodeKey
-from smeg.records import PREFIX_BYTES, Member, Record, Remove, Standing
+from smeg.members import Members
+from smeg.records import PREFIX_BYTES, Member, Record, Standing
 from smeg.replica import Replica
 
 
@@ -33,33 +36,68 @@ class Verdict(Enum):
 
 
 class Roster:
+    __slots__ = (
+        "_chain",
+        "_changed",
+        "_counting",
+        "_evicts",
+        "_expired",
+        "_filed",
+        "_members",
+        "_mesh",
+        "_next_expiry",
+        "_orphans",
+        "_out",
+        "_overdrawn_before",
+        "_quarantined",
+        "_replica",
+        "version",
+    )
+
     def __init__(self, mesh: str, replica: Replica, chain: Chain) -> None:
         self._mesh = mesh
         self._replica = replica
         self._chain = chain
-        self._members: dict[NodeKey, Member] = {}
-        self._quarantined: dict[NodeKey, Member] = {}
-        self._filed: dict[NodeKey, Standing] = {}
-        self._users: dict[bytes, set[NodeKey]] = {}
-        self._counting: dict[bytes, set[NodeKey]] = {}
-        """Users of an invite who were not evicted."""
-        self._overdrawn_before: set[bytes] = set()
-        self._evicts: dict[NodeKey, Remove] = {}
-        self._orphans: dict[bytes, bool] = {}
-        self._expired: set[NodeKey] = set()
+        self._members = Members()
+        self._changed: dict[NodeKey, Member | None] = {}
+        """What `_members` lacks: many updates in a row, as when everything is new, make one table."""
+        self._quarantined = Members()
+        self._filed: Map[NodeKey, Standing] = Map()
+        """By which standing everybody was judged."""
+        self._out: Map[NodeKey, None] = Map()
+        """Who was evicted or orphaned: it takes no place of its invite."""
+        self._counting: Map[bytes, int] = Map()
+        """How many users of each invite take one."""
+        self._overdrawn_before: frozenset[bytes] = frozenset()
+        self._evicts = replica.evicts
+        """Those by which everybody was judged."""
+        self._orphans: Map[bytes, bool] = Map()
+        self._expired: frozenset[NodeKey] = frozenset()
         self._next_expiry: float = float("inf")
         self.version = 0
         """Grows with every change of the members."""
 
-    @property
-    def members(self) -> dict[NodeKey, Member]:
-        """A copy, in key order."""
-        return dict(sorted(self._members.items()))
+    def fork(self, replica: Replica, chain: Chain) -> Roster:
+        """Another over forks of its replica and chain, which changes on its own."""
+        made = Roster(self._mesh, replica, chain)
+        made._members, made._quarantined = self.members, self._quarantined
+        made._filed, made._out, made._counting = self._filed, self._out, self._counting
+        made._overdrawn_before, made._evicts, made._orphans = self._overdrawn_before, self._evicts, self._orphans
+        made._expired, made._next_expiry, made.version = self._expired, self._next_expiry, self.version
+        return made
 
     @property
-    def quarantined(self) -> dict[NodeKey, Member]:
+    def members(self) -> Members:
+        """In key order."""
+        if self._changed:
+            self._members = self._members.change(self._changed)
+            self._changed = {}
+        return self._members
+
+    @property
+    def quarantined(self) -> Members:
         """Who would be a member if its invite were not overdrawn, in key order."""
-        return dict(sorted(self._quarantined.items()))
+        return self._quarantined
 
     @property
     def next_expiry(self) -> float:
@@ -67,46 +105,37 @@ class Roster:
         return self._next_expiry
 
     def get(self, node: NodeKey) -> Member | None:
-        return self._members.get(node)
+        return self._changed[node] if node in self._changed else self._members.get(node)
 
     def void(self, invite: bytes) -> bool:
         """Whether an evict ended an invite: whoever holds its token would only come back under another name."""
-        return any(self._evicted(node) for node in self._chain.users(invite))
+        evicts = self._replica.evicts
+        return bool(evicts) and any(node in evicts for node in self._chain.users(invite))
 
     def update(self, nodes: Iterable[NodeKey], wall: int) -> bool:
         """Judge these nodes, and whoever depends on them, again; whether any member changed. `wall`: s since 1970."""
-        touched: set[NodeKey] = set()
-        evicts = False
-        for node in nodes:
-            touched.add(node)
-            evict = self._replica.evicts.get(node)
-            if self._evicts.get(node) is not evict and evict is not None:
-                self._evicts[node] = evict
-                evicts = True
-            touched |= self._file(node)
-        if evicts:
+        touched = set(nodes)
+        evicts = self._replica.evicts
+        evicted = [node for node in touched if evicts.get(node) is not self._evicts.get(node)]
+        if evicted:
             # Whoever rests on an evicted countersigner, however far below, even by way of nodes without a record.
-            self._orphans.clear()
-            for node in list(self._filed):
-                self._file(node)
-            touched.update(self._filed)
-        changed = False
-        for node in touched:
-            changed |= self._judge(node, wall)
-        if changed:
-            self.version += 1
-        return changed
+            touched |= self._chain.resting_on(evicted)
+            self._orphans = Map()
+            for node in evicted:
+                self._evicts = self._evicts.set(node, evicts[node])
+        for node in list(touched):
+            touched |= self._file(node)
+        return self._judge(touched, wall)
 
     def expire(self, wall: int) -> bool:
         """Judge whoever may have expired by now, or is back because the clock was set back."""
         back = [node for node in self._expired if self._filed[node].expires > wall]
         if wall < self._next_expiry and not back:
             return False
-        late = [key for key, member in self._members.items() if member.standing.expires <= wall]
-        self._next_expiry = min(
-            (member.standing.expires for member in self._members.values() if member.standing.expires > wall),
-            default=float("inf"),
-        )
+        members = self.members.values()
+        late = [member.key for member in members if member.standing.expires <= wall]
+        later = (member.standing.expires for member in members if member.standing.expires > wall)
+        self._next_expiry = min(later, default=float("inf"))
         return self.update([*late, *back], wall)
 
     def verdict(self, node: NodeKey, wall: int) -> Verdict:
@@ -128,39 +157,57 @@ class Roster:
     def _file(self, node: NodeKey) -> set[NodeKey]:
         """Keep the look-ups to what counts now; the users of invites that are overdrawn since, or no more."""
         before, now = self._filed.get(node), self._standing(node)
-        if before is not None and before is not now:
-            del self._filed[node]
-            if before.invite is not None:
-                self._users[before.invite].discard(node)
-                self._counting[before.invite].discard(node)
-        if now is not None:
-            self._filed[node] = now
-            if now.invite is not None:
-                self._users.setdefault(now.invite, set()).add(node)
-                counting = self._counting.setdefault(now.invite, set())
-                # Who is out anyway takes nobody's place: evicting who let in a straw man undoes the harm.
-                out = self._evicted(node) or self._orphaned(now)
-                counting.discard(node) if out else counting.add(node)
+        if now is None:
+            return set()
+        took = before.invite if before is not None and node not in self._out else None
+        # Who is out anyway takes nobody's place: evicting who let in a straw man undoes the harm.
+        out = self._evicted(node) or self._orphaned(now)
+        takes = None if out else now.invite
+        if now is not before:
+            self._filed = self._filed.set(node, now)
+        if out != (node in self._out):
+            self._out = self._out.set(node, None) if out else self._out.delete(node)
         affected: set[NodeKey] = set()
-        for invite in {standing.invite for standing in (before, now) if standing is not None} - {None}:
-            assert invite is not None
-            overdrawn = self._overdrawn(invite)
-            if overdrawn != (invite in self._overdrawn_before):
-                self._overdrawn_before ^= {invite}
-                affected |= self._users[invite]
+        if took != takes:
+            for invite, step in ((took, -1), (takes, 1)):
+                if invite is not None:
+                    self._counting = self._counting.set(invite, self._counting.get(invite, 0) + step)
+                    affected |= self._turned(invite)
         return affected
 
-    def _judge(self, node: NodeKey, wall: int) -> bool:
-        verdict = self.verdict(node, wall)
-        before = self._members.pop(node, None), self._quarantined.pop(node, None)
-        self._expired.discard(node)
-        if verdict is Verdict.MEMBER:
-            self._members[node] = self._member(node, before[0] or before[1])
-        elif verdict is Verdict.QUARANTINED:
-            self._quarantined[node] = self._member(node, before[1] or before[0])
-        elif verdict is Verdict.EXPIRED:
-            self._expired.add(node)
-        return before != (self._members.get(node), self._quarantined.get(node))
+    def _turned(self, invite: bytes) -> set[NodeKey]:
+        """All users of an invite if it is overdrawn since, or no more."""
+        if self._overdrawn(invite) == (invite in self._overdrawn_before):
+            return set()
+        self._overdrawn_before ^= {invite}
+        return {node for node, standing in self._filed.items() if standing.invite == invite}
+
+    def _judge(self, nodes: Iterable[NodeKey], wall: int) -> bool:
+        """Put everybody where it belongs; whether that changed anything."""
+        members: dict[NodeKey, Member | None] = {}
+        quarantined: dict[NodeKey, Member | None] = {}
+        turned: set[NodeKey] = set()
+        for node in nodes:
+            verdict = self.verdict(node, wall)
+            before = self.get(node), self._quarantined.get(node)
+            known = before[0] or before[1]
+            now = (
+                self._member(node, known) if verdict is Verdict.MEMBER else None,
+                self._member(node, known) if verdict is Verdict.QUARANTINED else None,
+            )
+            if now[0] != before[0]:
+                members[node] = now[0]
+            if now[1] != before[1]:
+                quarantined[node] = now[1]
+            if (verdict is Verdict.EXPIRED) != (node in self._expired):
+                turned.add(node)
+        self._expired ^= turned
+        self._changed.update(members)
+        if quarantined:
+            self._quarantined = self._quarantined.change(quarantined)
+        if members or quarantined:
+            self.version += 1
+        return bool(members or quarantined)
 
     def _member(self, node: NodeKey, before: Member | None) -> Member:
         record = self._replica.records[node]
@@ -184,6 +231,8 @@ class Roster:
 
     def _orphaned(self, standing: Standing) -> bool:
         """Whether anybody that it rests on was cut off by an evict. Kept by credential until the next evict."""
+        if not self._replica.evicts:
+            return False
         open_ones: list[Standing] = []
         orphaned = False
         for at in standing.line():
@@ -194,7 +243,7 @@ class Roster:
             open_ones.append(at)
         for at in reversed(open_ones):
             orphaned = orphaned or self._cut_off(at)
-            self._orphans[at.credential] = orphaned
+            self._orphans = self._orphans.set(at.credential, orphaned)
         return orphaned
 
     def _cut_off(self, standing: Standing) -> bool:
@@ -207,6 +256,5 @@ class Roster:
         return standing.node[:PREFIX_BYTES] not in evict.admitted
 
     def _overdrawn(self, invite: bytes) -> bool:
-        certificate = self._chain.certificate(invite)
-        users = len(self._counting.get(invite, ()))
-        return isinstance(certificate, InviteCertificate) and users > certificate.uses
+        certificate = self._chain.issuer(invite)
+        return isinstance(certificate, InviteCertificate) and self._counting.get(invite, 0) > certificate.uses

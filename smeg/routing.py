@@ -62,11 +62,11 @@ class RoutingTable:
         liveness = self._pruned.get(mesh)
         pruned = liveness.pruned if liveness is not None else frozenset()
         chosen: dict[str, Route] = {}
-        for key, member in self._members[mesh].members.items():
-            if key not in pruned:
+        for member in self._members[mesh].members.routed:
+            if member.key not in pruned:
                 for prefix in member.record.routes:
                     if _allowed(mesh, member, prefix):
-                        chosen.setdefault(str(prefix), Route(prefix, key))
+                        chosen.setdefault(str(prefix), Route(prefix, member.key))
         return tuple(sorted(chosen.values(), key=lambda route: route.prefix))
 
 

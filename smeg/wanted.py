@@ -15,8 +15,8 @@ from smeg.addresses import overlay_prefix
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint, WgPeer
 from smeg.keys import NodeKey
+from smeg.members import Members
 from smeg.records import Member, Route
-from smeg.rings import Rings
 
 ChooseEndpoint = Callable[[Member], Endpoint | None]
 """Which of a member's endpoints to use: a literal address that this host has a route to, or None."""
@@ -28,8 +28,7 @@ class View:
 
     mesh: str
     own: NodeKey
-    members: Mapping[NodeKey, Member]
-    """In key order."""
+    members: Members
     pruned: frozenset[NodeKey]
     routes: tuple[Route, ...]
     listen_port: int
@@ -60,7 +59,7 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
             taken.add(member.address)
             allowed[member.key].append(IPv6Network(member.address))
     if own.role is Role.CLIENT:
-        for upstream in Rings(allowed).upstream(view.own)[:1]:
+        for upstream in view.members.rings.upstream(view.own, _Outside(allowed))[:1]:
             allowed[upstream].append(prefix)
     routes = {prefix}
     for route in view.routes:
@@ -83,3 +82,15 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
         tuple(sorted(routes)),
         peers,
     )
+
+
+class _Outside:
+    """Whoever is not among these."""
+
+    __slots__ = ("_inside",)
+
+    def __init__(self, inside: Mapping[NodeKey, object]) -> None:
+        self._inside = inside
+
+    def __contains__(self, key: object) -> bool:
+        return key not in self._inside

@@ -30,6 +30,8 @@ class Word(bytes, Enum):
     """A range's digits, then key and digest of each node in it."""
     NEED = b"N"
     """Node keys: send what there is of them, with all certificates."""
+    WANT = b"W"
+    """Node keys: send what is said of them, without the certificates."""
     ASK = b"A"
     """Guest: admin's, invite's and own node certificate, and proof that the WireGuard key is held."""
     PRESENT = b"I"
@@ -39,7 +41,15 @@ class Word(bytes, Enum):
     REFUSED = b"X"
     """To a guest: code, message, hint."""
     REFRESH = b"E"
-    """Liveness: see `heartbeat`."""
+    """The newest epoch and the tag of the list of members, then answers: see `refresh`."""
+    BEAT = b"B"
+    """Not items: see `watch.Beat`."""
+    ACCUSE = b"C"
+    """A member's key, and of what kind its death is."""
+    CLAIMS = b"V"
+    """Claims of death or life: see `verdicts.Claim`."""
+    PING = b"?"
+    PONG = b"!"
 
 
 def pack(word: Word, items: Iterable[bytes]) -> bytes:

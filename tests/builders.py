@@ -25,22 +25,21 @@ from smeg.certificates import (
     new_invite,
     new_node,
 )
-from smeg.chain import Chain
 from smeg.device import Endpoint
 from smeg.documents import Document
-from smeg.intake import Intake, Taken
+from smeg.intake import Taken
 from smeg.keys import NodeKey, Secret, node_key, x25519_public
+from smeg.ledger import Ledger
+from smeg.members import Members
 from smeg.notary import Notary
-from smeg.records import Member, OwnRecord, Record, Remove, seal_evict, seal_leave, seal_record
-from smeg.replica import Replica
-from smeg.roster import Roster
+from smeg.records import OwnRecord, Record, Remove, seal_evict, seal_leave, seal_record
 
 WALL = 1_800_000_000
 """seconds since 1970: the moment at which tests play."""
 DAY = 24 * 3600
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """For properties: enough examples to find something, few enough to run always."""
-NOTARY = Notary()
+NOTARY = Notary(bound=50_000)
 """Shared by all tests: a signature that was checked once is not checked again."""
 
 
@@ -225,20 +224,20 @@ def universe() -> Universe:
 
 
 class Desk:
-    """One replica with chain, roster and intake. `take` lets documents in and judges what they changed."""
+    """A ledger with its parts at hand. `take` lets documents in and judges what they changed."""
 
-    def __init__(self, mesh: str, notary: Notary = NOTARY) -> None:
+    def __init__(self, mesh: str, notary: Notary = NOTARY, ledger: Ledger | None = None) -> None:
         self.mesh = mesh
         self.notary = notary
-        self.replica = Replica()
-        self.chain = Chain(mesh, notary)
-        self.roster = Roster(mesh, self.replica, self.chain)
-        self.intake = Intake(mesh, self.replica, self.chain, notary)
+        self.ledger = ledger or Ledger(mesh, notary)
+        self.replica, self.chain = self.ledger.replica, self.ledger.chain
+        self.roster, self.intake = self.ledger.roster, self.ledger.intake
 
     def take(self, documents: Iterable[bytes], wall: int = WALL) -> Taken:
-        taken = self.intake.take(documents)
-        self.roster.update(taken.changed, wall)
-        return taken
+        return self.ledger.take(documents, wall)
+
+    def fork(self) -> Desk:
+        return Desk(self.mesh, self.notary, self.ledger.fork())
 
     def admission(self, node: Node, wall: int = WALL) -> Admission:
         """The admitting side of `node`, which has to be a member here."""
@@ -249,7 +248,7 @@ class Desk:
         return admission
 
     @property
-    def members(self) -> dict[NodeKey, Member]:
+    def members(self) -> Members:
         return self.roster.members
 
     def everything(self) -> list[bytes]:

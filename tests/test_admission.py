@@ -224,6 +224,14 @@ def test_a_use_is_never_given_twice_by_one_peer_even_before_the_first_guest_says
     assert refusal(Guest("second"), made) == "token-used"
 
 
+def test_certificates_that_came_with_a_request_are_told_with_what_is_taken_in_next() -> None:
+    """Else they would be missing on disk when somebody who came by the same invite is read back."""
+    made, late = desk(), MESH.invite("late", deadline=WALL - 1)
+    assert refusal(Guest(invite=late), made) == "token-expired"
+    assert made.take([]).certificates == [late.document.raw]
+    assert made.take([]).certificates == []
+
+
 def test_two_sides_of_a_partition_may_overdraw_and_then_nobody_is_in() -> None:
     sides = [desk(), desk()]
     joined: list[list[bytes]] = []

@@ -21,20 +21,20 @@ from smeg import messages as m
 from smeg.device import Endpoint
 from smeg.edges.connections import Connections
 from smeg.edges.routers import Limits
-from smeg.heartbeat import EPOCHS_AT_ONCE
 from smeg.intake import RECORDS_BURST
 from smeg.joining import Joining, JoinKeys
 from smeg.keys import Secret, node_key, x25519_public
 from smeg.messages import Channel
 from smeg.notary import Notary
 from smeg.records import OwnRecord
+from smeg.refresh import EPOCHS_AT_ONCE
 from smeg.stored import Contact
 from smeg.tokens import read_token, write_token
 from smeg.wire import Word, pack
 from tests.builders import DAY, WALL, Desk, MadeMesh, grant, secret
+from tests.liveness_bench import EVERYBODY, FIRST, HB, Watcher, refresh
 from tests.loopback import Daemon, end_at_last, form_mesh
 from tests.nodes import wait_for
-from tests.test_heartbeat import EVERYBODY, FIRST, HB, Watcher, refresh
 from tests.test_transport import MESH, QUICK, Outside, until
 
 TIGHT = replace(QUICK, member_bytes_rate=0.001, member_bytes_burst=100_000.0, member_message_bytes=1000)
@@ -88,7 +88,7 @@ def test_whose_membership_ended_has_a_guests_time_on_its_connection() -> None:
         connections = Connections(Limits(guest_seconds=10.0))
         connections.opened(one.fileno(), 0.0)
         connections.delivered(one.fileno(), 1)
-        connections.proved_member(one.fileno(), b"evicted")
+        connections.proved(one.fileno(), b"evicted", b"link", frozenset({b"evicted"}))
         for now in range(100):
             connections.only_members(frozenset({b"evicted"}))
             connections.sweep(float(now))
@@ -118,7 +118,7 @@ def test_who_says_it_is_behind_again_and_again_is_told_once() -> None:
     watcher.said.clear()
     for _ in range(100):
         watcher.hear(refresh(2, {}))
-    assert sum(isinstance(message, m.SendMember) for message in watcher.said) == 1
+    assert len(watcher.sent()) == 1
 
 
 def test_who_stood_still_condemns_nobody() -> None:
@@ -301,7 +301,8 @@ def test_a_stranger_reaches_no_mesh_and_is_counted(trio: tuple[Daemon, Daemon, D
         wait_for("they are counted", lambda: refused() == before + 3, 10)
         attacker.node_.step()
         assert attacker.node_.messages == []
-    assert states(first) == ALL_ALIVE
+    # On a busy machine somebody may be missed for a moment, by nobody's doing.
+    wait_for("all are alive", lambda: states(first) == ALL_ALIVE, 15)
 
 
 def test_a_daemon_that_was_stopped_for_long_condemns_nobody_and_is_back(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import permutations
 
@@ -264,7 +265,18 @@ def test_what_a_chain_gives_back_lets_another_follow_it() -> None:
     receiver = Chain(MESH.id, NOTARY)
     receiver.establish(GUEST.credential, offered(GUEST.certificates))
     assert receiver.establish(CLIENT.credential, offered(chain.lineage(CLIENT.credential))).node == CLIENT.key
-    assert chain.documents(len(chain) - 1) == chain.documents()[-1:]
+
+
+def test_what_entered_the_pool_is_told_once_and_ancestors_first() -> None:
+    chain = Chain(MESH.id, NOTARY)
+    chain.establish(GUEST.credential, offered(GUEST.certificates))
+    assert established(chain.drain(), GUEST.credential).node == GUEST.key
+    papers = offered([*CLIENT.certificates, MESH.certificate("nobody", INVITE).raw])
+    for credential in (CLIENT.credential, MESH.certificate("nobody", INVITE).hash):
+        with suppress(RemoteError):
+            chain.establish(credential, papers)
+    assert chain.drain() == CLIENT.certificates[-2:]
+    assert chain.drain() == []
 
 
 def test_a_long_line_of_countersigners_is_followed_without_recursion() -> None:

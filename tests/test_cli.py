@@ -29,6 +29,7 @@ from smeg.cli import views
 from smeg.cli.main import main
 from smeg.cli.parameters import duration
 from smeg.cli.tables import clean
+from smeg.dashboard import STATES
 from smeg.errors import Problem
 from tests.canned_daemon import CannedDaemon, canned_daemon
 
@@ -132,6 +133,12 @@ def read_terminal(terminal: int) -> str:
         (["leave-mesh", "par"], "leave-mesh", {"mesh": "par"}),
         (["list-meshes"], "list-meshes", {}),
         (["members", "paris"], "members", {"mesh": "paris"}),
+        (["members", "paris", "--state", "pruned"], "members", {"mesh": "paris", "state": ["pruned"]}),
+        (
+            ["members", *(f"--state={state}" for state in STATES), "paris"],
+            "members",
+            {"mesh": "paris", "state": list(STATES)},
+        ),
         (["status"], "status", {"mesh": None}),
         (["status", "paris"], "status", {"mesh": "paris"}),
         (["evict", "paris", "lyon"], "evict", {"mesh": "paris", "node": "lyon", "reason": ""}),
@@ -401,7 +408,7 @@ def test_a_problem_is_an_object_on_standard_output_with_json(daemon: CannedDaemo
     [
         "", "bogus", "members", "members a b", "status --bogus", "invite a --uses 0", "invite a --expires 5",
         "invite a --expires 0s", "invite a --expires 1.5h", "invite a --role boss", "invite a --prefix 10.0.0.0/8",
-        "invite a --prefix 2001:db8::1/32", "new-mesh a b", "--timeout 0 status",
+        "invite a --prefix 2001:db8::1/32", "new-mesh a b", "--timeout 0 status", "members a --state dead",
         "--timeout nan status",
     ],
 )  # fmt: skip

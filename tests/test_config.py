@@ -49,6 +49,8 @@ WRONG = {
     "mtu": "1279",
     "keepAliveWg": "-1",
     "heartBeatInterval": "0.1",
+    "suspectAfter": "0.9",
+    "restartGrace": "3601",
     "repairInterval": ".inf",
     "advertiseRoutes": "1",
     "advertiseDefaults": "'true'",

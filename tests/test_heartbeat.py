@@ -1,10 +1,8 @@
-"""Liveness by hand: one core, or a few, and every refresh put into their hands; no actor and no network in between."""
+"""Liveness by hand: one core, and every refresh put into its hands; no actor and no network in between."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
-from hashlib import blake2b
 from random import Random
 
 import pytest
@@ -12,120 +10,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg import messages as m
-from smeg.certificates import Role
-from smeg.core import Message
-from smeg.heartbeat import FIRST_EPOCH, GRACE, MAX_JUMP, SILENT_EPOCHS, Heartbeat
+from smeg.heartbeat import Detection
 from smeg.keys import NodeKey
-from smeg.records import Member
+from smeg.members import Members
+from smeg.refresh import FIRST_EPOCH, GRACE, MAX_JUMP, SILENT_EPOCHS
+from smeg.verdicts import Claim, Kind
+from smeg.watch import BEAT_BYTES, Beat
 from smeg.wire import Word, pack
-from tests.builders import Desk, MadeMesh, grant
-
-MESH = MadeMesh("heartbeat")
-HB = 5.0
-
-
-def _members() -> dict[NodeKey, Member]:
-    desk = Desk(MESH.id)
-    for number in range(6):
-        desk.take(MESH.founder(f"peer {number}").documents())
-    desk.take(MESH.founder("a client", given=grant(Role.CLIENT)).documents())
-    return dict(sorted(desk.members.items()))
-
-
-EVERYBODY = _members()
-PEERS = [key for key, member in EVERYBODY.items() if member.role is Role.PEER]
-CLIENT = next(key for key, member in EVERYBODY.items() if member.role is Role.CLIENT)
-FIRST, SECOND, THIRD, *_, LAST = PEERS
-
-
-def changed(members: Mapping[NodeKey, Member]) -> m.MembersChanged:
-    return m.MembersChanged(MESH.id, 1, members)
-
-
-def refresh(epoch: int, answers: Mapping[int, Iterable[NodeKey]], keys: Iterable[NodeKey] = EVERYBODY) -> bytes:
-    """What somebody says who sees `keys` as the members and knows who answered which epoch."""
-    ranked = sorted(keys)
-    tag = blake2b(b"".join(ranked), digest_size=8).digest()
-    size = (len(ranked) + 7) // 8
-    items = [struct.pack(">Q", epoch) + tag]
-    for answered, who in answers.items():
-        bits = sum(1 << ranked.index(key) for key in who)
-        items.append(struct.pack(">Q", answered) + bits.to_bytes(size, "little"))
-    return pack(Word.REFRESH, items)
-
-
-class Watcher:
-    """One core, that of `own`, and what it has said last."""
-
-    def __init__(self, own: NodeKey, members: Mapping[NodeKey, Member] = EVERYBODY, interval: float = HB) -> None:
-        self.core = Heartbeat(MESH.id, own, interval, Random(1))
-        self.now = 100.0
-        self.said: list[Message] = []
-        self.liveness: m.LivenessChanged | None = None
-        self._take(self.core.begin(self.now))
-        self.tell(changed(members))
-
-    def _take(self, out: Iterable[Message]) -> None:
-        for message in out:
-            self.said.append(message)
-            if isinstance(message, m.LivenessChanged):
-                self.liveness = message
-
-    def tell(self, message: Message) -> None:
-        self._take(self.core.handle(message, self.now))
-        self._take(self.core.settle(self.now))
-
-    def hear(self, payload: bytes, sender: NodeKey = FIRST) -> None:
-        self.tell(m.Received(MESH.id, m.Channel.HEARTBEAT, sender, b"", payload))
-
-    def pass_time(self, seconds: float) -> None:
-        """Ring at every deadline, as an actor does."""
-        end, rings = self.now + seconds, 0
-        while (due := self.core.next_deadline()) is not None and due <= end:
-            rings += 1
-            assert rings < 10_000, "a deadline stays in the past"
-            self.now = max(self.now, due)
-            self.tell(m.Tick())
-        self.now = end
-
-    @property
-    def pruned(self) -> frozenset[NodeKey]:
-        assert self.liveness is not None
-        return self.liveness.pruned
-
-    @property
-    def leader(self) -> NodeKey | None:
-        assert self.liveness is not None
-        return self.liveness.leader
-
-    @property
-    def epochs(self) -> list[int]:
-        return [message.epoch for message in self.said if isinstance(message, m.EpochSeen)]
-
-    def sent_to(self) -> set[NodeKey]:
-        return {message.to for message in self.said if isinstance(message, m.SendMember)}
-
-
-def all_but(*silent: NodeKey) -> list[NodeKey]:
-    return [key for key in EVERYBODY if key not in silent]
-
-
-def run_epochs(watcher: Watcher, epochs: Iterable[int], *silent: NodeKey) -> None:
-    """These epochs come, an interval apart, and all but the silent answer each."""
-    for epoch in epochs:
-        watcher.hear(refresh(epoch, {epoch: all_but(*silent)}))
-        watcher.pass_time(HB)
+from tests.liveness_bench import (
+    CLIENT,
+    EVERYBODY,
+    FIRST,
+    HB,
+    LAST,
+    PEERS,
+    SECOND,
+    SLOW,
+    THIRD,
+    Bench,
+    Watcher,
+    all_but,
+    changed,
+    members,
+    only,
+    refresh,
+    run_epochs,
+    tag_of,
+)
 
 
 def test_the_leader_is_the_lowest_key_among_the_peers_and_never_a_client() -> None:
     assert Watcher(LAST).leader == FIRST
-    only_last = {key: EVERYBODY[key] for key in (CLIENT, LAST)}
-    assert Watcher(LAST, only_last).leader == LAST
-    assert Watcher(CLIENT, {CLIENT: EVERYBODY[CLIENT]}).leader is None
+    assert Watcher(LAST, only(CLIENT, LAST)).leader == LAST
+    assert Watcher(CLIENT, only(CLIENT)).leader is None
 
 
 def test_the_leader_starts_an_epoch_each_interval_and_others_start_none() -> None:
-    leader, other = Watcher(FIRST, {key: EVERYBODY[key] for key in (FIRST,)}), Watcher(LAST)
+    leader, other = Watcher(FIRST, only(FIRST)), Watcher(LAST)
     leader.pass_time(10 * HB)
     other.pass_time(2.9 * HB)
     assert leader.epochs == list(range(1, 12))
@@ -230,8 +151,8 @@ def test_nobody_takes_over_what_others_think_of_a_member() -> None:
     run_epochs(doubter, (4, 5, 6), LAST)
     assert doubter.pruned == {LAST}
     run_epochs(believer, (4, 5, 6))
-    for message in [said for said in doubter.said if isinstance(said, m.SendMember)]:
-        believer.hear(message.payload, THIRD)
+    for _, payload in doubter.sent():
+        believer.hear(payload, THIRD)
     assert believer.pruned == frozenset()
 
 
@@ -285,18 +206,17 @@ def test_equal_epochs_of_two_leaders_merge_into_one() -> None:
     watcher.hear(refresh(1, {1: [THIRD]}), SECOND)
     watcher.said.clear()
     watcher.pass_time(0.3)
-    told = [message.payload for message in watcher.said if isinstance(message, m.SendMember)]
-    assert told
-    assert set(told) == {refresh(1, {1: [FIRST, SECOND, THIRD, LAST]})}
+    told = {payload for _, payload in watcher.sent()}
+    assert told == {refresh(1, {1: [FIRST, SECOND, THIRD, LAST]})}
 
 
 def test_what_is_not_new_is_not_passed_on() -> None:
     watcher = Watcher(LAST)
-    watcher.hear(refresh(1, {1: [FIRST]}))
+    watcher.hear(refresh(1, {1: [FIRST, SECOND]}))
     watcher.pass_time(0.3)
     watcher.said.clear()
     for _ in range(5):
-        watcher.hear(refresh(1, {1: [FIRST]}), SECOND)
+        watcher.hear(refresh(1, {1: [FIRST, SECOND]}), SECOND)
     watcher.pass_time(0.3)
     assert not watcher.said
 
@@ -306,7 +226,7 @@ def test_who_is_behind_gets_the_newest_and_nobody_else_is_troubled() -> None:
     run_epochs(watcher, (1, 2, 3))
     watcher.said.clear()
     watcher.hear(refresh(1, {1: [SECOND]}), SECOND)
-    assert [message.to for message in watcher.said if isinstance(message, m.SendMember)] == [SECOND]
+    assert [to for to, _ in watcher.sent()] == [SECOND]
     assert watcher.epochs == []
 
 
@@ -331,8 +251,9 @@ def test_a_pruned_client_is_not_written_to_because_nobody_can_dial_it() -> None:
     assert CLIENT not in watcher.sent_to()
 
 
-TAG = blake2b(b"".join(sorted(EVERYBODY)), digest_size=8).digest()
+TAG = tag_of(EVERYBODY)
 HEAD = struct.pack(">Q", 9)
+ANSWERS = struct.pack(">QB", 9, 0)
 
 
 @pytest.mark.parametrize(
@@ -348,10 +269,15 @@ HEAD = struct.pack(">Q", 9)
         pack(Word.REFRESH, [HEAD + TAG, b""]),
         pack(Word.REFRESH, [HEAD + TAG, b"short"]),
         pack(Word.REFRESH, [HEAD + TAG, HEAD]),
-        pack(Word.REFRESH, [HEAD + TAG, HEAD + bytes(500)]),
-        pack(Word.REFRESH, [HEAD + TAG] + [HEAD + b"\xff"] * 50),
+        pack(Word.REFRESH, [HEAD + TAG, ANSWERS]),
+        pack(Word.REFRESH, [HEAD + TAG, ANSWERS + bytes(500)]),
+        pack(Word.REFRESH, [HEAD + TAG, HEAD + b"\x01" + bytes(2)]),
+        pack(Word.REFRESH, [HEAD + TAG, HEAD + b"\x01\xff\xff\xff"]),
+        pack(Word.REFRESH, [HEAD + TAG, HEAD + b"\x02" + bytes(300)]),
+        pack(Word.REFRESH, [HEAD + TAG, HEAD + b"\x03\xff"]),
+        pack(Word.REFRESH, [HEAD + TAG] + [ANSWERS + b"\xff"] * 50),
         pack(Word.REFRESH, [struct.pack(">Q", FIRST_EPOCH + 1) + TAG]),
-        pack(Word.REFRESH, [HEAD + TAG, HEAD + b"\xff"])[:-1],
+        pack(Word.REFRESH, [HEAD + TAG, ANSWERS + b"\xff"])[:-1],
     ],
 )
 def test_a_malformed_refresh_breaks_nothing(payload: bytes) -> None:
@@ -373,31 +299,138 @@ def test_no_member_can_use_up_the_numbers_of_the_epochs() -> None:
 
 def test_bits_beyond_the_list_of_members_mean_nothing() -> None:
     watcher = Watcher(SECOND)
-    watcher.hear(pack(Word.REFRESH, [HEAD + TAG, HEAD + b"\xff"]))
+    watcher.hear(pack(Word.REFRESH, [HEAD + TAG, ANSWERS + b"\xff"]))
     assert watcher.pruned == frozenset()
     assert watcher.epochs == [9]
 
 
+WORDS = st.sampled_from([Word.REFRESH, Word.CLAIMS, Word.ACCUSE, Word.PING, Word.PONG])
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=200), st.lists(st.binary(max_size=30), max_size=9), st.sampled_from(PEERS))
-def test_no_bytes_from_a_member_make_the_core_raise(raw: bytes, items: list[bytes], sender: NodeKey) -> None:
-    watcher = Watcher(SECOND)
-    for payload in (raw, pack(Word.REFRESH, items), pack(Word.REFRESH, [HEAD + TAG, *items])):
-        watcher.hear(payload, sender)
-    watcher.pass_time(1.0)
+@given(st.binary(max_size=200), st.lists(st.binary(max_size=60), max_size=9), WORDS, st.sampled_from(PEERS))
+def test_no_bytes_of_a_member_make_the_core_raise(raw: bytes, items: list[bytes], word: Word, sender: NodeKey) -> None:
+    for detection in (Detection(HB), Detection(HB, fast=False)):
+        watcher = Watcher(SECOND, detection=detection)
+        beat = Word.BEAT.value + raw
+        payloads = (raw, pack(word, items), pack(Word.REFRESH, [HEAD + TAG, *items]))
+        for payload in (*payloads, beat, beat.ljust(BEAT_BYTES, b"\xff")[:BEAT_BYTES]):
+            watcher.hear(payload, sender)
+        watcher.pass_time(1.0)
 
 
 @pytest.mark.parametrize("interval", [0.2, 5.0])
 def test_fast_and_slow_hearts_both_prune_who_is_silent_and_only_them(interval: float) -> None:
-    """All peers' cores, with their refreshes carried at once; one of them hears and says nothing."""
-    watchers = {key: Watcher(key, interval=interval) for key in all_but(LAST)}
-    for _ in range(int(6 / 0.05)):
-        for key, watcher in watchers.items():
-            watcher.pass_time(interval * 0.05)
-            said, watcher.said = watcher.said, []
-            for message in said:
-                if isinstance(message, m.SendMember) and message.to in watchers:
-                    watchers[message.to].now = max(watchers[message.to].now, watcher.now)
-                    watchers[message.to].hear(message.payload, key)
-    assert {watcher.pruned for watcher in watchers.values()} == {frozenset({LAST})}
-    assert {watcher.leader for watcher in watchers.values()} == {FIRST}
+    bench = Bench(EVERYBODY, Detection(interval, fast=False), latency=interval / 50)
+    bench.run(interval)
+    bench.kill(LAST)
+    bench.run(6 * interval)
+    assert bench.agree(LAST)
+    assert bench.wrongly() == set()
+    assert {view.leader for key, view in bench.views.items() if key != LAST} == {FIRST}
+
+
+def test_a_beat_is_24_bytes_and_its_word() -> None:
+    watcher = Watcher(SECOND, detection=Detection(HB))
+    watcher.pass_time(1.0)
+    beats = {payload for _, payload in watcher.sent(Word.BEAT)}
+    assert {len(beat) for beat in beats} == {BEAT_BYTES} == {24 + 1}
+
+
+@given(st.integers(0, 2**63), st.binary(min_size=8, max_size=8), st.integers(0, 2**32 - 1), st.integers(0, 10**6))
+def test_a_beat_reads_as_it_was_written(epoch: int, root: bytes, claims: int, stall: int) -> None:
+    beat = Beat(epoch, root, claims, stall / 1000)
+    packed = beat.pack(Word.BEAT.value)
+    assert Beat.unpack(packed) == beat
+    assert Beat.stall_in(packed) == beat.stall
+
+
+def test_a_beat_that_tells_a_later_epoch_begins_it() -> None:
+    watcher = Watcher(SECOND, detection=Detection(HB))
+    watcher.hear(Beat(4, bytes(8), 0, 0.0).pack(Word.BEAT.value), LAST)
+    assert watcher.epochs == [4]
+
+
+def test_whose_replica_has_differed_for_longer_than_news_takes_is_repaired_now_and_then() -> None:
+    watcher = Watcher(SECOND, detection=Detection(HB))
+    watcher.tell(m.RootChanged("", b"otherone"))
+    watched = next(message for message in watcher.said if isinstance(message, m.Watched)).members
+    times = []
+    for _ in range(30):
+        watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), watched[0])
+        times += [watcher.now for message in watcher.said if isinstance(message, m.RootDiffers)]
+        watcher.said.clear()
+        watcher.pass_time(0.5)
+    assert [round(at - 100.0, 1) for at in times] == [1.5, 6.5, 11.5]
+
+
+@pytest.mark.parametrize("detection", [Detection(HB), SLOW])
+def test_a_leader_that_stalls_is_replaced_condemns_nobody_and_leads_again(detection: Detection) -> None:
+    bench = Bench(members(12), detection)
+    bench.run(22.0)
+    leader, second = list(bench.known)[:2]
+    awake = bench.now + 30.0
+    bench.stop(leader, 30.0)
+    assert bench.run(25.0, lambda: {bench.views[key].leader for key in bench.known if key != leader} == {second})
+    bench.run(awake - bench.now)
+    assert bench.run(HB + 3.0, bench.agree)
+    assert {view.leader for view in bench.views.values()} == {leader}
+    assert {subject for _, subject in bench.condemned} == {leader}
+
+
+@pytest.mark.parametrize("detection", [Detection(HB), SLOW])
+def test_while_many_join_at_once_nobody_is_condemned(detection: Detection) -> None:
+    """Twenty in two seconds; each hears of each within a second, so that hardly two lists are ever equal."""
+    known, random = members(24), Random(5)
+    keys = list(known)
+    random.shuffle(keys)
+    bench = Bench(known, detection, late=keys)
+    lists = {key: set(keys[:4]) for key in keys}
+    for key in keys[:4]:
+        bench.start(key, Members.of({other: known[other] for other in lists[key]}))
+    bench.run(20.0)
+    events = [
+        (bench.now + number / 10 + random.random(), observer, joiner)
+        for number, joiner in enumerate(keys[4:])
+        for observer in keys
+    ]
+    for at, observer, joiner in sorted(events):
+        bench.run(max(0.0, at - bench.now))
+        lists[observer].add(joiner)
+        seen = Members.of({key: known[key] for key in lists[observer]})
+        if observer == joiner:
+            bench.start(joiner, seen)
+        elif observer in bench.cores:
+            bench.tell(observer, changed(seen))
+    bench.run(40.0)
+    assert bench.condemned == {}
+
+
+def remembered(thing: object) -> int:
+    """How many entries the tables of a core and of its parts have."""
+    found = 0
+    for value in vars(thing).values():
+        if isinstance(value, dict | list | set):
+            found += len(value)
+        elif type(value).__name__ in ("Refresh", "Verdicts", "Watch", "Doubt"):
+            found += remembered(value)
+    return found
+
+
+def test_members_that_came_and_went_leave_nothing_behind() -> None:
+    watcher = Watcher(SECOND, detection=Detection(HB))
+    sizes = []
+    for epoch in range(1, 30):
+        watcher.hear(refresh(epoch, {epoch: EVERYBODY}), THIRD)
+        gone = Claim(THIRD, epoch, epoch, Kind.GONE)
+        watcher.hear(pack(Word.CLAIMS, [gone.pack()]), LAST)
+        watcher.hear(pack(Word.ACCUSE, [THIRD, b"\x02"]), LAST)
+        watcher.hear(Beat(epoch, bytes(8), 1, 0.0).pack(Word.BEAT.value), THIRD)
+        watcher.pass_time(HB / 2)
+        watcher.tell(changed(only(*all_but(THIRD))))
+        watcher.hear(pack(Word.PING, []), THIRD)
+        watcher.hear(Beat(0, bytes(8), 1, 0.0).pack(Word.BEAT.value), THIRD)
+        watcher.pass_time(HB / 2)
+        sizes.append(remembered(watcher.core))
+        watcher.tell(changed(EVERYBODY))
+    assert max(sizes[10:]) <= max(sizes[:10])

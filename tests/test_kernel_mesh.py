@@ -38,7 +38,8 @@ def test_three_hosts_on_the_kernel_backend() -> None:
         victim, other = nodes[1], nodes[0]
         assert victim.daemon is not None
         victim.daemon.kill9()
-        assert other.pings(addresses[victim.name]), "the kernel's tunnel outlives the daemon until it is missed"
+        wait_for("it is known to be down", lambda: other.states(MESH)[victim.name] == "daemon-down", 10)
+        assert other.pings(addresses[victim.name]), "the kernel's tunnel outlives the daemon"
         victim.start()
         wait_for("the restarted is pinged again", lambda: other.pings(addresses[victim.name]), 10)
         assert victim.address(MESH) == addresses[victim.name]

@@ -33,6 +33,8 @@ def test_an_invitation_overdrawn_by_a_partition_quarantines_both_users_until_an_
         return all({name: view.get(name) for name in quarantined} == quarantined for view in views)
 
     assert world.run(60.0, both_quarantined)
+    asked = admin.dashboard.members("demo", ["quarantined"])["members"]
+    assert {row["name"] for row in asked} == quarantined.keys()
 
     admin.ask("evict", mesh="demo", node="host3")
     assert world.run(30.0, lambda: all(host.members("demo").get("host4") == "alive" for host in (admin, peer, second)))

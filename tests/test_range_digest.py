@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from hashlib import blake2b
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg.keys import NodeKey
-from smeg.range_digest import EMPTY, LEAF, MAX_DEPTH, RangeDigest
+from smeg.range_digest import DIGEST_BYTES, EMPTY, LEAF, MAX_DEPTH, RangeDigest
 from tests.builders import QUICK
 
 # Few different beginnings, so that some ranges are crowded and some trees deep.
@@ -101,8 +102,44 @@ def test_asking_for_ever_longer_names_of_a_range_fills_no_memory() -> None:
     content = spread(500)
     made = tree(content)
     made.of()
+    tracemalloc.start()
     for key in content:
         for depth in range(MAX_DEPTH + 1):
             made.of(key.hex()[:depth])
-    assert len(made._ranges) < 2 * len(content)
-    assert made._deepest < 10
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Less than a digest for every name that was asked for.
+    assert held < len(content) * MAX_DEPTH * DIGEST_BYTES / 4
+
+
+@QUICK
+@given(CONTENTS, CONTENTS, CONTENTS)
+def test_a_fork_and_its_origin_change_each_on_its_own(
+    base: dict[NodeKey, bytes], ours: dict[NodeKey, bytes], theirs: dict[NodeKey, bytes]
+) -> None:
+    origin = tree(base)
+    fork = origin.fork()
+    for made, changes in ((origin, ours), (fork, theirs)):
+        made.of()
+        for key, digest in changes.items():
+            made.set(key, digest)
+    for made, changes in ((origin, ours), (fork, theirs)):
+        assert made.listing("") == {**base, **changes}
+        assert made.of() == tree({**base, **changes}).of()
+
+
+def by_definition(content: dict[NodeKey, bytes], digits: str = "") -> bytes:
+    within = sorted((key, digest) for key, digest in content.items() if key.hex().startswith(digits))
+    parts = [key + digest for key, digest in within]
+    if len(within) > LEAF and len(digits) < MAX_DEPTH:
+        parts = [by_definition(content, digits + part) for part in "0123456789abcdef"]
+    return blake2b(b"".join(parts), digest_size=DIGEST_BYTES).digest() if within else EMPTY
+
+
+@QUICK
+@given(CONTENTS, st.text(alphabet="0123456789abcdef", max_size=5))
+def test_a_digest_is_what_the_definition_says(content: dict[NodeKey, bytes], digits: str) -> None:
+    """Other replicas compute it too, perhaps in another version."""
+    for name in (digits, next(iter(content), b"").hex()[: len(digits)]):
+        assert tree(content).of(name) == by_definition(content, name)
+        assert tree(content).parts(name) == [by_definition(content, name + part) for part in "0123456789abcdef"]

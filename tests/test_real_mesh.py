@@ -18,6 +18,8 @@ MESH = "paris"
 SIZE = 8
 ALL_PAIRS = 10.0
 """seconds from the last join until every pair has pinged."""
+GRACE = 1.0
+"""seconds that a daemon may be down until it is pruned; `test_restart` has one that is back before."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,10 @@ def world() -> Iterator[World]:
 def nodes(world: World) -> list[Node]:
     """The daemons, up, in one mesh, in the order of joining."""
     backend = world.wireguard()
-    made = [Node(world.host(f"n{number}"), backend, 4 if number % 2 else 6) for number in range(1, SIZE + 1)]
+    made = [
+        Node(world.host(f"n{number}"), backend, 4 if number % 2 else 6, restartGrace=GRACE)
+        for number in range(1, SIZE + 1)
+    ]
     all_at_once(node.start for node in made)
     form_mesh(made, MESH)
     return made

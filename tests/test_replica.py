@@ -165,8 +165,8 @@ def test_nothing_that_an_evicted_node_signs_displaces_the_evict(turn: bool) -> N
     made = Replica()
     for remove in (leave, evict) if turn else (evict, leave):
         made.remove(remove)
-    assert made.evicts == {NODE.key: evict}
-    assert made.leaves == {NODE.key: leave}
+    assert dict(made.evicts) == {NODE.key: evict}
+    assert dict(made.leaves) == {NODE.key: leave}
 
 
 def test_after_an_evict_and_a_new_invitation_a_node_can_still_leave(turn: bool) -> None:

@@ -1,24 +1,51 @@
-"""Rings: who talks to whom follows from the members alone, is bounded, mutual and leaves nobody out."""
+"""Rings: who talks to whom follows from the members alone, is bounded, mutual and leaves nobody out, dead or alive."""
 
 from __future__ import annotations
+
+from collections.abc import Container, Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg.keys import NodeKey
-from smeg.rings import CLIENT_PEERS, RINGS, Rings
+from smeg.rings import CLIENT_PEERS, FLOOD_RINGS, NOBODY, RINGS, Rings
 from tests.builders import QUICK
 
+Mesh = tuple[set[NodeKey], set[NodeKey], set[NodeKey]]
+"""Peers, clients, and some of both that are dead."""
 KEYS = st.sets(st.binary(min_size=32, max_size=32).map(NodeKey), max_size=40)
+
+
+def rings_of(peers: Iterable[NodeKey], clients: Iterable[NodeKey] = ()) -> Rings:
+    return Rings.of(tuple(sorted(peers)), tuple(sorted(clients)))
+
+
+@st.composite
+def meshes(draw: st.DrawFn) -> Mesh:
+    peers = draw(KEYS)
+    clients = draw(KEYS) - peers
+    everybody = sorted(peers | clients)
+    dead = draw(st.sets(st.sampled_from(everybody))) if everybody else set()
+    return peers, clients, dead
+
+
+def reached(rings: Rings, start: NodeKey, skip: Container[NodeKey]) -> set[NodeKey]:
+    """Whom a flood from one reaches."""
+    found: set[NodeKey] = set()
+    front = {start}
+    while front:
+        found |= front
+        front = {other for key in front for other in rings.neighbours(key, skip)} - found
+    return found
 
 
 @QUICK
 @given(KEYS)
 def test_neighbours_are_few_mutual_distinct_and_never_oneself(peers: set[NodeKey]) -> None:
-    rings = Rings(peers)
+    rings = rings_of(peers)
     for key in peers:
         found = rings.neighbours(key)
-        assert len(found) == len(set(found)) <= 2 * RINGS
+        assert len(found) == len(set(found)) <= 2 * FLOOD_RINGS
         assert key not in found
         assert set(found) <= peers
         assert all(key in rings.neighbours(other) for other in found)
@@ -29,20 +56,24 @@ def test_neighbours_are_few_mutual_distinct_and_never_oneself(peers: set[NodeKey
 @given(KEYS, KEYS)
 def test_a_flood_reaches_every_peer_and_client(peers: set[NodeKey], clients: set[NodeKey]) -> None:
     clients -= peers
-    rings = Rings(peers, clients)
-    reached: set[NodeKey] = set()
-    front = set(sorted(peers)[:1])
-    while front:
-        reached |= front
-        front = {other for key in front for other in rings.neighbours(key)} - reached
-    assert reached == (peers | clients if peers else set())
+    rings = rings_of(peers, clients)
+    assert not peers or reached(rings, min(peers), NOBODY) == peers | clients
+
+
+@QUICK
+@given(meshes())
+def test_a_flood_reaches_all_the_living_and_none_of_the_dead(mesh: Mesh) -> None:
+    peers, clients, dead = mesh
+    living = peers - dead
+    rings = rings_of(peers, clients)
+    assert not living or reached(rings, min(living), dead) == living | (clients - dead)
 
 
 @QUICK
 @given(KEYS, KEYS)
 def test_a_client_dials_two_peers_if_there_are_two_and_they_know_it(peers: set[NodeKey], clients: set[NodeKey]) -> None:
     clients -= peers
-    rings = Rings(peers, clients)
+    rings = rings_of(peers, clients)
     for client in clients:
         upstream = rings.upstream(client)
         assert rings.neighbours(client) == upstream
@@ -51,16 +82,79 @@ def test_a_client_dials_two_peers_if_there_are_two_and_they_know_it(peers: set[N
 
 
 @QUICK
+@given(meshes())
+def test_who_hangs_on_a_peer_is_who_dials_it_whoever_is_dead(mesh: Mesh) -> None:
+    peers, clients, dead = mesh
+    rings = rings_of(peers, clients)
+    hanging = {(client, peer) for peer in peers - dead for client in rings.hanging(peer, dead)}
+    assert hanging == {(client, peer) for client in clients - dead for peer in rings.upstream(client, dead)}
+
+
+@QUICK
+@given(meshes())
+def test_whom_one_watches_is_by_whom_one_is_watched(mesh: Mesh) -> None:
+    peers, clients, dead = mesh
+    rings = rings_of(peers, clients)
+    living = (peers | clients) - dead
+    watching = {(key, subject) for key in peers - dead for subject in rings.subjects(key, dead)}
+    assert watching == {(observer, key) for key in living for observer in rings.observers(key, dead)}
+    for client in clients - dead:
+        assert rings.subjects(client, dead) == rings.observers(client, dead) == rings.upstream(client, dead)
+
+
+@QUICK
+@given(meshes())
+def test_everybody_has_observers_at_most_eight_alive_and_never_itself(mesh: Mesh) -> None:
+    peers, clients, dead = mesh
+    rings = rings_of(peers, clients)
+    for key in peers | clients:
+        found = rings.observers(key, dead)
+        others = peers - dead - {key}
+        assert set(found) <= others
+        assert len(found) == len(set(found)) <= (RINGS if key in peers else CLIENT_PEERS)
+        assert bool(found) == bool(others)
+
+
+@QUICK
+@given(meshes())
+def test_a_death_moves_nobody_but_those_beside_it(mesh: Mesh) -> None:
+    peers, _, dead = mesh
+    rings = rings_of(peers)
+    for dies in sorted(peers - dead)[:3]:
+        for key in peers - dead - {dies}:
+            before, after = rings.observers(key, dead), rings.observers(key, dead | {dies})
+            if dies in before:
+                assert set(before) - {dies} <= set(after)
+            else:
+                assert after == before
+            if dies not in rings.neighbours(key, dead):
+                assert rings.neighbours(key, dead | {dies}) == rings.neighbours(key, dead)
+
+
+@QUICK
+@given(meshes())
+def test_stepping_over_the_dead_is_the_same_as_their_absence(mesh: Mesh) -> None:
+    peers, clients, dead = mesh
+    whole, without = rings_of(peers, clients), rings_of(peers - dead, clients - dead)
+    for key in (peers | clients) - dead:
+        assert whole.observers(key, dead) == without.observers(key)
+        assert whole.subjects(key, dead) == without.subjects(key)
+        assert whole.neighbours(key, dead) == without.neighbours(key)
+
+
+@QUICK
 @given(KEYS.flatmap(lambda peers: st.permutations(sorted(peers))))
-def test_everybody_derives_the_same_rings(order: list[NodeKey]) -> None:
-    first, second = Rings(order), Rings(reversed(order))
-    assert [first.neighbours(key) for key in order] == [second.neighbours(key) for key in order]
+def test_everybody_derives_the_same_rings_and_shares_them(order: list[NodeKey]) -> None:
+    first, second = rings_of(order), rings_of(reversed(order))
+    assert first is second
+    alone = Rings(tuple(sorted(order)), ())
+    assert [first.neighbours(key) for key in order] == [alone.neighbours(key) for key in order]
 
 
 def test_clients_are_spread_over_the_peers() -> None:
     peers = [NodeKey(bytes([1, index]) + bytes(30)) for index in range(20)]
     clients = [NodeKey(bytes([2, index % 256, index // 256]) + bytes(29)) for index in range(400)]
-    rings = Rings(peers, clients)
+    rings = rings_of(peers, clients)
     load = [len(rings.neighbours(peer)) for peer in peers]
     assert sum(load) > 2 * len(clients)
     assert max(load) < len(clients) / 2

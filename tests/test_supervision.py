@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from actors.base import Actor
+from actors.base import Actor, Address
 from actors.node import GROUP_LIMIT, STAGES, Node
+from actors.runtime import Runtime
 from actors.virtual import VirtualInbox
 from actors.wiring import OF_A_MESH, Role
 from scenarios.simulation import Host, World
+from scenarios.stand_ins import Console
 from smeg import messages as m
 from smeg.core import Message
 from smeg.device import Backend, InterfaceSpec
 from smeg.edges.dry_run import DryRunBackend
 from smeg.errors import LocalError, Problem
+from smeg.mesh_settings import Keys
 
 HB = 1.0
 
@@ -589,3 +592,27 @@ def test_the_node_is_the_root_and_has_no_supervisor(world: World) -> None:
     node = actors(world.hosts[0])["node"]
     assert isinstance(node, Node)
     assert node.supervisor is None
+
+
+class Unreachable(Console):
+    """The control actor of a daemon whose socket is another's."""
+
+    def begin(self, now: float) -> Iterable[Message]:
+        raise LocalError("already-running", "a daemon already uses this folder", "stop it first")
+
+
+class Second(Host):
+    def _console(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
+        return Unreachable(runtime, incarnation, supervisor, self)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_daemon_whose_control_socket_is_anothers_ends_whichever_of_its_actors_is_first(seed: int) -> None:
+    world = World(seed, 0)
+    world.runtime.tolerant = True
+    host = Second(world, 1)
+    host.start()
+    world.run(10.0)
+    (problem,) = host.ended
+    assert problem is not None
+    assert problem.code == "already-running"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from smeg.certificates import Role
 from smeg.device import Endpoint
 from smeg.errors import RemoteError
 from smeg.keys import x25519_public
+from smeg.members import Members
 from smeg.messages import Channel
 from smeg.switchboard import Switchboard
 from tests.builders import QUICK, Desk, MadeMesh, Node, grant
@@ -29,7 +31,7 @@ def changed(mesh: MadeMesh, nodes: Iterable[Node]) -> m.MembersChanged:
     desk = Desk(mesh.id)
     for node in nodes:
         desk.take(node.documents())
-    return m.MembersChanged(mesh.id, desk.roster.version, desk.members)
+    return m.MembersChanged(mesh.id, desk.roster.version, Members.of(desk.members))
 
 
 def board() -> Switchboard:
@@ -82,7 +84,7 @@ def test_who_is_evicted_is_a_stranger_from_then_on() -> None:
     made = board()
     made.members_changed(changed(HOME, [FOUNDER]))
     assert not passes(made, curve(CLIENT), HOME.id, Channel.MEMBERSHIP)
-    assert curve(CLIENT) not in made.curves()
+    assert curve(CLIENT) not in made.curves
     with pytest.raises(RemoteError):
         made.line(m.SendMember(HOME.id, Channel.MEMBERSHIP, CLIENT.key, b""))
 
@@ -106,6 +108,16 @@ def test_a_peer_is_dialled_where_its_record_says_and_a_client_nowhere() -> None:
     assert (to_client.curve, to_client.endpoints) == (curve(CLIENT), ())
 
 
+def test_a_key_leads_to_its_holders_and_to_where_they_are_dialled_mesh_by_mesh() -> None:
+    made = board()
+    assert made.members_with(curve(FOUNDER)) == [(HOME.id, FOUNDER.key)]
+    assert made.places(curve(FOUNDER)) == (Endpoint("192.0.2.1", 51800),)
+    assert made.members_with(curve(CLIENT)) == [(HOME.id, CLIENT.key)]
+    assert made.places(curve(CLIENT)) == ()
+    assert made.members_with(STRANGER) == []
+    assert made.places(STRANGER) == ()
+
+
 def test_a_guest_is_reached_where_it_was_dialled_or_over_its_own_connection() -> None:
     made = board()
     guest = m.SendGuest(HOME.id, Channel.WELCOME, STRANGER, b"")
@@ -118,12 +130,10 @@ def test_of_two_members_who_claim_one_curve_key_the_lower_keeps_it() -> None:
     nodes = sorted((HOME.founder(f"twin {index}") for index in range(2)), key=lambda node: node.key)
     message = changed(HOME, nodes)
     low, high = (message.members[node.key] for node in nodes)
-    standing = type(high.standing)(
-        high.key, high.standing.wireguard, low.standing.curve, 1, high.role, (), False, 0, b"", b"", None, None, -1
-    )
+    standing = replace(high.standing, curve=low.standing.curve)
     claimed = {low.key: low, high.key: type(high)(high.key, high.record, standing, high.address)}
     made = Switchboard()
-    made.members_changed(m.MembersChanged(HOME.id, 1, claimed))
+    made.members_changed(m.MembersChanged(HOME.id, 1, Members.of(claimed)))
     assert made.receive(curve(nodes[0]), HOME.id, b"M", b"").sender == low.key
 
 
@@ -132,6 +142,6 @@ def test_a_mesh_that_stopped_leaves_nothing_behind() -> None:
     made.dialled(m.Dial(HOME.id, STRANGER, PLACE))
     assert made.meshes_of(STRANGER) == [HOME.id]
     made.mesh_stopped(HOME.id)
-    assert made.curves() == {curve(OTHER)}
+    assert [curve(node) in made.curves for node in (OTHER, FOUNDER, CLIENT)] == [True, False, False]
     assert made.meshes_of(STRANGER) == made.meshes_of(curve(FOUNDER)) == []
     assert not passes(made, STRANGER, HOME.id, Channel.WELCOME)

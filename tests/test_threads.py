@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import structlog
 import zmq
 from pykka._envelope import Envelope
 
@@ -302,7 +301,9 @@ def test_a_full_inbox_drops_counts_and_still_hears_the_end(start: Start) -> None
     assert probe.count(m.Resolved) == INBOX_BOUND
 
 
-def test_a_failing_actor_is_closed_logged_and_reported_to_its_supervisor(start: Start) -> None:
+def test_a_failing_actor_is_closed_logged_and_reported_to_its_supervisor(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
     above, supervisor = start()
     probe, address = start(supervisor=supervisor, incarnation=7)
 
@@ -310,15 +311,14 @@ def test_a_failing_actor_is_closed_logged_and_reported_to_its_supervisor(start: 
         raise LocalError("broken", "it broke", "mend it")
 
     probe.does = fail
-    with structlog.testing.capture_logs() as logs:
-        address.tell(m.Resolved())
-        assert above.wait(lambda: bool(above.got))
+    address.tell(m.Resolved())
+    assert above.wait(lambda: bool(above.got))
     (failed,) = above.got
     assert isinstance(failed, m.ActorFailed)
     assert (failed.name, failed.incarnation, failed.problem.code) == ("routing-table", 7, "broken")
     assert probe.closed.is_set()
     assert not address.alive
-    assert [line["actor"] for line in logs] == ["routing-table"]
+    assert [vars(record)["fields"]["actor"] for record in caplog.records] == ["routing-table"]
     address.tell(m.Resolved())
 
 

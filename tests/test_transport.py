@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from smeg.device import Endpoint
-from smeg.edges.events import Connected, Deaf, Event, Idle, Lost, Reason, Refused, Unanswered
+from smeg.edges.events import Connected, Deaf, Event, Idle, Lost, Parted, Reason, Refused, Unanswered
 from smeg.edges.frames import MAX_PAYLOAD
 from smeg.edges.routers import Limits
 from smeg.edges.transport import Batch, Inbound, Transport
@@ -67,8 +67,7 @@ def until(condition: Callable[[], object], *nodes: Node, seconds: float = 6.0) -
     deadline = time.monotonic() + seconds
     poller = zmq.Poller()
     for node in nodes:
-        for each in node.transport.sockets():
-            poller.register(each, zmq.POLLIN)
+        poller.register(node.transport.descriptor(), zmq.POLLIN)
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -131,6 +130,13 @@ class Outside:
     def tcp(self, server: Node) -> socket.socket:
         return self._stack.enter_context(closing(socket.create_connection((HOST, server.transport.port), 5)))
 
+    def black_hole(self) -> int:
+        """A port where the kernel answers nothing at all: the queue of connections is full."""
+        listener = self._stack.enter_context(closing(socket.socket()))
+        listener.bind((HOST, 0))
+        fill(listener, self._stack)
+        return int(listener.getsockname()[1])
+
     def silent_port(self) -> int:
         """A port where connections are accepted by the kernel and nothing is said."""
         listener = self._stack.enter_context(closing(socket.socket()))
@@ -143,6 +149,19 @@ class Outside:
 def outside() -> Iterator[Outside]:
     with ExitStack() as stack:
         yield Outside(stack)
+
+
+def fill(listener: socket.socket, stack: ExitStack) -> None:
+    """Take all the connections that a bound socket's kernel would answer; where there is no end of them, skip."""
+    listener.listen(0)
+    for _ in range(16):
+        filler = stack.enter_context(closing(socket.socket()))
+        filler.settimeout(0.3)
+        try:
+            filler.connect(listener.getsockname())
+        except TimeoutError:
+            return
+    pytest.skip("this kernel answers beyond a full queue")
 
 
 def free_port() -> int:
@@ -193,14 +212,31 @@ def test_a_batch_is_bounded_and_says_that_there_is_more(outside: Outside) -> Non
     for payload in payloads:
         assert client.transport.send(server.key, MESH, b"M", payload)
 
-    bound = server.transport.sockets()[2]
     batches: list[Batch] = []
     while sum(len(batch.messages) for batch in batches) < len(payloads):
-        assert bound.poll(3000)
+        assert server.transport.pending() or zmq.zmq_poll([(server.transport.descriptor(), zmq.POLLIN)], 3000)
         batches.append(server.transport.receive(time.monotonic()))
     assert max(len(batch.messages) for batch in batches) == 8
     assert any(batch.more for batch in batches)
     assert [message.payload for batch in batches for message in batch.messages] == payloads
+
+
+def test_what_the_descriptor_tells_no_more_is_still_pending(outside: Outside) -> None:
+    server, client = outside.pair(Limits(batch=1))
+    until(lambda: server.transport.reaches(client.key), server, client)
+    for _ in range(2):
+        assert client.transport.send(server.key, MESH, b"M", b"x")
+    deadline = time.monotonic() + 5
+    while not server.messages:
+        assert time.monotonic() < deadline
+        zmq.zmq_poll([(server.transport.descriptor(), zmq.POLLIN)], 10)
+        server.messages += server.transport.receive(time.monotonic()).messages
+
+    while len(server.messages) < 2:
+        assert time.monotonic() < deadline
+        assert server.transport.pending() or zmq.zmq_poll([(server.transport.descriptor(), zmq.POLLIN)], 1000)
+        server.messages += server.transport.receive(time.monotonic()).messages
+    assert not server.transport.pending()
 
 
 def test_malformed_messages_of_a_member_are_dropped_by_reason_and_the_next_is_read(outside: Outside) -> None:
@@ -372,7 +408,7 @@ def connect(claim):
     deadline = time.monotonic() + 5
     while sum(server.counters().get(name, 0) for name in ("messages-in", "dropped-claimed-id")) < heard:
         assert time.monotonic() < deadline
-        zmq.zmq_poll([(each, zmq.POLLIN) for each in server.sockets()], 10)
+        zmq.zmq_poll([(server.descriptor(), zmq.POLLIN)], 10)
         server.receive(time.monotonic())
 
 for first in FIRST_NUMBERS:
@@ -563,7 +599,7 @@ def test_attempts_are_spread_ever_further_apart_with_jitter(outside: Outside) ->
         seen: list[Event] = []
         while not seen:
             assert time.monotonic() < deadline
-            zmq.zmq_poll([(each, zmq.POLLIN) for each in client.transport.sockets()], 10)
+            zmq.zmq_poll([(client.transport.descriptor(), zmq.POLLIN)], 10)
             seen = list(client.transport.receive(now).events)
         assert seen == [Refused(bytes(32), gone)]
         again = client.transport.next_deadline()
@@ -629,6 +665,88 @@ def test_an_idle_connection_is_closed_and_one_that_is_used_is_not(outside: Outsi
     assert until(lambda: client.told(Idle), server, client)
     assert until(lambda: server.count("connections-in") == 0, server, client)
     assert not client.transport.reaches(server.key)
+
+
+def test_who_cannot_be_reached_and_is_not_asked_for_is_dialled_no_more(outside: Outside) -> None:
+    client = outside.node(Limits(idle=0.5, retry_first=0.02, retry_most=0.1))
+    client.transport.dial(bytes(32), (Endpoint(HOST, free_port()),), time.monotonic())
+
+    assert until(lambda: len(client.told(Refused)) >= 2, client)
+    assert until(lambda: client.count("dialled") == 0, client)
+    assert client.transport.next_deadline() is None
+
+
+def test_dialling_again_out_of_turn_waits_for_nothing_and_changes_no_turn(outside: Outside) -> None:
+    client = outside.node(Limits(retry_first=50.0, retry_most=50.0))
+    first, second = Endpoint(HOST, free_port()), Endpoint(HOST, free_port())
+    client.transport.dial(bytes(32), (first, second), time.monotonic())
+    assert until(lambda: client.events == [Refused(bytes(32), first)], client)
+
+    again = client.transport.next_deadline()
+    assert client.transport.redial(bytes(32), (first, second), first, time.monotonic()) == (first, second)
+    assert until(lambda: client.events == [Refused(bytes(32), first)] * 2, client)
+    assert again is not None
+    assert until(lambda: (client.transport.next_deadline() or 0.0) >= again, client)
+    client.transport.redial(bytes(32), (first, second), None, time.monotonic())
+    assert until(lambda: client.events[2:] == [Refused(bytes(32), second)], client)
+
+
+def test_a_host_that_does_not_answer_is_given_up_before_one_that_lets_itself_be_connected_with(
+    outside: Outside,
+) -> None:
+    client = outside.node(Limits(connect=0.2, answer=30.0, handshake=30.0))
+    hole, silent = Endpoint(HOST, outside.black_hole()), Endpoint(HOST, outside.silent_port())
+    client.transport.dial(bytes(32), (hole, silent), time.monotonic())
+
+    assert until(lambda: client.events, client)
+    assert client.events == [Unanswered(bytes(32), hole, Reason.UNREACHABLE)]
+    assert until(lambda: (client.transport.next_deadline() or 0.0) > time.monotonic() + 20.0, client)
+
+
+def test_the_same_message_goes_to_several_and_only_to_whom_it_can(outside: Outside) -> None:
+    server, client = outside.pair()
+    other = outside.node()
+    other.transport.admit(frozenset({client.key}))
+    client.transport.admit(frozenset({server.key, other.key}))
+    client.dial(other)
+    assert until(lambda: len(client.told(Connected)) == 2, server, client, other)
+
+    assert client.transport.spread((server.key, bytes(32), other.key), MESH, b"H", b"beat") == 2
+    assert until(lambda: server.messages and other.messages, server, client, other)
+    assert server.messages == other.messages == [Inbound(client.key, MESH, b"H", b"beat")]
+    assert (client.count("messages-out"), client.count("dropped-no-connection")) == (2, 1)
+
+
+def test_the_end_of_the_last_connection_that_a_member_made_is_told_and_ends_its_way_out(outside: Outside) -> None:
+    server, client = outside.pair()
+    assert until(lambda: server.transport.reaches(client.key), server, client)
+    client.transport.close()
+
+    assert until(lambda: server.told(Parted), server)
+    assert server.told(Parted) == [Parted(client.key)]
+    assert not server.transport.reaches(client.key)
+
+
+def test_a_connection_that_we_cut_has_not_ended_by_itself(outside: Outside) -> None:
+    server, member = outside.pair()
+    server.transport.deny(frozenset({member.key}))
+    assert member.transport.send(server.key, MESH, b"M", b"x")
+
+    assert until(lambda: member.told(Lost) and server.count("connections-in") == 0, server, member)
+    assert not server.told(Parted)
+
+
+def test_members_are_asked_for_one_by_one_so_they_may_be_a_view(outside: Outside) -> None:
+    class View(frozenset[bytes]):
+        def __iter__(self) -> Iterator[bytes]:
+            raise AssertionError("thousands of members are not gone through")
+
+    server, client = outside.node(), outside.node()
+    server.transport.admit(View({client.key}))
+    client.transport.admit(View({server.key}))
+    client.dial(server)
+    assert until(lambda: client.told(Connected), server, client)
+    server.transport.admit(View())
 
 
 def test_hanging_up_ends_the_connection_and_the_other_side_forgets_it(outside: Outside) -> None:

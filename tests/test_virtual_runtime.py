@@ -24,7 +24,7 @@ from smeg.core import Message
 SCRIPT = """
 import sys
 from scenarios.simulation import World
-world = World(int(sys.argv[1]), 20)
+world = World(int(sys.argv[1]), 12)
 world.start()
 world.form()
 world.run(5.0)

@@ -15,6 +15,7 @@ from smeg.addresses import overlay_prefix
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint
 from smeg.keys import NodeKey, x25519_public
+from smeg.members import Members
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Member, OwnRecord, Route
 from smeg.rings import Rings
@@ -38,7 +39,7 @@ def nodes() -> list[Node]:
     return sorted([founder, *peers, *joined], key=lambda node: node.key)
 
 
-def members(routes: dict[int, list[IPv6Network]] | None = None) -> dict[NodeKey, Member]:
+def members(routes: dict[int, list[IPv6Network]] | None = None) -> Members:
     desk = Desk(MESH.id)
     for index, node in enumerate(nodes()):
         own = OwnRecord(node.label, routes=tuple((routes or {}).get(index, ())))
@@ -47,7 +48,7 @@ def members(routes: dict[int, list[IPv6Network]] | None = None) -> dict[NodeKey,
     return desk.members
 
 
-def routed(known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> tuple[Route, ...]:
+def routed(known: Members, pruned: frozenset[NodeKey] = frozenset()) -> tuple[Route, ...]:
     table = RoutingTable()
     table.handle(m.MembersChanged(MESH.id, 1, known), 0.0)
     table.handle(m.LivenessChanged(MESH.id, 1, 1, None, pruned), 0.0)
@@ -59,7 +60,7 @@ def nowhere(member: Member) -> Endpoint | None:
     return None
 
 
-def device(own: Node, known: dict[NodeKey, Member], pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:
+def device(own: Node, known: Members, pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:
     view = View(MESH.id, own.key, known, pruned, routed(known, pruned), 51820, 1420, 25)
     made = wanted(view, nowhere)
     assert made is not None
@@ -121,7 +122,7 @@ def test_a_client_sends_all_of_the_overlay_through_the_first_live_peer_that_it_d
     state = device(me, known, pruned)
     live = [key for key, member in known.items() if member.role is Role.PEER and key not in pruned]
     holders = [key for key, peer in state.peers.items() if OVERLAY in peer.allowed_ips]
-    first = Rings(live).upstream(me.key)[:1]
+    first = Rings.of(tuple(sorted(live))).upstream(me.key)[:1]
     assert holders == [known[key].standing.wireguard for key in first]
     assert all(peer.keepalive == 25 for peer in state.peers.values())
 
@@ -138,23 +139,23 @@ def test_who_is_no_member_wants_no_device() -> None:
 
 
 def test_of_two_members_at_one_address_the_lower_key_keeps_it() -> None:
-    known = members()
+    known = dict(members())
     me, low, high = [key for key, member in known.items() if member.role is Role.PEER][:3]
     known[high] = replace(known[high], address=known[low].address)
     own = next(node for node in nodes() if node.key == me)
-    given_ = allowed(device(own, known))
+    given_ = allowed(device(own, Members.of(known)))
     assert given_[IPv6Network(known[low].address)] == known[low].standing.wireguard
-    assert device(own, known).peers[known[high].standing.wireguard].allowed_ips == ()
+    assert device(own, Members.of(known)).peers[known[high].standing.wireguard].allowed_ips == ()
 
 
 def test_of_two_members_with_one_wireguard_key_the_lower_keeps_it_and_nobody_has_ones_own() -> None:
-    known = members()
+    known = dict(members())
     me, low, high, thief = [key for key, member in known.items() if member.role is Role.PEER][:4]
     for key, victim in ((high, low), (thief, me)):
         stolen = replace(known[key].standing, wireguard=known[victim].standing.wireguard)
         known[key] = replace(known[key], standing=stolen, address=known[victim].address)
     own = next(node for node in nodes() if node.key == me)
-    state = device(own, known)
+    state = device(own, Members.of(known))
     assert x25519_public(own.wireguard) not in state.peers
     assert state.peers[known[low].standing.wireguard].allowed_ips == (IPv6Network(known[low].address),)
 
@@ -166,12 +167,12 @@ def writer(node: Node) -> OwnRecordWriter:
 
 
 def test_the_higher_key_moves_away_from_a_taken_address_and_the_lower_stays() -> None:
-    known = members()
+    known = dict(members())
     low, high = nodes()[:2]
     known[high.key] = replace(known[high.key], address=known[low.key].address)
     staying, moving = writer(low), writer(high)
-    staying.see(known)
-    moving.see(known)
+    staying.see(Members.of(known))
+    moving.see(Members.of(known))
     assert not staying.has_news()
     assert moving.has_news()
     assert moving.wanted.collision == 1
@@ -179,22 +180,22 @@ def test_the_higher_key_moves_away_from_a_taken_address_and_the_lower_stays() ->
 
 
 def test_a_collision_count_has_an_end() -> None:
-    known = members()
+    known = dict(members())
     low, high = nodes()[:2]
     last = replace(known[high.key].record, collision=255)
     known[high.key] = replace(known[high.key], address=known[low.key].address, record=last)
     moving = writer(high)
-    moving.see(known)
+    moving.see(Members.of(known))
     assert moving.wanted.collision == 255
 
 
 def test_a_node_that_sees_a_newer_record_of_its_own_continues_above_it() -> None:
-    known = members()
+    known = dict(members())
     own = nodes()[0]
     ahead = replace(known[own.key].record, counter=77)
     known[own.key] = replace(known[own.key], record=ahead)
     made = writer(own)
-    made.see(known)
+    made.see(Members.of(known))
     assert made.revise() is not None
     assert made.counter == 78
 

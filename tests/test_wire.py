@@ -14,6 +14,7 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, possession, x25519_public
+from smeg.ledger import Ledger
 from smeg.membership import Membership
 from smeg.messages import Channel
 from smeg.range_digest import DIGEST_BYTES, FAN_OUT
@@ -76,7 +77,15 @@ def test_items_are_what_was_expected_or_an_error_about_others(items: list[bytes]
 def core(node: Node, documents: Iterable[bytes], seed: int = 1) -> Membership:
     """A membership core of `node`, which knows these documents from its disk."""
     made = Membership(
-        node.mesh, node.key, node.identity, node.curve, NOTARY, Random(seed), lambda: WALL, 1.0, tuple(documents)
+        node.mesh,
+        node.key,
+        node.identity,
+        node.curve,
+        Ledger(node.mesh, NOTARY),
+        Random(seed),
+        lambda: WALL,
+        1.0,
+        tuple(documents),
     )
     made.handle(m.Countersign(node.mesh, node.credential), 0.0)
     return made
@@ -110,6 +119,9 @@ class Line:
         for message in out:
             if isinstance(message, m.MembersChanged):
                 self.boards[source].members_changed(message)
+            elif isinstance(message, m.Spread):
+                said = (message.mesh, message.channel)
+                self.sent(source, [m.SendMember(*said, to, message.payload) for to in message.to])
             elif isinstance(message, (m.SendMember, m.SendGuest)):
                 try:
                     target = self.boards[source].line(message).curve
@@ -150,7 +162,7 @@ class Line:
 
     def equal(self) -> bool:
         first, *others = [membership for _, membership in self.cores.values()]
-        return all(other.replica == first.replica for other in others)
+        return all(other.ledger.replica == first.ledger.replica for other in others)
 
 
 PAIR = (universe().mesh.founder("watcher"), universe().mesh.founder("other watcher"))
@@ -175,8 +187,8 @@ def test_two_cores_over_a_bad_line_come_to_the_same(one: list[int], two: list[in
     line = Line(random, loss, cores, frozenset(node.key for node in universe().nodes))
     assert line.run(300.0, until_equal=True) < 300.0
     first, second = (membership for _, membership in cores.values())
-    assert first.roster.members == second.roster.members
-    assert set(first.roster.quarantined) == set(second.roster.quarantined)
+    assert first.ledger.roster.members == second.ledger.roster.members
+    assert set(first.ledger.roster.quarantined) == set(second.ledger.roster.quarantined)
 
 
 def crowd(count: int) -> list[Node]:
@@ -192,7 +204,7 @@ def test_a_crowd_of_which_each_knows_only_the_founder_comes_together(loss: float
     }
     line = Line(Random(3), loss, cores)
     assert line.run(120.0, until_equal=True) < 60.0
-    assert all(len(membership.roster.members) == 12 for _, membership in cores.values())
+    assert all(len(membership.ledger.roster.members) == 12 for _, membership in cores.values())
 
 
 def test_one_update_among_equals_spreads_as_a_rumour_and_then_there_is_silence() -> None:
@@ -204,7 +216,7 @@ def test_one_update_among_equals_spreads_as_a_rumour_and_then_there_is_silence()
     publish = m.Publish(MESH.id, (update.raw,))
     line.sent(nodes[5].key, cores[nodes[5].key][1].handle(publish, line.now))
     assert line.run(10.0, until_equal=True) < 1.0
-    held = {membership.replica.records[nodes[5].key].document.raw for _, membership in cores.values()}
+    held = {membership.ledger.replica.records[nodes[5].key].document.raw for _, membership in cores.values()}
     assert held == {update.raw}
     line.run(3.0)
     line.delivered.clear()
@@ -215,7 +227,7 @@ def test_one_update_among_equals_spreads_as_a_rumour_and_then_there_is_silence()
 def test_an_invalid_message_causes_no_outbound_byte_and_no_change() -> None:
     membership = core(FOUNDER, [raw for node in crowd(3) for raw in node.documents()])
     membership.begin(0.0)
-    before = membership.replica.digest.of()
+    before = membership.ledger.replica.digest.of()
     sender = crowd(3)[1]
     altered = bytearray(sender.record(9).raw)
     altered[70] ^= 1
@@ -224,7 +236,7 @@ def test_an_invalid_message_causes_no_outbound_byte_and_no_change() -> None:
             received = m.Received(MESH.id, channel, who, x25519_public(sender.curve), payload)
             out = [*membership.handle(received, 0.0), *membership.settle(0.0)]
             assert [message for message in out if channel is Channel.MEMBERSHIP] == []
-    assert membership.replica.digest.of() == before
+    assert membership.ledger.replica.digest.of() == before
 
 
 PAYLOADS = st.binary(max_size=100) | st.builds(

@@ -132,11 +132,14 @@ def list_meshes(settings: Settings) -> None:
 
 @main.command()
 @click.argument("mesh")
+@click.option("--state", "states", type=click.Choice(["alive", "daemon-down", "pruned", "quarantined"]), multiple=True,
+              help="Only those in this state; may be given again.")  # fmt: skip
 @shared_options
 @pass_settings
-def members(settings: Settings, mesh: str) -> None:
+def members(settings: Settings, mesh: str, states: tuple[str, ...]) -> None:
     """The members of MESH, and how they look from here."""
-    settings.show(settings.ask("members", {"mesh": mesh}), views.members)
+    which = {"state": list(states)} if states else {}
+    settings.show(settings.ask("members", {"mesh": mesh, **which}), views.members)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""The TCP connections that others made to us, and the end of those that misuse them.
+"""The TCP connections that others made to us: whose they are, and the end of those that misuse them.
 
 libzmq bounds a frame and counts whole messages, so one message of endless frames grows without bound in its memory and
 is never seen by a reader. The kernel knows what arrived on each connection: who has sent much more than was delivered
@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from smeg.edges.routers import Limits
 
 SWEEP = 0.25
-"""seconds between looks at connections that proved no member's key; every eighth time all are looked at."""
+"""seconds between looks at connections that proved no member's key, while there are any."""
+SWEEP_ALL = 8 * SWEEP
+"""seconds between looks at all."""
 
 _TCP_INFO = 11
 """Linux's number; elsewhere the option is unknown, which reads as a descriptor that is no TCP connection."""
@@ -32,61 +34,124 @@ _LARGEST = 64 * 1024
 class _Connection:
     since: float
     delivered: int = 0
-    member: bytes = b""
-    """The member's key that it proved."""
+    curve: bytes = b""
+    """The key that it proved, known from its first message on."""
+    link: bytes = b""
+    """libzmq's routing id for it, likewise."""
+    member: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A connection that proved a key is over, and not because we cut it."""
+
+    curve: bytes
+    link: bytes
+    """Its routing id."""
 
 
 class Connections:
     """By descriptor, as the socket monitor and the messages name it.
 
-    A descriptor may be closed by libzmq and opened anew as something else before its end is heard of. What is then cut
-    is at worst a connection that is made again: only sockets can be shut down.
+    A descriptor may be closed by libzmq and opened anew as something else before its end is heard of, or before its
+    last messages are read. What is then cut is at worst a connection that is made again, and what is then believed
+    about whose it is lasts until its next message: only sockets can be shut down, and nobody is heard by this belief.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._open: dict[int, _Connection] = {}
+        self._standing: dict[bytes, int] = {}
+        """How many connections of each key are open."""
+        self._strangers = 0
+        """How many belong to no member."""
         self._hoard = limits.hoard + limits.receive_queue * _LARGEST
         self._silent = min(limits.silent, limits.guest_seconds)
         self._guest_seconds = limits.guest_seconds
         self._next_sweep = 0.0
-        self._sweeps = 0
+        self._next_of_all = 0.0
         self.cuts = 0
+        self.ended: list[Ended] = []
+        """Those that ended since the owner emptied this."""
 
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, descriptor: int) -> bool:
+        return descriptor in self._open
+
+    def stands(self, curve: bytes) -> bool:
+        """Whether a connection is open that proved this key."""
+        return curve in self._standing
+
     def opened(self, descriptor: int, now: float) -> None:
+        self.closed(descriptor)
         self._open[descriptor] = _Connection(now)
+        self._strangers += 1
+        self._next_sweep = min(self._next_sweep, now + SWEEP)
 
     def closed(self, descriptor: int) -> None:
-        self._open.pop(descriptor, None)
+        connection = self._forget(descriptor)
+        if connection is not None and connection.curve:
+            self.ended.append(Ended(connection.curve, connection.link))
+
+    def _forget(self, descriptor: int) -> _Connection | None:
+        connection = self._open.pop(descriptor, None)
+        if connection is not None:
+            self._strangers -= not connection.member
+            self._count(connection.curve, -1)
+        return connection
+
+    def _count(self, curve: bytes, change: int) -> None:
+        if curve:
+            standing = self._standing.get(curve, 0) + change
+            if standing > 0:
+                self._standing[curve] = standing
+            else:
+                self._standing.pop(curve, None)
 
     def delivered(self, descriptor: int, size: int) -> None:
         """`size` bytes of a message were read from it."""
         if connection := self._open.get(descriptor):
             connection.delivered += size
 
-    def proved_member(self, descriptor: int, curve: bytes) -> None:
-        if connection := self._open.get(descriptor):
-            connection.member = curve
+    def proved(self, descriptor: int, curve: bytes, link: bytes, members: Container[bytes]) -> None:
+        """A message on it proved this key, and came under this routing id."""
+        connection = self._open.get(descriptor)
+        if connection is None:
+            return
+        if connection.curve != curve or connection.link != link:
+            self._count(connection.curve, -1)
+            self._count(curve, 1)
+            connection.curve, connection.link = curve, link
+            self._set_member(connection, curve in members)
+        elif not connection.member and curve in members:
+            self._set_member(connection, True)
 
-    def only_members(self, members: frozenset[bytes]) -> None:
+    def _set_member(self, connection: _Connection, member: bool) -> None:
+        self._strangers += connection.member - member
+        connection.member = member
+
+    def only_members(self, members: Container[bytes]) -> None:
         """Nobody else is a member any more: whose membership ended is a guest from now on, and has a guest's time."""
         for connection in self._open.values():
-            if connection.member and connection.member not in members:
-                connection.member = b""
+            if connection.member and connection.curve not in members:
+                self._set_member(connection, False)
                 connection.since = self._next_sweep
 
     def next_deadline(self) -> float | None:
-        return self._next_sweep if self._open else None
+        if not self._open:
+            return None
+        return self._next_sweep if self._strangers else self._next_of_all
 
     def sweep(self, now: float) -> None:
         """Cut what hoards or stays without being a member, when it is time to look."""
-        if not self._open or now < self._next_sweep:
+        due = self.next_deadline()
+        if due is None or now < due:
             return
         self._next_sweep = now + SWEEP
-        self._sweeps += 1
-        everyone = self._sweeps % 8 == 0
+        everyone = now >= self._next_of_all
+        if everyone:
+            self._next_of_all = now + SWEEP_ALL
         for descriptor, connection in list(self._open.items()):
             if connection.member and not everyone:
                 continue
@@ -102,9 +167,8 @@ class Connections:
 
     def cut(self, descriptor: int) -> None:
         """End a connection. libzmq sees it as closed by the other side."""
-        if descriptor not in self._open:
+        if self._forget(descriptor) is None:
             return
-        self.closed(descriptor)
         self.cuts += 1
         with contextlib.suppress(OSError), _borrowed(descriptor) as connection:
             connection.shutdown(socket.SHUT_RDWR)

@@ -31,6 +31,8 @@ _ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What `sqlite3` raises for a damaged database: names in it may be no text, and be part of an error."""
 _WRITE_VERSION = 18
 """Offset in the database's header, https://www.sqlite.org/fileformat.html section 1.3: 1 is a journal, 2 a log."""
+_CACHE = 256
+"""KiB of pages: everything is read once, at the start."""
 _INSERT = "INSERT INTO documents (mesh, hash, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -146,6 +148,7 @@ class DocumentTable:
             if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
                 raise LocalError("store-failed", f"no write-ahead log beside {self._path}", "use a local file system")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
             with suppress(sqlite3.OperationalError):
                 # After an fsync error the log may hold pages that are in memory only: write them anew.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -7,13 +7,12 @@ Nothing survives it, so there is nothing to adopt.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from zlib import crc32
 
 from smeg.device import DeviceState, Handshake, InterfaceSpec, Operation, SetInterface
 from smeg.edges.rtnetlink import check_mtu, check_name, device_gone
 from smeg.keys import x25519_public
-from smeg.plan import batches, simulate
+from smeg.plan import Simulated
 
 _FIRST_DYNAMIC_PORT = 49152
 """RFC 6335, section 6."""
@@ -25,14 +24,14 @@ class DryRunBackend:
     kind = "dry-run"
 
     def __init__(self) -> None:
-        self._state: DeviceState | None = None
+        self._state: Simulated | None = None
 
     def open(self, spec: InterfaceSpec) -> None:
         check_name(spec.name)
         check_mtu(spec.name, spec.mtu)
         # Any port would do; the same one for the same name keeps simulated runs repeatable.
         chosen = _FIRST_DYNAMIC_PORT + crc32(spec.name.encode()) % (0x10000 - _FIRST_DYNAMIC_PORT)
-        self._state = DeviceState(
+        state = DeviceState(
             public_key=x25519_public(spec.private_key),
             listen_port=spec.listen_port or chosen,
             mtu=spec.mtu,
@@ -41,20 +40,25 @@ class DryRunBackend:
             routes=(),
             peers={},
         )
+        self._state = Simulated(state)
 
     def read(self) -> DeviceState:
-        if self._state is None:
-            raise device_gone("that was never opened, or closed since,")
-        return replace(self._state, peers=dict(self._state.peers))
+        return self._opened().state()
 
     def apply(self, operations: tuple[Operation, ...]) -> None:
-        for batch in batches(operations):
-            if isinstance(batch[0], SetInterface):
-                check_mtu("the interface", batch[0].mtu)
-            self._state = simulate(self.read(), batch)
+        device = self._opened()
+        for operation in operations:
+            if isinstance(operation, SetInterface):
+                check_mtu("the interface", operation.mtu)
+            device.apply((operation,))
 
     def handshakes(self) -> Mapping[bytes, Handshake]:
         return {key: Handshake(peer.endpoint, None, 0, 0) for key, peer in self.read().peers.items()}
 
     def close(self) -> None:
         self._state = None
+
+    def _opened(self) -> Simulated:
+        if self._state is None:
+            raise device_gone("that was never opened, or closed since,")
+        return self._state

@@ -45,6 +45,13 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Parted:
+    """The last connection that the holder of `curve` made to us has ended, and not by our doing."""
+
+    curve: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A connection was closed because nothing went over it; it is not tried again until it is dialled."""
 
@@ -79,4 +86,4 @@ class Deaf:
     problem: Problem
 
 
-Event = Connected | Lost | Idle | Unanswered | Refused | Deaf
+Event = Connected | Lost | Parted | Idle | Unanswered | Refused | Deaf

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from itertools import count
 
 import zmq
@@ -19,6 +17,7 @@ from smeg.device import Endpoint
 from smeg.edges.events import Connected, Event, Idle, Lost, Reason, Refused, Unanswered
 from smeg.edges.frames import HELLO_FRAMES
 from smeg.edges.routers import Happening, Limits, happenings, make_router, open_monitor
+from smeg.edges.targets import Attempt, Target, literal
 from smeg.errors import RemoteError
 from smeg.keys import Secret
 
@@ -38,40 +37,6 @@ _WATCHED = (
 )
 
 
-@dataclass(slots=True)
-class _Attempt:
-    """One connect, until it fails or is closed."""
-
-    link: bytes
-    """The routing id that we gave it."""
-    endpoint: Endpoint
-    address: str
-    since: float
-    begun: bool = False
-    descriptor: int | None = None
-    connected: float = 0.0
-    shaken: bool = False
-    answered: float | None = None
-    used: float = 0.0
-    sent: bool = False
-    """Whether something was sent since `used`."""
-
-
-@dataclass(slots=True)
-class _Target:
-    """A key that is to be reached."""
-
-    curve: bytes
-    endpoints: tuple[Endpoint, ...]
-    again: float
-    """When the next attempt may start."""
-    attempt: _Attempt | None = None
-    position: int = 0
-    failures: int = 0
-    heard: bool = False
-    """Whether a host has accepted a connection in this round of endpoints."""
-
-
 class Links:
     """All connections that we made. Events gather in `events`, which the owner empties."""
 
@@ -80,10 +45,12 @@ class Links:
     ) -> None:
         self._limits = limits
         self._rng = rng
-        self._targets: dict[bytes, _Target] = {}
-        self._by_link: dict[bytes, _Target] = {}
-        self._by_address: dict[str, _Target] = {}
+        self._targets: dict[bytes, Target] = {}
+        self._by_link: dict[bytes, Target] = {}
+        self._by_address: dict[str, Target] = {}
         self._numbers = count(1)
+        self._soonest: float | None = None
+        """Before this nothing is due: kept low enough whenever something changes, made exact by `tick`."""
         self.events: list[Event] = []
         self.socket = make_router(context, curve, limits)
         self.socket.setsockopt(zmq.RECONNECT_IVL, _NEVER)
@@ -98,28 +65,59 @@ class Links:
 
     def dial(self, curve: bytes, endpoints: tuple[Endpoint, ...], now: float) -> None:
         """Keep a connection to `curve` from now on. Again with other endpoints: they are used from the next attempt."""
-        usable = []
-        for endpoint in endpoints[: self._limits.endpoints]:
-            if literal := _literal(endpoint):
-                usable.append(literal)
+        known = curve in self._targets
+        target = self._target(curve, endpoints, now)
+        if target is not None and not known:
+            self._try_next(target, now)
+
+    def redial(
+        self, curve: bytes, endpoints: tuple[Endpoint, ...], place: Endpoint | None, now: float
+    ) -> tuple[Endpoint, ...]:
+        """Try at once, whatever failed before: at `place` first, or else the next of `endpoints`; then go on as always.
+
+        While an attempt is under way, or a connection stands, that is left alone. Gives the endpoints that are used.
+        """
+        target = self._target(curve, endpoints, now)
+        if target is None:
+            return ()
+        if target.attempt is None:
+            if place is None:
+                self._try_next(target, now)
             else:
-                self.events.append(Unanswered(curve, endpoint, Reason.BAD_ENDPOINT))
-        target = self._targets.get(curve)
-        if target is not None:
-            if usable and tuple(usable) != target.endpoints:
-                target.endpoints = tuple(usable)
-                target.position = -1 if target.attempt else 0
-                target.again = min(target.again, now + self._jittered(self._limits.retry_first))
-        elif usable and len(self._targets) >= self._limits.dialled:
-            self.events.append(Unanswered(curve, usable[0], Reason.TOO_MANY))
-        elif usable:
-            target = self._targets[curve] = _Target(curve, tuple(usable), again=now)
-            self._try(target, now)
+                attempt = self._attempt(place, now)
+                attempt.aside = True
+                self._try(target, attempt, now)
+        return target.endpoints
 
     def hang_up(self, curve: bytes) -> None:
         """Close the connection to `curve`, and try no more."""
         if target := self._targets.pop(curve, None):
             self._end(target)
+        if not self._targets:
+            self._soonest = None
+
+    def _target(self, curve: bytes, endpoints: tuple[Endpoint, ...], now: float) -> Target | None:
+        """The one for `curve`, with these endpoints as far as they can be used, made if need be; None if it cannot."""
+        usable = []
+        for endpoint in endpoints[: self._limits.endpoints]:
+            if place := literal(endpoint):
+                usable.append(place)
+            else:
+                self.events.append(Unanswered(curve, endpoint, Reason.BAD_ENDPOINT))
+        distinct = tuple(dict.fromkeys(usable))
+        target = self._targets.get(curve)
+        if target is not None:
+            target.wanted = now
+            if distinct and distinct != target.endpoints:
+                target.endpoints = distinct
+                target.position = -1 if target.attempt and not target.attempt.aside else 0
+                target.again = min(target.again, now + self._jittered(self._limits.retry_first))
+                self._wake(target.again)
+        elif distinct and len(self._targets) >= self._limits.dialled:
+            self.events.append(Unanswered(curve, distinct[0], Reason.TOO_MANY))
+        elif distinct:
+            target = self._targets[curve] = Target(curve, distinct, again=now, wanted=now)
+        return target
 
     def link(self, curve: bytes) -> bytes | None:
         """The routing id by which `curve` is reached, if it has answered."""
@@ -138,16 +136,13 @@ class Links:
         """A hello was answered on this link: the other end is there and lets us in."""
         target = self._by_link.get(link)
         if target and target.attempt and target.attempt.answered is None:
-            target.attempt.answered = target.attempt.used = now
+            target.answered(target.attempt, now)
+            self._wake(target.due(self._limits))
             self.events.append(Connected(target.curve, target.attempt.endpoint))
 
     def used(self, link: bytes, now: float) -> None:
         if (target := self._by_link.get(link)) and target.attempt:
             target.attempt.used = now
-
-    def sent(self, link: bytes) -> None:
-        if (target := self._by_link.get(link)) and target.attempt:
-            target.attempt.sent = True
 
     def watch(self, now: float) -> None:
         """Read what the monitor says of our attempts."""
@@ -156,7 +151,7 @@ class Links:
             if target and target.attempt:
                 self._happened(target, target.attempt, happening, now)
 
-    def _happened(self, target: _Target, attempt: _Attempt, happening: Happening, now: float) -> None:
+    def _happened(self, target: Target, attempt: Attempt, happening: Happening, now: float) -> None:
         # An end counts only after this attempt's own beginning: that of the attempt before may be heard of late.
         match happening.event:
             case zmq.EVENT_CONNECT_DELAYED:
@@ -169,7 +164,7 @@ class Links:
                 attempt.shaken = True
             case zmq.EVENT_CLOSED if attempt.begun and attempt.descriptor is None:
                 if now - attempt.since <= _PROMPT:
-                    self._failed(target, Refused(target.curve, attempt.endpoint), now)
+                    self._failed(target, attempt, Refused(target.curve, attempt.endpoint), now)
                 else:
                     self._unanswered(target, attempt, Reason.UNREACHABLE, now)
             case zmq.EVENT_DISCONNECTED if attempt.descriptor == happening.value:
@@ -188,58 +183,70 @@ class Links:
 
     def tick(self, now: float) -> None:
         """Start what is due, give up what did not answer, close what is idle."""
+        if self._soonest is None or now < self._soonest:
+            return
+        # Who comes here late may have been answered long ago.
+        self.watch(now)
         for target in list(self._targets.values()):
-            attempt = target.attempt
-            if attempt is None:
-                if now >= target.again:
-                    self._try(target, now)
-            elif attempt.answered is None:
-                if now >= attempt.since + self._limits.answer:
-                    self._unanswered(target, attempt, _silence(attempt), now)
-            elif attempt.sent:
-                attempt.used, attempt.sent = now, False
-            elif now >= attempt.used + self._limits.idle:
-                self.events.append(Idle(target.curve, attempt.endpoint))
-                self.hang_up(target.curve)
+            if now >= target.due(self._limits):
+                self._act(target, now)
+        self._soonest = min((target.due(self._limits) for target in self._targets.values()), default=None)
+
+    def _act(self, target: Target, now: float) -> None:
+        attempt = target.attempt
+        if attempt is not None and attempt.answered is not None:
+            self.events.append(Idle(target.curve, attempt.endpoint))
+            self.hang_up(target.curve)
+        elif attempt is not None:
+            self._unanswered(target, attempt, attempt.silence(), now)
+        elif now >= target.wanted + self._limits.idle:
+            self.hang_up(target.curve)
+        else:
+            self._try_next(target, now)
 
     def next_deadline(self) -> float | None:
-        return min((self._due(target) for target in self._targets.values()), default=None)
+        """Never later than when `tick` has something to do; sometimes earlier."""
+        return self._soonest
 
-    def _due(self, target: _Target) -> float:
-        if target.attempt is None:
-            return target.again
-        if target.attempt.answered is None:
-            return target.attempt.since + self._limits.answer
-        return target.attempt.used + self._limits.idle
+    def _wake(self, at: float) -> None:
+        self._soonest = at if self._soonest is None else min(self._soonest, at)
 
-    def _try(self, target: _Target, now: float) -> None:
-        endpoint = target.endpoints[target.position % len(target.endpoints)]
-        link = b"\x01" + next(self._numbers).to_bytes(8, "big")
-        attempt = _Attempt(link, endpoint, f"tcp://{endpoint}", now)
+    def _try_next(self, target: Target, now: float) -> None:
+        self._try(target, self._attempt(target.next_endpoint, now), now)
+
+    def _attempt(self, endpoint: Endpoint, now: float) -> Attempt:
+        return Attempt(b"\x01" + next(self._numbers).to_bytes(8, "big"), endpoint, f"tcp://{endpoint}", now)
+
+    def _try(self, target: Target, attempt: Attempt, now: float) -> None:
         if attempt.address in self._by_address:
             # `disconnect` goes by address, and would end the other key's connection too.
             self._unanswered(target, attempt, Reason.ENDPOINT_IN_USE, now)
             return
         self.socket.setsockopt(zmq.CURVE_SERVERKEY, target.curve)
-        self.socket.setsockopt(zmq.CONNECT_ROUTING_ID, link)
-        self.socket.setsockopt(zmq.IPV6, int(":" in endpoint.host))
+        self.socket.setsockopt(zmq.CONNECT_ROUTING_ID, attempt.link)
+        self.socket.setsockopt(zmq.IPV6, int(":" in attempt.endpoint.host))
         try:
             self.socket.connect(attempt.address)
         except zmq.ZMQError:
             self._unanswered(target, attempt, Reason.BAD_ENDPOINT, now)
             return
         target.attempt = attempt
-        self._by_link[link] = self._by_address[attempt.address] = target
+        self._wake(target.due(self._limits))
+        self._by_link[attempt.link] = self._by_address[attempt.address] = target
         with contextlib.suppress(zmq.ZMQError):
-            self.socket.send_multipart([link, *HELLO_FRAMES], zmq.NOBLOCK)
+            self.socket.send_multipart([attempt.link, *HELLO_FRAMES], zmq.NOBLOCK)
 
-    def _unanswered(self, target: _Target, attempt: _Attempt, reason: Reason, now: float) -> None:
-        self._failed(target, Unanswered(target.curve, attempt.endpoint, reason), now)
+    def _unanswered(self, target: Target, attempt: Attempt, reason: Reason, now: float) -> None:
+        self._failed(target, attempt, Unanswered(target.curve, attempt.endpoint, reason), now)
 
-    def _failed(self, target: _Target, event: Event, now: float) -> None:
+    def _failed(self, target: Target, attempt: Attempt, event: Event, now: float) -> None:
         """End the attempt and go on to the next endpoint, or wait when all of them have been tried."""
         self.events.append(event)
         self._end(target)
+        if attempt.aside:
+            target.again = max(target.again, now + self._jittered(self._limits.retry_first))
+            self._wake(target.again)
+            return
         target.position += 1
         target.failures += 1
         rounds, within = divmod(target.failures, len(target.endpoints))
@@ -249,16 +256,18 @@ class Links:
             wait = min(most, wait * 2.0 ** min(rounds, 32))
             target.heard = False
         target.again = now + self._jittered(wait)
+        self._wake(target.again)
 
-    def _lost(self, target: _Target, attempt: _Attempt, now: float) -> None:
+    def _lost(self, target: Target, attempt: Attempt, now: float) -> None:
         """Try the same endpoint again, soon if the connection had stood for long."""
         stood = now - (attempt.answered or now)
         if stood >= self._limits.stable:
             target.failures = 0
-        self._failed(target, Lost(target.curve, attempt.endpoint), now)
-        target.position -= 1
+        target.wanted = now
+        target.position -= not attempt.aside
+        self._failed(target, attempt, Lost(target.curve, attempt.endpoint), now)
 
-    def _end(self, target: _Target) -> None:
+    def _end(self, target: Target) -> None:
         attempt, target.attempt = target.attempt, None
         if attempt is None:
             return
@@ -270,28 +279,3 @@ class Links:
 
     def _jittered(self, wait: float) -> float:
         return wait * self._rng.uniform(0.5, 1.0)
-
-
-def _silence(attempt: _Attempt) -> Reason:
-    if attempt.descriptor is None:
-        return Reason.UNREACHABLE
-    return Reason.NO_ANSWER if attempt.shaken else Reason.PUT_OFF
-
-
-def _literal(endpoint: Endpoint) -> Endpoint | None:
-    """The endpoint in the one spelling that libzmq's events use, or None if it is no address to connect to.
-
-    Names are refused because libzmq would look them up on its I/O thread, for all connections; zones because libzmq
-    reports them differently.
-    """
-    try:
-        address = ip_address(endpoint.host)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            return None
-        address = address.ipv4_mapped or address
-    if address.is_unspecified or address.is_multicast or not 0 < endpoint.port < 65536:
-        return None
-    return Endpoint(str(address), endpoint.port)

@@ -47,16 +47,17 @@ class Resolver:
     def choose(self, endpoints: tuple[Endpoint, ...], now: float) -> Endpoint | None:
         """The first literal endpoint that the kernel has a route to; the first at all when it has none to any."""
         known = self.endpoints(endpoints, now)
+        if len(known) < 2:
+            return known[0] if known else None
         return next((endpoint for endpoint in known if self._routed(endpoint, now)), known[0] if known else None)
 
     def endpoints(self, endpoints: tuple[Endpoint, ...], now: float) -> tuple[Endpoint, ...]:
         """Those that are known as literal addresses by now; the others are being asked for."""
         found: list[Endpoint] = []
         for endpoint in endpoints:
-            try:
-                ip_address(endpoint.host)
+            if _is_literal(endpoint.host):
                 found.append(endpoint)
-            except ValueError:
+            else:
                 found += [Endpoint(address, endpoint.port) for address in self._known(endpoint.host, now)]
         return tuple(found)
 
@@ -103,3 +104,11 @@ class Resolver:
             if len(self._routes) > MOST:
                 self._routes.popitem(last=False)
         return found
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

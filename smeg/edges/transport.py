@@ -8,27 +8,29 @@ is, never reads a payload, never waits, and belongs to one thread.
 from __future__ import annotations
 
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 import zmq
 
-from smeg.allowance import Allowance, Allowances
+from smeg.allowance import Allowance
 from smeg.device import Endpoint
-from smeg.edges.events import Deaf, Event, Reason, Unanswered
+from smeg.edges.events import Deaf, Event, Parted, Reason, Unanswered
 from smeg.edges.frames import (
     HELLO,
     HELLO_ANSWER,
     HELLO_ANSWER_FRAMES,
     MESSAGE_OVERHEAD,
     Frames,
-    pack,
     parse,
 )
 from smeg.edges.judge import Judge, proved_key
 from smeg.edges.links import Links
 from smeg.edges.listener import Listener
-from smeg.edges.routers import ZAP_DOMAIN, Limits
+from smeg.edges.routers import ZAP_DOMAIN, Limits, readable, take_message
+from smeg.edges.sender import Sender
+from smeg.edges.waiting import Waiting
 from smeg.edges.zap import Door, Verdict, ZapHandler
 from smeg.errors import LocalError, RemoteError
 from smeg.keys import KEY_BYTES, Secret
@@ -54,11 +56,11 @@ class Batch:
     messages: tuple[Inbound, ...]
     events: tuple[Event, ...]
     more: bool
-    """Whether something can be read at once: the batch was full."""
+    """Whether more can be read at once: the batch was full."""
 
 
 class Transport:
-    """Construct, `admit` the members, then `receive` when a socket is readable and `tick` at `next_deadline`.
+    """Construct, `admit` the members, then `receive` when the descriptor is readable and `tick` at `next_deadline`.
 
     `curve` is this node's CURVE key; `address` a literal or `*`; `port` 0 takes a free one, which `port` then tells.
     Raises `LocalError` when it cannot listen. Times are monotonic seconds.
@@ -68,11 +70,8 @@ class Transport:
         self._limits = limits
         self._counts: Counter[str] = Counter()
         self._events: list[Event] = []
-        self._inbound: OrderedDict[bytes, bytes] = OrderedDict()
         self._door = Door(Allowance(limits.guests_rate, limits.guests_burst), limits.links, limits.guest_links)
         self._judge = Judge(self._door, limits)
-        # As much as the other end takes in: whoever asks little for much draws no more than this either.
-        self._answers = Allowances(limits.member_bytes_rate, limits.member_bytes_burst, None, limits.links)
         self._now = 0.0
         """As of the last `receive` or `tick`."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -83,24 +82,25 @@ class Transport:
         except BaseException:
             self._context.destroy(linger=0)
             raise
+        self._waiting = Waiting(
+            self._zap.socket, self._listener.monitor, self._listener.socket, self._links.monitor, self._links.socket
+        )
+        self._sender = Sender(self._listener.socket, self._links, limits, self._counts)
         self.port = self._listener.port
 
-    def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
-        """To be polled for reading. Who waits on their descriptors asks `readable` after each call of anything here."""
-        return (
-            self._zap.socket,
-            self._listener.monitor,
-            self._listener.socket,
-            self._links.monitor,
-            self._links.socket,
-        )
+    def descriptor(self) -> int:
+        """To be polled for reading, and nothing else of this; before that, and after any call here, ask `pending`."""
+        return self._waiting.descriptor
 
-    def readable(self) -> bool:
-        """Whether `receive` would find something now."""
-        return any(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN for socket in self.sockets())
+    def pending(self) -> bool:
+        """Whether `receive` would find something now of which the descriptor may say nothing."""
+        return self._waiting.pending()
 
-    def admit(self, members: frozenset[bytes]) -> None:
-        """The CURVE keys of the members of all meshes, whole; who is not among them is a guest."""
+    def admit(self, members: Container[bytes]) -> None:
+        """The CURVE keys of the members of all meshes; who is not among them is a guest.
+
+        They are asked for one by one as needed, so this may be a view; to be called again when it shows others.
+        """
         self._door.members = members
         self._listener.connections.only_members(members)
 
@@ -108,8 +108,8 @@ class Transport:
         """The CURVE keys that were evicted, whole: connections are refused, messages dropped, dialling is ended."""
         self._door.evicted = keys
         for curve in keys:
-            self._inbound.pop(curve, None)
-            self._links.hang_up(curve)
+            self._sender.deny(curve)
+            self.hang_up(curve)
 
     def open_to_guests(self) -> None:
         """Let unknown keys in, at a limited rate, to ask for admission. So it is from the start."""
@@ -127,65 +127,60 @@ class Transport:
             self._events.extend(Unanswered(curve, endpoint, Reason.EVICTED) for endpoint in endpoints[:1])
         else:
             self._links.dial(curve, endpoints, now)
+            self._touched()
+
+    def redial(
+        self, curve: bytes, endpoints: tuple[Endpoint, ...], place: Endpoint | None, now: float
+    ) -> tuple[Endpoint, ...]:
+        """`dial`, but at once, whatever was tried before: at `place` first, if one is given.
+
+        Gives the endpoints that are used, in the spelling of events. An attempt that is under way goes on.
+        """
+        if curve in self._door.evicted:
+            return ()
+        used = self._links.redial(curve, endpoints, place, now)
+        self._touched()
+        return used
 
     def hang_up(self, curve: bytes) -> None:
         """Close the connection that we made to `curve`, and try no more."""
         self._links.hang_up(curve)
+        self._touched()
 
     def reaches(self, curve: bytes) -> bool:
         """Whether `send` has a connection to try."""
-        return self._links.link(curve) is not None or curve in self._inbound
+        return self._sender.reaches(curve)
 
     def send(self, curve: bytes, mesh: str, channel: bytes, payload: bytes) -> bool:
         """Hand a message to the connection that reaches `curve`, without waiting; False if it was dropped and counted.
 
         True promises nothing about arrival.
         """
-        try:
-            parts = pack(mesh, channel, payload)
-        except RemoteError as error:
-            return self._drop(f"unsendable-{error.problem.code}")
-        if not self._answers.take(curve, self._now, len(payload) + self._limits.member_message_bytes):
-            return self._drop("receiver-rate")
-        outcome = "no-connection"
-        if (link := self._links.link(curve)) is not None:
-            outcome = self._put(self._links.socket, link, parts)
-            self._links.sent(link)
-        elif (routing_id := self._inbound.get(curve)) is not None:
-            outcome = self._put(self._listener.socket, routing_id, parts)
-            if outcome == "no-connection":
-                del self._inbound[curve]
-        if outcome:
-            return self._drop(outcome)
-        self._counts["messages-out"] += 1
-        self._counts["bytes-out"] += len(payload)
-        return True
+        return self.spread((curve,), mesh, channel, payload) == 1
 
-    def _put(self, socket: zmq.Socket[bytes], routing_id: bytes, parts: list[bytes]) -> str:
-        """Why the socket did not take the message, or nothing."""
-        try:
-            socket.send_multipart([routing_id, *parts], zmq.NOBLOCK)
-        except zmq.Again:
-            return "queue-full"
-        except zmq.ZMQError:
-            # EHOSTUNREACH: the connection behind this routing id is gone.
-            return "no-connection"
-        return ""
-
-    def _drop(self, reason: str) -> bool:
-        self._counts[f"dropped-{reason}"] += 1
-        return False
+    def spread(self, curves: Iterable[bytes], mesh: str, channel: bytes, payload: bytes) -> int:
+        """`send` the same to several; to how many it was handed."""
+        sent = self._sender.spread(curves, mesh, channel, payload, self._now)
+        self._touched()
+        return sent
 
     def receive(self, now: float) -> Batch:
         """Take what is waiting, a bounded part of it from each socket, and answer handshakes. Never waits."""
         self._now = now
-        self._watch_listener(now)
-        self._zap.serve(now, _ZAP_BATCH)
         messages: list[Inbound] = []
-        self._read_listener(now, messages)
-        self._links.watch(now)
-        self._read_links(now, messages)
-        return Batch(tuple(messages), self._take_events(), self.readable())
+        listener, links, ready = self._listener, self._links, self._waiting.take()
+        if listener.monitor in ready:
+            self._watch_listener(now)
+        if self._zap.socket in ready:
+            self._zap.serve(now, _ZAP_BATCH)
+        if listener.socket in ready:
+            self._read_listener(now, messages)
+        if links.monitor in ready:
+            links.watch(now)
+            self._touched()
+        if links.socket in ready:
+            self._read_links(now, messages)
+        return Batch(tuple(messages), self._take_events(), self.pending())
 
     def tick(self, now: float) -> tuple[Event, ...]:
         """Do what is due: dial again, give up, close, accept again."""
@@ -193,6 +188,8 @@ class Transport:
         if problem := self._listener.tick(now):
             self._events.append(Deaf(problem))
         self._links.tick(now)
+        self._waiting.touched(self._links.monitor)
+        self._touched()
         return self._take_events()
 
     def next_deadline(self) -> float | None:
@@ -213,7 +210,11 @@ class Transport:
 
     def close(self) -> None:
         """Close everything at once; what was not sent is lost. May be called again."""
+        self._waiting.close()
         self._context.destroy(linger=0)
+
+    def _touched(self) -> None:
+        self._waiting.touched(self._listener.socket, self._links.socket)
 
     def _take_events(self) -> tuple[Event, ...]:
         events = (*self._events, *self._links.events)
@@ -224,56 +225,59 @@ class Transport:
     def _watch_listener(self, now: float) -> None:
         if problem := self._listener.watch(now):
             self._events.append(Deaf(problem))
-        self._door.crowd = len(self._listener.connections)
+        connections = self._listener.connections
+        self._door.crowd = len(connections)
+        for ended in connections.ended:
+            self._sender.forget(ended.curve, ended.link)
+            if not connections.stands(ended.curve):
+                self._events.append(Parted(ended.curve))
+        connections.ended.clear()
 
     def _read_listener(self, now: float, messages: list[Inbound]) -> None:
         socket, connections = self._listener.socket, self._listener.connections
         for _ in range(self._limits.batch):
-            try:
-                head, *rest = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
+            if not readable(socket):
+                self._waiting.drained(socket)
+                break
+            head, parts = take_message(socket)
             descriptor = int(head.get(zmq.SRCFD))
-            parts = [frame.bytes for frame in rest]
+            if descriptor not in connections:
+                # It is newer than what the monitor told so far, or over already.
+                self._watch_listener(now)
+                self._waiting.touched(self._listener.monitor)
             connections.delivered(descriptor, sum(map(len, parts)) + MESSAGE_OVERHEAD)
             try:
                 curve = proved_key(head)
                 if curve in self._door.evicted:
                     connections.cut(descriptor)
                     raise RemoteError("evicted", "its key was evicted")
-                if curve in self._door.members:
-                    connections.proved_member(descriptor, curve)
+                connections.proved(descriptor, curve, head.bytes, self._door.members)
                 frames = parse(parts)
                 self._judge.client(curve, frames.channel, len(frames.payload), now)
             except RemoteError as error:
-                self._drop(error.problem.code)
+                self._counts[f"dropped-{error.problem.code}"] += 1
                 continue
-            self._remember(curve, head.bytes)
+            if descriptor in connections:
+                self._sender.remember(curve, head.bytes)
             if frames.channel == HELLO:
-                self._put(socket, head.bytes, HELLO_ANSWER_FRAMES)
+                self._sender.answer(head.bytes, HELLO_ANSWER_FRAMES)
             else:
                 self._pass_on(curve, frames, messages)
-
-    def _remember(self, curve: bytes, routing_id: bytes) -> None:
-        """The newest connection of a key is the one to send over."""
-        self._inbound[curve] = routing_id
-        self._inbound.move_to_end(curve)
-        if len(self._inbound) > self._limits.links:
-            self._inbound.popitem(last=False)
 
     def _read_links(self, now: float, messages: list[Inbound]) -> None:
         socket, links = self._links.socket, self._links
         for _ in range(self._limits.batch):
-            try:
-                link, *parts = socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+            if not readable(socket):
+                self._waiting.drained(socket)
+                break
+            head, parts = take_message(socket)
+            link = head.bytes
             try:
                 curve = links.owner(link)
                 frames = parse(parts)
                 self._judge.server(curve, frames.channel, len(frames.payload), now)
             except RemoteError as error:
-                self._drop(error.problem.code)
+                self._counts[f"dropped-{error.problem.code}"] += 1
                 continue
             if frames.channel == HELLO_ANSWER:
                 links.answered(link, now)

@@ -7,12 +7,13 @@ It decides about connections only; a connection outlives what is decided later, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from enum import Enum
 
 import zmq
 
 from smeg.allowance import Allowance
+from smeg.edges.routers import readable
 from smeg.keys import KEY_BYTES
 
 ENDPOINT = "inproc://zeromq.zap.01"
@@ -36,7 +37,7 @@ class Door:
     """The policy: the evicted never, members while there is room, guests at a rate and while there is much room."""
 
     def __init__(self, guests: Allowance, room: int, guest_room: int) -> None:
-        self.members: frozenset[bytes] = frozenset()
+        self.members: Container[bytes] = frozenset()
         self.evicted: frozenset[bytes] = frozenset()
         self.guests_welcome = True
         self.crowd = 0
@@ -93,10 +94,9 @@ class ZapHandler:
     def serve(self, now: float, most: int) -> None:
         """Answer at most `most` requests that are waiting."""
         for _ in range(most):
-            try:
-                routing_id, *request = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not readable(self.socket):
                 return
+            routing_id, *request = self.socket.recv_multipart(zmq.NOBLOCK)
             # The empty frame is the envelope of a REQ; only the owner of the context can leave it out.
             verdict, reply = answer(request[1:], self._domain, self._decide, now)
             self.counts[verdict] += 1

@@ -1,0 +1,209 @@
+"""The made-up network: who can reach whom, how fast, and with what faults. Everything follows from the run's seed.
+
+A message is lost, doubled or late by itself; connections are those of TCP where it matters: the first message to
+somebody waits for a handshake, nobody reaches a host that dials out only unless it has dialled, and what a host says
+of a port where nobody listens is told to who asks. Faults are plain verbs: `partition`, `cut`, `heal`, and the numbers
+`loss`, `duplicate`, `straggle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from math import exp
+from random import Random
+from statistics import NormalDist
+from typing import Protocol
+
+from actors.virtual import VirtualRuntime
+from smeg.device import Endpoint
+from smeg.messages import Channel
+
+MEDIAN_LATENCY = 0.040
+SIGMA = 0.5
+"""One-way latency is lognormal: median in seconds, and the deviation of its logarithm."""
+OVERHEAD = 80
+"""bytes of TCP, IP, CURVE and ZMTP that a message costs beside its payload."""
+HANDSHAKE = 4.0
+"""one-way trips before the first message on a new connection leaves: TCP and CURVE."""
+STRAGGLE = 20.0
+"""how many times longer a straggler is on its way at most."""
+_DRAWS = 1 << 14
+
+
+class State(Enum):
+    """What answers at a host's gossip port."""
+
+    LISTENING = "listening"
+    REFUSING = "refusing"
+    """The host lives, its daemon does not."""
+    OFF = "off"
+
+
+class Receiver(Protocol):
+    """What a station hands its arrivals to."""
+
+    def arrive(self, curve: bytes, mesh: str, channel: Channel, payload: bytes) -> None: ...
+
+    def connection_reset(self, curve: bytes) -> None:
+        """A connection with this key was reset by its host."""
+
+
+class Station:
+    """One host's place in the network."""
+
+    __slots__ = ("curve", "heard", "messages", "name", "receiver", "side", "starts", "state", "volume", "watchers")
+
+    def __init__(self, name: str, curve: bytes) -> None:
+        self.name = name
+        self.curve = curve
+        self.state = State.OFF
+        self.receiver: Receiver | None = None
+        self.side = 0
+        """Of a partition."""
+        self.starts = 0
+        """How often a daemon began to listen here."""
+        self.heard: dict[bytes, int] = {}
+        """Keys with whom a connection was made, and with which start of theirs: it stands while that is the last."""
+        self.watchers: dict[str, Receiver] = {}
+        """By host: who wants to know when connections with this one are reset."""
+        self.messages = 0
+        self.volume = 0
+        """Messages, and bytes, sent from here so far."""
+
+
+class Network:
+    def __init__(self, runtime: VirtualRuntime, median: float = MEDIAN_LATENCY, sigma: float = SIGMA) -> None:
+        self.runtime = runtime
+        self.loss = 0.0
+        """Part of all messages that never arrive."""
+        self.duplicate = 0.0
+        """Part that arrives twice."""
+        self.straggle = 0.0
+        """Part that takes up to `STRAGGLE` times as long, so that later ones overtake it."""
+        self.blocked: set[tuple[str, str]] = set()
+        """Pairs of host names, one way each."""
+        self._closed: set[tuple[int, int]] = set()
+        """Pairs of sides, one way each."""
+        self._random = Random(f"{runtime.seed}/network")
+        self._draw = self._random.random
+        # Quantiles drawn at random: a lognormal variate at the price of an index.
+        quantile = NormalDist().inv_cdf
+        self._latencies = [median * exp(sigma * quantile((k + 0.5) / _DRAWS)) for k in range(_DRAWS)]
+        self._stations: dict[bytes, Station] = {}
+        self._named: dict[str, Station] = {}
+        self._places: dict[str, bytes] = {}
+
+    @property
+    def messages(self) -> int:
+        return sum(station.messages for station in self._stations.values())
+
+    @property
+    def volume(self) -> int:
+        """bytes sent so far."""
+        return sum(station.volume for station in self._stations.values())
+
+    # Stations.
+
+    def station(self, curve: bytes, name: str, address: str) -> Station:
+        """The place of the host that holds this key; made at the first call."""
+        found = self._stations.get(curve)
+        if found is None:
+            found = self._stations[curve] = self._named[name] = Station(name, curve)
+            self._places[address] = curve
+        return found
+
+    def find(self, curve: bytes) -> Station | None:
+        return self._stations.get(curve)
+
+    def listen(self, station: Station, receiver: Receiver) -> None:
+        station.state, station.receiver = State.LISTENING, receiver
+        station.starts += 1
+        station.heard.clear()
+
+    def refuse(self, station: Station) -> None:
+        """The daemon is gone and its host lives: connections are reset, and new ones refused."""
+        station.state, station.receiver = State.REFUSING, None
+        for name in sorted(station.watchers):
+            watcher = station.watchers[name]
+            if (other := self._named.get(name)) is not None and not self._cut_off(station, other):
+                self.runtime.call(self.runtime.time + self.latency(), watcher.connection_reset, station.curve)
+        station.heard.clear()
+
+    def power_off(self, station: Station) -> None:
+        """The host is gone: nothing is said."""
+        station.state, station.receiver = State.OFF, None
+        station.heard.clear()
+
+    # Verbs.
+
+    def partition(self, *groups: Iterable[bytes]) -> None:
+        """Groups of CURVE keys that cannot reach each other; whoever is in none is a group by itself."""
+        self._sides(*groups)
+        sides = range(len(groups) + 1)
+        self._closed = {(a, b) for a in sides for b in sides if a != b}
+
+    def cut(self, source: Iterable[bytes], target: Iterable[bytes]) -> None:
+        """One way only: nothing of what the first group says reaches the second."""
+        self._sides(source, target)
+        self._closed = {(1, 2)}
+
+    def heal(self) -> None:
+        """Undo `partition` and `cut`."""
+        self._sides()
+        self._closed.clear()
+        self.blocked.clear()
+
+    def _sides(self, *groups: Iterable[bytes]) -> None:
+        for station in self._stations.values():
+            station.side = 0
+        for number, group in enumerate(groups, start=1):
+            for curve in group:
+                self._stations[curve].side = number
+
+    def _cut_off(self, source: Station, target: Station) -> bool:
+        if source.side != target.side and (source.side, target.side) in self._closed:
+            return True
+        return bool(self.blocked) and (source.name, target.name) in self.blocked
+
+    # Moving.
+
+    def latency(self) -> float:
+        """One way, in seconds."""
+        return self._latencies[int(self._draw() * _DRAWS)]
+
+    def probe(self, source: Station, curve: bytes, endpoints: tuple[Endpoint, ...]) -> State:
+        """What somebody finds who dials: whoever cannot be reached both ways seems to be off."""
+        target = self._stations.get(curve)
+        if target is None or not any(self._places.get(endpoint.host) == curve for endpoint in endpoints):
+            return State.OFF
+        if self._cut_off(source, target) or self._cut_off(target, source):
+            return State.OFF
+        return target.state
+
+    def send(self, source: Station, target: Station, mesh: str, channel: Channel, payload: bytes) -> None:
+        """One message on its way, if nothing befalls it."""
+        source.messages += 1
+        source.volume += len(payload) + OVERHEAD
+        if target.receiver is None or self._cut_off(source, target):
+            return
+        draw = self._draw
+        if self.loss and draw() < self.loss:
+            return
+        delay = self._latencies[int(draw() * _DRAWS)]
+        if source.heard.get(target.curve) != target.starts:
+            source.heard[target.curve] = target.starts
+            target.heard[source.curve] = source.starts
+            delay *= 1.0 + HANDSHAKE
+        if self.straggle and draw() < self.straggle:
+            delay *= 1.0 + draw() * STRAGGLE
+        time = self.runtime.time
+        self.runtime.call(time + delay, _arrive, (target, source.curve, mesh, channel, payload))
+        if self.duplicate and draw() < self.duplicate:
+            self.runtime.call(time + delay + self.latency(), _arrive, (target, source.curve, mesh, channel, payload))
+
+
+def _arrive(arrival: tuple[Station, bytes, str, Channel, bytes]) -> None:
+    target, curve, mesh, channel, payload = arrival
+    if target.receiver is not None:
+        target.receiver.arrive(curve, mesh, channel, payload)

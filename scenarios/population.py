@@ -1,0 +1,45 @@
+"""A simulated mesh of thousands that has been there for long, made at once: the first host founded it, and let the
+others in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from actors.virtual import WALL_START
+from scenarios.papers import GOSSIP_PORT, WIREGUARD_PORT, Papers
+from scenarios.simulation import Host, World
+from smeg.certificates import Role as NodeRole
+from smeg.device import Endpoint
+from smeg.keys import new_secret, x25519_public
+from smeg.stored import Contact, StoredMesh
+
+CONTACTS = 8
+
+
+def populate(world: World, hosts: Sequence[Host], clients: Iterable[Host] = (), name: str = "demo") -> str:
+    """Make these hosts members of a new mesh, on their disks; its id. They have not been started yet."""
+    first, *others = hosts
+    outside = set(clients)
+    papers = Papers(name, first.identity, first.curve, len(hosts), WALL_START, first.runtime.entropy)
+    founded = papers.mesh
+    documents = list(papers.shared)
+    record = papers.record(first.name, first.address, papers.credential, first.identity, NodeRole.PEER)
+    documents.append(record)
+    stored = {first: replace(founded, documents=(*founded.admission, record))}
+    for host in others:
+        role = NodeRole.CLIENT if host in outside else NodeRole.PEER
+        wireguard = new_secret(host.runtime.entropy)
+        certificate, credential = papers.admit(host.key, x25519_public(wireguard), x25519_public(host.curve), role)
+        record = papers.record(host.name, host.address, credential.hash, host.identity, role)
+        documents += [certificate.raw, credential.raw, record]
+        admission = (*papers.shared, certificate.raw, credential.raw)
+        mesh = StoredMesh(founded.id, name, founded.root, name, WIREGUARD_PORT, wireguard, admission)
+        stored[host] = replace(mesh, documents=(*admission, record))
+    world.know(founded.id, documents)
+    peers = [host for host in hosts if host not in outside][:CONTACTS]
+    contacts = tuple(Contact(host.station.curve, (Endpoint(host.address, GOSSIP_PORT),)) for host in peers)
+    for host in hosts:
+        host.disk.save_mesh(replace(stored[host], contacts=contacts))
+    return founded.id

@@ -1,0 +1,82 @@
+"""From what trials found to the rows of the report: each figure, over all seeds, beside what it must reach.
+
+Of several seeds the worst counts. A mesh of up to 3,000 has the targets of 3,000, a larger one those of 10,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from scenarios.figures import Result
+from scenarios.trials import Outcome
+
+Pair = tuple[float, float]
+"""For up to 3,000 members, for more."""
+
+CRASH: tuple[Pair, Pair] = ((4.0, 4.2), (4.5, 5.0))
+KNOWN: Mapping[tuple[str, str], tuple[Pair, Pair]] = {
+    ("faults", "one update"): ((0.35, 0.4), (0.5, 0.6)),
+    ("faults", "one crash"): CRASH,
+    ("faults", "1 % crash at once"): CRASH,
+    ("faults", "10 % crash at once"): CRASH,
+    ("faults", "the leader and the next two crash"): CRASH,
+    ("faults", "30 % crash at once"): ((4.5, 5.0), (8.0, 10.0)),
+    ("size", "one update"): ((0.35, 0.4), (0.5, 0.6)),
+    ("size", "one crash"): CRASH,
+}
+"""Trial and event → the most seconds for 99 % of all pairs, and for all."""
+ALONE: Pair = (17.5, 33.0)
+"""seconds until all know, by the refresh alone: every 5 s, and every 10 s."""
+COUNTS: Mapping[str, Pair] = {
+    "false deaths": (0, 0),
+    "removed members": (0, 0),
+    "invariants broken, node seconds": (0, 0),
+    "different replicas": (0, 0),
+    "leaders that differ": (0, 0),
+    "another leads than the next in line": (0, 0),
+    "stalling nodes that did not recover": (0, 0),
+    "bytes a second a node, mean": (5000, 8000),
+    "bytes a second a node": (5000, 8000),
+    "cpu seconds for a virtual minute": (180, 600),
+    "seconds from healing until all know all alive": (5, 5),
+    "leaders on the smaller side": (1, 1),
+    "leaders on the larger side": (1, 1),
+}
+HIDDEN = frozenset({"cpu seconds", "virtual seconds"})
+
+
+def rows(outcomes: Iterable[Outcome]) -> Result:
+    """All figures, in a fixed order."""
+    result = Result()
+    ordered = sorted(outcomes, key=lambda outcome: (*_group(outcome), outcome.seed))
+    for (trial, members, loss), found in groupby(ordered, _group):
+        _add(result, trial, members, loss, list(found))
+    return result
+
+
+def _group(outcome: Outcome) -> tuple[str, int, float]:
+    return outcome.trial, outcome.members, outcome.loss
+
+
+def _add(result: Result, trial: str, members: int, loss: float, found: Sequence[Outcome]) -> None:
+    large = members > 3000
+    about = f"{trial}, {members:,} members, loss {loss:.0%}"
+    seeds = "seed " + str(found[0].seed) if len(found) == 1 else f"worst of {len(found)} seeds"
+    for event in found[0].known:
+        known = [outcome.known[event] for outcome in found if event in outcome.known]
+        p99, most = _targets(trial, event)
+        result.add(f"{about}: {event}, p50", max(k.p50 for k in known), "s", None, seeds)
+        result.add(f"{about}: {event}, p99", max(k.p99 for k in known), "s", p99 and p99[large], seeds)
+        result.add(f"{about}: {event}, max", max(k.max for k in known), "s", most and most[large], seeds)
+    for name in found[0].counts:
+        if name not in HIDDEN:
+            value = max(outcome.counts[name] for outcome in found if name in outcome.counts)
+            target = COUNTS.get(name)
+            result.add(f"{about}: {name}", value, "", target and target[large], seeds)
+
+
+def _targets(trial: str, event: str) -> tuple[Pair | None, Pair | None]:
+    if trial.startswith("refresh alone"):
+        return None, ALONE
+    return KNOWN.get((trial, event), (None, None))

@@ -1,0 +1,97 @@
+"""With whom this node speaks of who lives, in one mesh: its observers, its neighbours, and the clients that hang on it.
+
+All of it follows from the rings and from who is thought dead; `arrange` works it out anew when either changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smeg import messages as m
+from smeg.core import Message
+from smeg.doubt import Doubt
+from smeg.keys import NodeKey
+from smeg.members import Members
+from smeg.verdicts import Verdicts
+from smeg.watch import Watch
+
+TELL_AGAIN = 1.0
+"""seconds between two hints to one member that it is behind, or thought dead."""
+
+
+class Circle:
+    def __init__(self, mesh: str, own: NodeKey, verdicts: Verdicts, doubt: Doubt) -> None:
+        self._mesh = mesh
+        self._own = own
+        self._verdicts = verdicts
+        self._doubt = doubt
+        self.members = Members()
+        self.is_peer = False
+        self.observers: tuple[NodeKey, ...] = ()
+        """To whom this node beats."""
+        self.links: list[NodeKey] = []
+        """Whom news is flooded to."""
+        self.hanging: tuple[NodeKey, ...] = ()
+        """The clients that dial this node."""
+        self._beside: list[NodeKey] = []
+        self._beyond: list[NodeKey] = []
+        """Peers: neighbours, and others that it watches or is watched by."""
+        self._hinted: dict[NodeKey, float] = {}
+
+    def meet(self, members: Members) -> None:
+        self.members = members
+        self.is_peer = members.rings.is_peer(self._own)
+
+    def forget(self, key: NodeKey) -> None:
+        """It is no member any more."""
+        self._hinted.pop(key, None)
+
+    def arrange(self, watch: Watch, shunned: frozenset[NodeKey]) -> None:
+        """`shunned` are a client's own peers that are silent."""
+        rings, verdicts, own = self.members.rings, self._verdicts, self._own
+        self.hanging = tuple(rings.hanging(own, verdicts)) if self.is_peer else ()
+        # Clients hear the beats of their peers, or they could not tell when to go to others.
+        self.observers = tuple(dict.fromkeys([*rings.observers(own, verdicts), *self.hanging]))
+        near = rings.neighbours(own, verdicts)
+        if shunned:
+            near = [key for key in near if key not in shunned] + rings.upstream(own, _Either(verdicts, shunned))
+        self.links = list(dict.fromkeys(near))
+        clients = frozenset(self.hanging)
+        self._beside = [key for key in self.links if key not in clients]
+        self._beyond = [key for key in (*self.observers, *watch.edges) if key not in clients]
+
+    def near(self) -> list[NodeKey]:
+        """Neighbours on the rings, the clients that hang on this node, and those that were adopted."""
+        adopted = self._doubt.adopted
+        return list(dict.fromkeys([*self.links, *adopted])) if adopted else self.links
+
+    def around(self) -> list[NodeKey]:
+        """All peers that this node has to do with; for a client its own."""
+        return list(dict.fromkeys([*self._beside, *self._doubt.adopted, *self._beyond]))
+
+    def may_hint(self, key: NodeKey, now: float) -> bool:
+        """Whether to tell a member something that it should know already; counts as done."""
+        if key not in self.members or now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
+            return False
+        self._hinted[key] = now
+        return True
+
+    def send(self, to: NodeKey, payload: bytes) -> m.SendMember:
+        return m.SendMember(self._mesh, m.Channel.HEARTBEAT, to, payload)
+
+    def spread(self, to: Iterable[NodeKey], payload: bytes) -> list[Message]:
+        receivers = tuple(to)
+        return [m.Spread(self._mesh, m.Channel.HEARTBEAT, receivers, payload)] if receivers else []
+
+
+class _Either:
+    """Two sets of whom to step over, as one."""
+
+    __slots__ = ("_shunned", "_verdicts")
+
+    def __init__(self, verdicts: Verdicts, shunned: frozenset[NodeKey]) -> None:
+        self._verdicts = verdicts
+        self._shunned = shunned
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._verdicts or key in self._shunned

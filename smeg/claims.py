@@ -1,0 +1,130 @@
+"""Claims about who lives, on their way: taken in, refuted when they are about this node, flooded while they are news.
+
+What a claim says and which of two counts is `verdicts`'; whether there is one to be made, `heartbeat`'s.
+"""
+
+from __future__ import annotations
+
+from smeg.circle import Circle
+from smeg.core import Message
+from smeg.epochs import Epochs
+from smeg.errors import RemoteError
+from smeg.keys import NodeKey
+from smeg.refresh import KEPT_EPOCHS, Refresh
+from smeg.verdicts import CLAIM_BYTES, MAX_INCARNATION, Claim, Kind, Verdicts
+from smeg.wire import Word, chunks, pack
+
+CLAIMS_WINDOW = 0.05
+"""seconds between two messages with claims; the first goes at once."""
+MANY = 8
+"""thought dead at once: rather a partition."""
+
+
+class Claims:
+    def __init__(self, own: NodeKey, refresh: Refresh, verdicts: Verdicts, circle: Circle, epochs: Epochs) -> None:
+        self._own = own
+        self._refresh = refresh
+        self._verdicts = verdicts
+        self._circle = circle
+        self._epochs = epochs
+        self._news: dict[NodeKey, tuple[Claim, NodeKey | None]] = {}
+        """To be flooded, and who brought it."""
+        self._flood_at: float | None = None
+        self._flooded_at = -CLAIMS_WINDOW
+        self._many_until = 0.0
+        """Until when many dead ones count as a partition's."""
+
+    def next_deadline(self) -> float | None:
+        return self._flood_at
+
+    def arrange(self, now: float) -> None:
+        """Who is thought dead has changed."""
+        if len(self._verdicts) > MANY:
+            self._many_until = now + 2 * self._refresh.interval
+
+    def receive(self, sender: NodeKey, items: list[bytes], now: float) -> list[Message]:
+        """Raises `RemoteError`."""
+        out: list[Message] = []
+        for raw in items:
+            if self._verdicts.knows(raw):
+                continue
+            if len(raw) != CLAIM_BYTES:
+                raise RemoteError("malformed", "a claim of the wrong length")
+            claim = Claim.unpack(raw)
+            self._refresh.check(claim.epoch)
+            if claim.member == self._own:
+                out += self._refute(claim, sender, now)
+            elif claim.member in self._circle.members and claim.epoch <= self._refresh.epoch + KEPT_EPOCHS:
+                self._take(claim, sender, now)
+        return out + self.flood_if_due(now)
+
+    def make(self, subject: NodeKey, kind: Kind, now: float) -> None:
+        """This node claims something of another."""
+        self._take(Claim(subject, self._verdicts.incarnation(subject), self._refresh.epoch, kind), None, now)
+
+    def _take(self, claim: Claim, source: NodeKey | None, now: float) -> None:
+        answered = self._refresh.answered_since(claim.member, claim.epoch + (claim.kind is Kind.DOWN))
+        if self._verdicts.take(claim, now, answered):
+            if claim.kind is Kind.ALIVE:
+                # It could not answer the epochs in which it was dead.
+                self._forgive(claim.member)
+            self._news[claim.member] = (claim, source)
+            if self._flood_at is None:
+                self._flood_at = max(now, self._flooded_at + CLAIMS_WINDOW)
+
+    def _forgive(self, member: NodeKey) -> None:
+        self._refresh.excuse(member)
+
+    # Refuting.
+
+    def _refute(self, claim: Claim, sender: NodeKey, now: float) -> list[Message]:
+        """Say that this node lives, unless its answers to later epochs do: a partition leaves many old claims."""
+        if claim.kind is Kind.ALIVE:
+            return []
+        own = self._verdicts.newest(self._own)
+        if own is not None and claim.incarnation < own.incarnation:
+            # It has said so, and one did not hear it.
+            return [self._one(sender, own)] if self._circle.may_hint(sender, now) else []
+        if self._answers_refute(claim):
+            return [self._epochs.everything(sender)] if self._circle.may_hint(sender, now) else []
+        epoch = max(self._refresh.epoch, claim.epoch)
+        if claim.kind is Kind.GONE and self._after_partition(now):
+            return self._epochs.enter(epoch + 1, now)
+        self._take(Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE), None, now)
+        return []
+
+    def _answers_refute(self, claim: Claim) -> bool:
+        return self._verdicts.outlives(self._refresh.epoch, claim) or claim.incarnation >= MAX_INCARNATION
+
+    def _after_partition(self, now: float) -> bool:
+        """Whether many will hear that they are thought dead: one epoch, which all answer, is less than their words."""
+        return len(self._verdicts) > MANY or now < self._many_until
+
+    # Telling.
+
+    def flood_if_due(self, now: float) -> list[Message]:
+        """Pass the news on to those who did not bring it."""
+        if self._flood_at is None or now < self._flood_at:
+            return []
+        news, self._news, self._flood_at, self._flooded_at = self._news, {}, None, now
+        sources = {source for _, source in news.values()}
+        only_source = sources if len(sources) == 1 else set()
+        to = tuple(key for key in self._circle.near() if key not in only_source)
+        raw = [claim.pack() for claim, _ in news.values()]
+        return [message for payload in chunks(Word.CLAIMS, raw) for message in self._circle.spread(to, payload)]
+
+    def warn(self, member: NodeKey, now: float) -> list[Message]:
+        """Tell somebody who is heard that it is thought dead: it refutes, or its answers will."""
+        if not self._circle.may_hint(member, now):
+            return []
+        claim = self._verdicts.about(member)
+        said: list[Message] = [self._one(member, claim)] if claim is not None else []
+        return [*said, self._epochs.everything(member)]
+
+    def tell_all(self, to: NodeKey) -> list[Message]:
+        """All that hold somebody dead."""
+        raw = [claim.pack() for claim in self._verdicts.held()]
+        return [self._circle.send(to, payload) for payload in chunks(Word.CLAIMS, raw)]
+
+    def _one(self, to: NodeKey, claim: Claim) -> Message:
+        return self._circle.send(to, pack(Word.CLAIMS, [claim.pack()]))

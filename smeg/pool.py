@@ -1,0 +1,185 @@
+"""The pool of verified certificates of one mesh: what is kept of each, and what can be asked of them.
+
+A certificate is in it only with all its ancestors. Of node certificates and countersignatures, which are many, what
+they prove is kept, and their bytes packed. All maps are persistent: a fork shares them until one side changes. Nothing
+here verifies: `chain.Chain` says what enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+from immutables import Map
+
+from smeg.certificates import (
+    AdminCertificate,
+    Certificate,
+    Countersignature,
+    InviteCertificate,
+    NodeCertificate,
+)
+from smeg.keys import NodeKey
+from smeg.notary import Notary
+from smeg.packing import pack, unpack
+from smeg.records import Standing
+
+
+class Pool:
+    __slots__ = ("_admitted", "_credentials", "_fresh", "_issuers", "_notary", "_papers", "_standings", "mesh")
+
+    def __init__(self, mesh: str, notary: Notary) -> None:
+        self.mesh = mesh
+        self._notary = notary
+        self._issuers: Map[bytes, AdminCertificate | InviteCertificate] = Map()
+        self._papers: Map[bytes, bytes] = Map()
+        """Credential → packed: the node certificate, and the countersignature if it has one."""
+        self._standings: Map[bytes, Standing] = Map()
+        self._credentials: Map[bytes, bytes] = Map()
+        """Countersigned node certificate → the lowest countersignature of it."""
+        self._admitted: Map[NodeKey, Map[NodeKey, None]] = Map()
+        """Countersigner → whom it let in."""
+        self._fresh: dict[bytes, bytes] = {}
+        """Raw, by hash: what entered since the last `drain`."""
+
+    def fork(self) -> Self:
+        """Another with the same content, which changes on its own."""
+        made = type(self)(self.mesh, self._notary)
+        made._issuers, made._papers, made._standings = self._issuers, self._papers, self._standings
+        made._credentials, made._admitted, made._fresh = self._credentials, self._admitted, dict(self._fresh)
+        return made
+
+    def __contains__(self, certificate: bytes) -> bool:
+        return certificate in self._issuers or certificate in self._standings or certificate in self._credentials
+
+    def __len__(self) -> int:
+        return len(self._issuers) + len(self._standings) + len(self._credentials)
+
+    def certificate(self, certificate: bytes) -> Certificate | None:
+        """What one in the pool says; read again unless it is an issuer's."""
+        if certificate in self._issuers or certificate not in self:
+            return self._issuers.get(certificate)
+        found = self._notary.read(self._raw(certificate))
+        assert isinstance(found, (NodeCertificate, Countersignature)), "nothing else is packed"
+        return found
+
+    def issuer(self, certificate: bytes) -> AdminCertificate | InviteCertificate | None:
+        return self._issuers.get(certificate)
+
+    def credential_of(self, certificate: bytes) -> Standing | None:
+        """What admits the node of this certificate, if anything in the pool does: the lowest hash."""
+        found = self._credentials.get(certificate)
+        return None if found is None else self._standings[found]
+
+    def users(self, invite: bytes) -> frozenset[NodeKey]:
+        """Everybody whom a peer ever let in by this invite, as far as is known here. Looks at all credentials."""
+        return frozenset(standing.node for standing in self._standings.values() if standing.invite == invite)
+
+    def resting_on(self, nodes: Iterable[NodeKey]) -> set[NodeKey]:
+        """Everybody whom one of these ever let in, and whom those did, and so on."""
+        found: set[NodeKey] = set()
+        open_ones = list(nodes)
+        while open_ones:
+            below = [node for node in self._admitted.get(open_ones.pop(), ()) if node not in found]
+            found.update(below)
+            open_ones += below
+        return found
+
+    def documents(self) -> list[bytes]:
+        """Everything, ancestors before descendants."""
+        return self.ancestry(sorted((*self._issuers, *self._standings)))
+
+    def drain(self) -> list[bytes]:
+        """What entered since this was asked last, raw, ancestors before descendants."""
+        fresh, self._fresh = self._fresh, {}
+        return list(fresh.values())
+
+    def standing(self, credential: bytes) -> Standing | None:
+        """What a credential in the pool proves."""
+        return self._standings.get(credential)
+
+    def lineage(self, credential: bytes) -> list[bytes]:
+        """Raw documents that somebody who has the countersigner's chain needs to follow this one."""
+        standing = self._standings[credential]
+        issuers = self.lineage_of_certificate(standing.invite or standing.admin)
+        return issuers + unpack(self._papers[credential], self.mesh)
+
+    def lineage_of_certificate(self, issuer: bytes) -> list[bytes]:
+        """The chain of issuers down to this one's certificate, root's child first."""
+        line: list[bytes] = []
+        above: tuple[bytes, ...] = (issuer,)
+        while above:
+            line.append(self._issuers[above[0]].document.raw)
+            above = parents(self._issuers[above[0]])
+        return line[::-1]
+
+    def ancestry(self, credentials: Iterable[bytes]) -> list[bytes]:
+        """Raw documents of everything that these rest on, ancestors first, each once. Issuers' hashes will do too."""
+        return [raw for bundle in self.bundles(credentials) for raw in bundle]
+
+    def bundles(self, credentials: Iterable[bytes]) -> list[list[bytes]]:
+        """Likewise, a node certificate and its countersignature together: one is of no use without the other."""
+        found: dict[bytes, list[bytes]] = {}
+        certificates: set[bytes] = set()
+        stack = list(credentials)[::-1]
+        while stack:
+            standing = self._standings.get(stack[-1])
+            absent = [above for above in self._above(stack[-1], standing) if above not in found]
+            if absent:
+                stack.extend(absent)
+                continue
+            at = stack.pop()
+            if at in found:
+                continue
+            if standing is None:
+                found[at] = [self._issuers[at].document.raw]
+            else:
+                found[at] = unpack(self._papers[at], self.mesh)[standing.certificate in certificates :]
+                certificates.add(standing.certificate)
+        return list(found.values())
+
+    def _above(self, certificate: bytes, standing: Standing | None) -> tuple[bytes, ...]:
+        """The issuer and the credential on which this one rests at once."""
+        if standing is None:
+            return parents(self._issuers[certificate])
+        issuer = standing.invite or standing.admin
+        return (issuer,) if standing.above is None else (issuer, standing.above.credential)
+
+    def _raw(self, certificate: bytes) -> bytes:
+        issuer = self._issuers.get(certificate)
+        if issuer is not None:
+            return issuer.document.raw
+        credential = self._credentials.get(certificate)
+        if credential is not None:
+            return unpack(self._papers[credential], self.mesh)[0]
+        return unpack(self._papers[certificate], self.mesh)[-1]
+
+    def _keep_issuer(self, certificate: AdminCertificate | InviteCertificate) -> None:
+        self._issuers = self._issuers.set(certificate.document.hash, certificate)
+        self._fresh[certificate.document.hash] = certificate.document.raw
+
+    def _keep(self, standing: Standing, *papers: Certificate) -> None:
+        """`papers` are the node certificate and its countersignature."""
+        raws = [paper.document.raw for paper in papers]
+        self._standings = self._standings.set(standing.credential, standing)
+        self._papers = self._papers.set(standing.credential, pack(raws, self.mesh))
+        for paper in papers:
+            if paper.document.hash not in self._credentials:
+                self._fresh[paper.document.hash] = paper.document.raw
+        by = standing.above
+        if by is not None:
+            held: Map[NodeKey, None] = self._admitted.get(by.node, Map())
+            self._admitted = self._admitted.set(by.node, held.set(standing.node, None))
+            lowest = min(standing.credential, self._credentials.get(standing.certificate, standing.credential))
+            self._credentials = self._credentials.set(standing.certificate, lowest)
+
+
+def parents(certificate: Certificate) -> tuple[bytes, ...]:
+    """The hashes that a certificate names."""
+    match certificate:
+        case AdminCertificate():
+            return ()
+        case InviteCertificate() | NodeCertificate():
+            return (certificate.issuer,)
+        case Countersignature():
+            return (certificate.certificate, certificate.by)

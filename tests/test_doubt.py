@@ -1,0 +1,155 @@
+"""Doubt: who hears nothing from half of those that it watches suspects itself, and looks for others."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from smeg.doubt import EAGER_ROUNDS, ENOUGH, KEPT, LATER_PINGS, MOST, PINGS, Doubt
+from smeg.epochs import HURRY
+from smeg.heartbeat import Detection, Parts
+from smeg.keys import NodeKey
+from smeg.watch import Beat
+from smeg.wire import Word, pack
+from tests.liveness_bench import EVERYBODY, HB, LAST, SECOND, THIRD, Bench, Watcher, members, refresh
+
+KEYS = tuple(NodeKey(number.to_bytes(2, "big") * 16) for number in range(500))
+FAST = Detection(HB)
+
+
+def doubtful() -> Doubt:
+    made = Doubt(Random(1))
+    made.consider(0.5, 100.0)
+    return made
+
+
+def test_half_silent_is_doubt_and_less_is_not() -> None:
+    doubt = Doubt(Random(1))
+    doubt.consider(0.49, 100.0)
+    assert not doubt
+    assert doubt.next_deadline() is None
+    doubt.consider(0.5, 101.0)
+    assert doubt
+    doubt.consider(0.49, 102.0)
+    assert not doubt
+
+
+def test_who_doubts_pings_64_of_all_each_second_and_few_when_that_did_not_help() -> None:
+    doubt = doubtful()
+    rounds = [doubt.pings(KEYS, 100.0 + second) for second in range(EAGER_ROUNDS + 5)]
+    assert [len(set(keys)) for keys in rounds] == [PINGS] * EAGER_ROUNDS + [LATER_PINGS] * 5
+    assert len({key for keys in rounds for key in keys}) > 400
+    assert doubt.pings(KEYS, 100.0 + EAGER_ROUNDS + 4.5) == [], "once a second"
+
+
+def test_twelve_that_answer_are_enough_and_those_that_ask_are_taken_up_to_a_bound() -> None:
+    doubt = doubtful()
+    for key in KEYS[: ENOUGH - 1]:
+        assert doubt.adopt(key, 100.0)
+    assert doubt.pings(KEYS, 100.0) != []
+    doubt.adopt(KEYS[ENOUGH], 101.0)
+    assert doubt.pings(KEYS, 102.0) == []
+    for key in KEYS:
+        doubt.adopt(key, 103.0)
+    assert len(doubt.adopted) == MOST
+
+
+def test_who_does_not_doubt_adopts_nobody() -> None:
+    doubt = Doubt(Random(1))
+    assert not doubt.adopt(KEYS[0], 100.0)
+    assert doubt.adopted == []
+
+
+def test_the_adopted_are_kept_for_a_while_after_the_doubt_for_they_may_need_this_node() -> None:
+    doubt = doubtful()
+    doubt.adopt(KEYS[0], 100.0)
+    doubt.consider(0.0, 110.0)
+    doubt.consider(0.0, 110.0 + KEPT)
+    assert doubt.adopted == [KEYS[0]]
+    doubt.consider(0.0, 110.1 + KEPT)
+    assert doubt.adopted == []
+
+
+def test_a_member_that_left_is_adopted_no_longer() -> None:
+    doubt = doubtful()
+    doubt.adopt(KEYS[0], 100.0)
+    doubt.forget(KEYS[0])
+    assert doubt.adopted == []
+
+
+def hear_beats(watcher: Watcher, seconds: float, *senders: NodeKey) -> None:
+    for _ in range(int(seconds / 0.5)):
+        for sender in senders:
+            watcher.hear(Beat(watcher.core._refresh.epoch, bytes(8), 0, 0.0).pack(Word.BEAT.value), sender)
+        watcher.pass_time(0.5)
+
+
+def test_a_ping_is_answered_and_who_answers_a_doubtful_one_is_told_everything() -> None:
+    watcher = Watcher(SECOND, detection=FAST)
+    watcher.hear(pack(Word.PING, []), LAST)
+    assert watcher.sent() == [(LAST, pack(Word.PONG, []))]
+    hear_beats(watcher, 1.0, *EVERYBODY)
+    watcher.pass_time(2.9)
+    assert watcher.core._doubt
+    watcher.said.clear()
+    watcher.hear(pack(Word.PONG, []), LAST)
+    assert [to for to, _ in watcher.sent(Word.REFRESH)] == [LAST]
+    watcher.said.clear()
+    watcher.hear(pack(Word.PONG, []), LAST)
+    assert watcher.sent() == [], "once"
+
+
+def test_who_doubts_starts_an_epoch_itself_before_the_leader_is_given_up() -> None:
+    """The leader may be on the other side, and those on this side need answers to know each other by."""
+    watcher = Watcher(THIRD, detection=FAST)
+    hear_beats(watcher, 1.0, *EVERYBODY)
+    watcher.hear(refresh(1, {1: EVERYBODY}))
+    watcher.pass_time(HURRY * HB - 0.1)
+    assert watcher.epochs == [1]
+    watcher.pass_time(HB)
+    assert watcher.epochs[:2] == [1, 2]
+
+
+class Confident(Doubt):
+    def _doubtful(self, silent_share: float) -> bool:
+        return False
+
+
+def seconds_until_known(doubt: type[Doubt], seed: int, most: float) -> float:
+    """How long a small side needs to know that it is cut off from all the others, at most so long; nobody errs."""
+    known = members(30)
+    bench = Bench(known, FAST, seed=seed, parts=Parts(doubt=doubt))
+    bench.run(22.0)
+    side = set(bench.random.sample(list(known), 4))
+    bench.part(side)
+    others = frozenset(known) - side
+    began = bench.now
+    bench.run(most, lambda: all(bench.silent(key) == others for key in side))
+    within = [(one, other) for one, other in bench.condemned if (one in side) == (other in side)]
+    assert within == [] or doubt is Confident
+    return bench.now - began
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_smaller_side_of_a_partition_sees_it_and_keeps_together(seed: int) -> None:
+    found = seconds_until_known(Doubt, seed, 22.0)
+    assert found < 22.0
+    assert seconds_until_known(Confident, seed, 2 * found) >= 1.5 * found
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25])
+@pytest.mark.parametrize("seconds", [5.0, 40.0])
+def test_both_sides_err_about_nobody_of_their_own_and_are_whole_in_five_seconds(share: float, seconds: float) -> None:
+    known = members(24)
+    bench = Bench(known, FAST, seed=7, loss=0.02)
+    bench.run(22.0)
+    side = set(bench.random.sample(list(known), int(24 * share)))
+    bench.part(side)
+    bench.run(seconds)
+    assert [pair for pair in bench.condemned if (pair[0] in side) == (pair[1] in side)] == []
+    bench.heal()
+    assert bench.run(5.0, bench.agree)
+    bench.condemned.clear()
+    bench.run(20.0)
+    assert bench.condemned == {}

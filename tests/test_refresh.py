@@ -1,0 +1,441 @@
+"""The refresh: each of its rules alone, and what happens without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smeg.core import Message
+from smeg.epochs import REVIVE_EVERY, Epochs
+from smeg.errors import RemoteError
+from smeg.heartbeat import Detection, Heartbeat, Parts
+from smeg.keys import NodeKey
+from smeg.members import Members, Ranks
+from smeg.refresh import EPOCHS_AT_ONCE, GRACE, KEPT_EPOCHS, SILENT_EPOCHS, Refresh, read
+from smeg.wire import Word, unpack
+from tests.builders import QUICK
+from tests.liveness_bench import (
+    CLIENT,
+    EVERYBODY,
+    FIRST,
+    HB,
+    LAST,
+    PEERS,
+    SECOND,
+    SLOW,
+    THIRD,
+    Bench,
+    Watcher,
+    all_but,
+    changed,
+    members,
+    refresh,
+    run_epochs,
+)
+
+
+def watcher_with(parts: type[Refresh], own: NodeKey = SECOND) -> Watcher:
+    return Watcher(own, parts=Parts(refresh=parts))
+
+
+# Bitmaps.
+
+
+def ranks(size: int) -> Ranks:
+    return Ranks.of(tuple(NodeKey(number.to_bytes(2, "big") * 16) for number in range(size)))
+
+
+def refresh_of(known: Ranks, answered: Iterable[int] = (), epoch: int = 7, own: NodeKey | None = None) -> Refresh:
+    """What somebody knows who has heard that these answered."""
+    made = Refresh(own or NodeKey(b"nobody".ljust(32)), HB, Random(1))
+    made.meet(known)
+    made.enter(epoch, 0.0)
+    for rank in answered:
+        made.vouch(known.keys[rank], epoch)
+    return made
+
+
+def learned(known: Ranks, payload: bytes, into: Refresh) -> set[NodeKey]:
+    epoch, tag, items = read(unpack(payload)[1])
+    assert (epoch, tag) == (into.epoch, known.tag)
+    return {key for _, bits in into.merge(NodeKey(b"sender".ljust(32)), tag, items) for key in into.keys(bits)}
+
+
+SIZES = st.integers(1, 300)
+
+
+@QUICK
+@given(SIZES.flatmap(lambda size: st.tuples(st.just(size), st.sets(st.integers(0, size - 1)))))
+def test_answers_read_as_they_were_written(case: tuple[int, set[int]]) -> None:
+    size, answered = case
+    known = ranks(size)
+    payload = refresh_of(known, answered).everything()
+    assert learned(known, payload, refresh_of(known)) == {known.keys[rank] for rank in answered}
+
+
+@pytest.mark.parametrize(
+    ("answered", "form", "size"),
+    [(range(2), 1, 6), (range(298), 2, 6), (range(0, 300, 2), 0, 38), ((), 1, 0), (range(300), 2, 0)],
+)
+def test_the_shortest_of_three_forms_is_sent(answered: Iterable[int], form: int, size: int) -> None:
+    known = ranks(300)
+    payload = refresh_of(known, answered).everything()
+    (item,) = unpack(payload)[1][1:]
+    assert (item[8], len(item) - 9) == (form, size)
+    assert learned(known, payload, refresh_of(known)) == {known.keys[rank] for rank in answered}
+
+
+def test_three_thousand_answers_take_375_bytes() -> None:
+    payload = refresh_of(ranks(3000), range(0, 3000, 2)).everything()
+    assert len(payload) < 375 + 40
+
+
+@QUICK
+@given(st.lists(st.sets(st.integers(0, 39)), max_size=5), st.data())
+def test_answers_merge_in_any_order_and_number(parts: list[set[int]], data: st.DataObject) -> None:
+    known = ranks(40)
+    payloads = [refresh_of(known, part).everything() for part in parts]
+    one, other = refresh_of(known), refresh_of(known)
+    for payload in payloads:
+        learned(known, payload, one)
+    for payload in data.draw(st.permutations(payloads * 2)):
+        learned(known, payload, other)
+    assert one.everything() == other.everything()
+    assert one.everything() == refresh_of(known, set().union(*parts)).everything()
+
+
+@QUICK
+@given(st.lists(st.binary(max_size=60), max_size=8), st.binary(min_size=8, max_size=8))
+def test_no_answers_make_it_raise_anything_but_that_they_are_malformed(items: list[bytes], tag: bytes) -> None:
+    known = ranks(20)
+    made = refresh_of(known)
+    for named in (tag, known.tag):
+        try:
+            made.merge(known.keys[0], named, items)
+        except RemoteError:
+            continue
+
+
+def test_a_list_of_ranks_that_nobody_has_or_of_too_many_is_malformed() -> None:
+    known = ranks(20)
+    made = refresh_of(known)
+    for item in (b"\x01\x00\x00\x14", b"\x01" + bytes(9), b"\x02\x00\x00", b"\x00" + bytes(2), b"\x07" + bytes(3)):
+        with pytest.raises(RemoteError):
+            made.merge(known.keys[0], known.tag, [(7).to_bytes(8, "big") + item])
+
+
+# Three epochs in a row.
+
+
+class JumpsCount(Refresh):
+    def _seen_all(self, oldest: int, newest: int) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, 0), (JumpsCount, 5)])
+def test_a_jump_of_epochs_starts_the_count_anew(parts: type[Refresh], pruned: int) -> None:
+    """A new leader may be far ahead: all that it says at first is its own answer."""
+    watcher = watcher_with(parts)
+    run_epochs(watcher, (1, 2, 3))
+    watcher.hear(refresh(1000, {1000: [FIRST]}))
+    watcher.pass_time(GRACE + 0.1)
+    assert len(watcher.pruned) == pruned
+
+
+class ForgetsWhatItKnew(Refresh):
+    def merge(self, sender: NodeKey, tag: bytes, items: Iterable[bytes]) -> list[tuple[int, int]]:
+        self._answers[self.epoch] = 0
+        return super().merge(sender, tag, items)
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (ForgetsWhatItKnew, {LAST, CLIENT})])
+def test_equal_epochs_merge(parts: type[Refresh], pruned: frozenset[NodeKey]) -> None:
+    """Two who lead start the same epoch, and each gathers the answers of some."""
+    watcher = watcher_with(parts)
+    for epoch in (1, 2, 3):
+        watcher.hear(refresh(epoch, {epoch: [LAST, CLIENT]}), FIRST)
+        watcher.hear(refresh(epoch, {epoch: [*PEERS[:-1]]}), THIRD)
+        watcher.pass_time(HB)
+    assert watcher.pruned == pruned
+
+
+# Newcomers, and lists that differ.
+
+
+class ExcusesNobody(Refresh):
+    def _excuses(self, new: int) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (ExcusesNobody, {THIRD})])
+def test_a_new_member_is_excused_for_the_epochs_before_it_was_known(
+    parts: type[Refresh], pruned: frozenset[NodeKey]
+) -> None:
+    without = {key: EVERYBODY[key] for key in all_but(THIRD)}
+    watcher = Watcher(SECOND, without, parts=Parts(refresh=parts))
+    for epoch in (1, 2, 3):
+        watcher.hear(refresh(epoch, {epoch: without}, without))
+        watcher.pass_time(HB)
+    watcher.tell(changed(EVERYBODY))
+    run_epochs(watcher, (4,), THIRD)
+    assert watcher.pruned == pruned
+
+
+class OneListOnly(Refresh):
+    def _list_named(self, tag: bytes) -> Ranks | None:
+        return self.ranks if self.ranks.tag == tag else None
+
+    def _could_not_read(self, oldest: int, heard: int) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (OneListOnly, {LAST})])
+def test_answers_by_an_older_list_count(parts: type[Refresh], pruned: frozenset[NodeKey]) -> None:
+    older = {key: EVERYBODY[key] for key in all_but(CLIENT)}
+    watcher = Watcher(SECOND, older, parts=Parts(refresh=parts))
+    watcher.tell(changed(EVERYBODY))
+    for epoch in (1, 2, 3):
+        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}), FIRST)
+        watcher.hear(refresh(epoch, {epoch: [LAST]}, older), THIRD)
+        watcher.pass_time(HB)
+    assert watcher.pruned == pruned
+
+
+class ReadsAnyList(Refresh):
+    def _list_named(self, tag: bytes) -> Ranks | None:
+        return self.ranks
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, {LAST}), (ReadsAnyList, frozenset())])
+def test_answers_by_an_unknown_list_do_not_count(parts: type[Refresh], pruned: frozenset[NodeKey]) -> None:
+    """The same bit is another's: the dead would seem to answer."""
+    watcher = watcher_with(parts)
+    stranger = NodeKey(b"\xff" * 32)
+    strange = [*(key for key in EVERYBODY if key != FIRST), stranger]
+    for epoch in (1, 2, 3):
+        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}), FIRST)
+        watcher.hear(refresh(epoch, {epoch: strange}, strange), THIRD)
+        watcher.pass_time(HB)
+    assert watcher.pruned == pruned
+
+
+class Unvouched(Refresh):
+    def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
+        return []
+
+
+class BelievesItself(Refresh):
+    def _could_not_read(self, oldest: int, heard: int) -> bool:
+        return False
+
+
+def condemned_around_an_odd_one(parts: type[Refresh]) -> set[tuple[bool, bool]]:
+    """One of twelve sees another list, say because its clock is off. Whether it condemned, and whether it was."""
+    known = members(12)
+    bench = Bench(known, SLOW, parts=Parts(refresh=parts))
+    odd, unseen = list(known)[3], list(known)[7]
+    bench.start(odd, Members.of({key: member for key, member in known.items() if key != unseen}))
+    bench.run(60.0)
+    return {(observer == odd, subject == odd) for observer, subject in bench.condemned}
+
+
+def test_whose_list_differs_for_long_neither_prunes_the_others_nor_is_pruned() -> None:
+    assert condemned_around_an_odd_one(Refresh) == set()
+    assert (False, True) in condemned_around_an_odd_one(Unvouched)
+    assert (True, False) in condemned_around_an_odd_one(BelievesItself)
+
+
+# Clients.
+
+
+class NeverFetches(Epochs):
+    def _fetch(self, now: float) -> list[Message]:
+        self._fetch_at = None
+        return []
+
+
+class LeavesClientsToChance(NeverFetches):
+    def _tell_clients(self) -> list[Message]:
+        return []
+
+
+def lacking(kind: type[Epochs]) -> int:
+    """How many answers of the living to the epoch before are missing, all in all, where one is judged: 60 members, one
+    message in five lost."""
+    found: list[int] = []
+
+    class Noted(kind):  # type: ignore[valid-type, misc]
+        def judge(self, now: float) -> None:
+            if self._refresh.ripe(now) == self._refresh.epoch:
+                found.append(self._refresh.missing().bit_count())
+            super().judge(now)
+
+    bench = Bench(members(60), SLOW, parts=Parts(epochs=Noted), loss=0.2)
+    bench.run(40.0)
+    assert len(found) > 200
+    return sum(found)
+
+
+def test_who_lacks_answers_asks_for_them_before_it_judges() -> None:
+    """A rumour may die out, and messages are lost."""
+    assert lacking(Epochs) == 0
+    assert lacking(NeverFetches) > 10
+
+
+@pytest.mark.parametrize("detection", [SLOW, Detection(0.5, fast=False)])
+def test_a_client_hears_of_all_answers_before_it_judges(detection: Detection) -> None:
+    for epochs, errs in ((Epochs, False), (LeavesClientsToChance, True)):
+        bench = Bench(members(20, 30), detection, parts=Parts(epochs=epochs))
+        bench.run(12 * detection.interval)
+        assert bool(bench.condemned) is errs
+
+
+def test_many_clients_of_few_peers_keep_nobody_from_being_heard() -> None:
+    bench = Bench(members(5, 100), SLOW)
+    bench.run(40.0)
+    assert bench.condemned == {}
+
+
+# The leader.
+
+
+class WaitsForEver(Epochs):
+    def _silence_ends(self) -> float:
+        return float("inf")
+
+
+@pytest.mark.parametrize("dead", [1, 2, 3])
+def test_dead_leaders_are_followed_by_the_next_however_many_they_are(dead: int) -> None:
+    for epochs, goes_on in ((Epochs, True), (WaitsForEver, False)):
+        bench = Bench(members(6), SLOW, parts=Parts(epochs=epochs))
+        bench.run(12.0)
+        gone = list(bench.known)[:dead]
+        bench.kill(*gone)
+        assert bench.run(dead * (SILENT_EPOCHS + 1) * HB + HB, partial(bench.agree, *gone)) == goes_on
+        if goes_on:
+            epoch = max(view.epoch for view in bench.views.values())
+            bench.run(3 * HB)
+            leaders = {bench.views[key].leader for key in bench.living}
+            assert leaders == {list(bench.known)[dead]}
+            assert all(bench.cores[key]._refresh.epoch > epoch for key in bench.living)
+            assert bench.wrongly() == set()
+
+
+class StartsAtOnce(Epochs):
+    def _share(self) -> float:
+        return 0.0
+
+
+def first_epochs(epochs: type[Epochs]) -> set[float]:
+    """When each of some who find themselves next starts an epoch, after the silence."""
+    found = set()
+    for seed in range(8):
+        watcher = Watcher(SECOND, parts=Parts(epochs=epochs), seed=seed)
+        watcher.hear(refresh(1, {1: EVERYBODY}))
+        while watcher.epochs == [1]:
+            watcher.pass_time(0.1)
+        found.add(round(watcher.now - 100.0, 1))
+    return found
+
+
+def test_who_finds_itself_next_waits_a_random_part_of_the_interval() -> None:
+    """Otherwise all who think so start at one moment, and each floods all."""
+    assert len(first_epochs(StartsAtOnce)) == 1
+    waited = first_epochs(Epochs)
+    assert len(waited) > 4
+    assert all(SILENT_EPOCHS * HB <= at <= (SILENT_EPOCHS + 1) * HB + 0.2 for at in waited)
+
+
+# The pruned.
+
+
+class GivesUp(Epochs):
+    def _revive(self) -> list[Message]:
+        return []
+
+
+def test_the_pruned_stay_known_and_one_is_told_the_newest_every_two_seconds() -> None:
+    watcher = Watcher(SECOND)
+    run_epochs(watcher, (1, 2, 3))
+    run_epochs(watcher, range(4, 8), THIRD, LAST)
+    assert watcher.pruned == {THIRD, LAST}
+    for epoch in range(8, 13):
+        watcher.said.clear()
+        run_epochs(watcher, (epoch,), THIRD, LAST)
+        told = [to for to, _ in watcher.sent(Word.REFRESH) if to in watcher.pruned]
+        assert len(told) in (HB // REVIVE_EVERY, HB // REVIVE_EVERY + 1)
+
+
+@pytest.mark.parametrize("detection", [SLOW, Detection()])
+def test_a_partition_of_any_length_heals_because_the_pruned_are_told(detection: Detection) -> None:
+    for epochs, whole in ((Epochs, True), (GivesUp, False)):
+        bench = Bench(members(6), detection, parts=Parts(epochs=epochs))
+        bench.run(12.0)
+        bench.part(list(bench.known)[::2])
+        bench.run(60.0)
+        assert all(len(view.pruned) == 3 for view in bench.views.values())
+        bench.heal()
+        assert bench.run(5.0, bench.agree) == whole
+
+
+# Who stood still.
+
+
+class NeverStoodStill(Heartbeat):
+    def _excuse(self, now: float) -> None:
+        return
+
+
+@pytest.mark.parametrize("seconds", [8.0, 13.0, 100.0])
+def test_who_stood_still_judges_nobody_by_what_it_missed(seconds: float) -> None:
+    def condemned(core: type[Heartbeat]) -> int:
+        bench = Bench(members(6), SLOW, core=core)
+        bench.run(22.0)
+        sleeper = list(bench.known)[-1]
+        bench.condemned.clear()
+        bench.stop(sleeper, seconds)
+        bench.run(seconds + 0.5)
+        return sum(observer == sleeper for observer, _ in bench.condemned)
+
+    assert condemned(Heartbeat) == 0
+    if seconds > SILENT_EPOCHS * HB:
+        assert condemned(NeverStoodStill) > 0
+
+
+@pytest.mark.parametrize(("core", "kept"), [(Heartbeat, True), (NeverStoodStill, False)])
+def test_a_stall_shorter_than_the_leaders_time_is_added_to_it(core: type[Heartbeat], kept: bool) -> None:
+    watcher = Watcher(LAST, core=core)
+    watcher.hear(refresh(1, {1: EVERYBODY}))
+    watcher.pass_time(5.0)
+    watcher.now += 13.0
+    watcher.pass_time(0.0)
+    assert (watcher.leader == FIRST) == kept
+    watcher.pass_time(SILENT_EPOCHS * HB)
+    assert FIRST in watcher.pruned, "nor is it waited for any longer than that"
+
+
+# Bounds.
+
+
+def test_six_epochs_are_remembered_and_no_more_is_told() -> None:
+    watcher = Watcher(SECOND)
+    run_epochs(watcher, range(1, 20))
+    watcher.said.clear()
+    watcher.hear(refresh(1, {}), LAST)
+    ((_, payload),) = watcher.sent(Word.REFRESH)
+    assert len(unpack(payload)[1]) == KEPT_EPOCHS + 1
+
+
+def test_epochs_that_come_too_fast_are_not_entered_and_the_honest_next_one_is() -> None:
+    watcher = Watcher(SECOND)
+    for epoch in range(100, 150):
+        watcher.hear(refresh(epoch, {}), LAST)
+    assert len(watcher.epochs) == EPOCHS_AT_ONCE
+    watcher.pass_time(HB)
+    watcher.hear(refresh(150, {}))
+    assert watcher.epochs[-1] == 150
