@@ -56,10 +56,6 @@ class Outcome:
     known: dict[str, Known] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        return f"{self.trial}-{self.members}-{self.seed}-{self.loss:g}"
-
 
 class Stage:
     """A mesh at rest, what is played on it, and what has been found so far."""
