@@ -23,7 +23,20 @@ from smeg.verdicts import (
 )
 from smeg.wire import Word, pack, unpack
 from tests.builders import QUICK
-from tests.liveness_bench import EVERYBODY, FIRST, HB, LAST, SECOND, THIRD, Bench, Watcher, all_but, members, refresh
+from tests.liveness_bench import (
+    EVERYBODY,
+    FIRST,
+    HB,
+    LAST,
+    SECOND,
+    THIRD,
+    Bench,
+    Watcher,
+    all_but,
+    members,
+    refresh,
+    run_epochs,
+)
 
 GRACE = 30.0
 KEYS = [NodeKey(bytes([number]) * 32) for number in range(3)]
@@ -239,6 +252,25 @@ def test_who_has_answered_since_says_nothing() -> None:
     watcher.hear(refresh(9, {9: EVERYBODY}))
     watcher.hear(claims(Claim(SECOND, 0, 7, Kind.DOWN), Claim(SECOND, 0, 8, Kind.GONE)))
     assert alive(watcher) == set()
+
+
+class HoldsItsDeathAgainstIt(Claims):
+    def _forgive(self, member: NodeKey) -> None:
+        return
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Claims, set()), (HoldsItsDeathAgainstIt, {THIRD})])
+def test_who_says_that_it_is_back_is_not_judged_by_the_epochs_in_which_it_was_down(
+    parts: type[Claims], pruned: set[NodeKey]
+) -> None:
+    watcher = Watcher(SECOND, parts=Parts(claims=parts))
+    run_epochs(watcher, (1, 2, 3))
+    watcher.hear(claims(Claim(THIRD, 0, 3, Kind.DOWN)))
+    run_epochs(watcher, (4, 5), THIRD)
+    watcher.hear(refresh(6, {6: all_but(THIRD)}))
+    watcher.hear(claims(Claim(THIRD, 1, 6, Kind.ALIVE)))
+    watcher.pass_time(HB / 2)
+    assert watcher.pruned == pruned
 
 
 class AlwaysRefutes(Claims):
