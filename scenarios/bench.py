@@ -58,7 +58,7 @@ def full(seeds: int) -> dict[str, list[Job]]:
     every, few = range(1, seeds + 1), range(1, min(seeds, 3) + 1)
     return {
         "faults": [Job("faults", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
-        "quiet": [Job("quiet", 3000, seed, 0.05) for seed in few],
+        "quiet": [Job("quiet", 3000, seed, 0.05) for seed in every],
         "slow": [Job("slow", 3000, 1, 0.05)],
         "partition": [
             Job("partition", 1000, 1, loss, (("share", share),)) for share in (0.1, 0.4) for loss in (0.05, 0.0)
@@ -90,12 +90,12 @@ def quick() -> dict[str, list[Job]]:
 # Running.
 
 
-def run(jobs: Sequence[Job], folder: Path, resume: bool) -> None:
-    """Run these, as many at a time as there are cores; each leaves a file in the folder."""
+def run(jobs: Sequence[Job], folder: Path, resume: bool, at_once: int | None = None) -> None:
+    """Run these, so many at a time, or as there are cores; each leaves a file in the folder."""
     waiting = [job for job in jobs if not (resume and (folder / f"{job.name}.json").exists())]
     done = 0
     os.environ.update(large_pages.SETTINGS)
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(at_once or os.cpu_count(), get_context("spawn"), max_tasks_per_child=1) as pool:
         started = time.monotonic()
         futures = {pool.submit(_run, job): job for job in waiting}
         for future in as_completed(futures):
@@ -194,10 +194,19 @@ def publish(result: Result, outcomes: Sequence[Outcome], command: str) -> None:
 @click.option("--quick", "quickly", is_flag=True, help="Small meshes, few daemons: under three minutes.")
 @click.option("--part", "parts", multiple=True, help="Only this; may be repeated.")
 @click.option("--seeds", default=10, show_default=True, type=click.IntRange(1), help="For the rows of 3,000 members.")
+@click.option("--jobs", "at_once", type=click.IntRange(1), help="Trials at a time; one on each core if not given.")
 @click.option("--resume", is_flag=True, help="Keep what the folder holds of an earlier run.")
 @click.option("--folder", default=FOLDER, show_default=True, type=click.Path(path_type=Path))
 @click.option("--publish", "published", is_flag=True, help="Write docs/performance.json and the pictures.")
-def main(quickly: bool, parts: Sequence[str], seeds: int, resume: bool, folder: Path, published: bool) -> None:
+def main(
+    quickly: bool,
+    parts: Sequence[str],
+    seeds: int,
+    at_once: int | None,
+    resume: bool,
+    folder: Path,
+    published: bool,
+) -> None:
     """Measure what the documentation claims."""
     suite: Mapping[str, list[Job]] = quick() if quickly else full(seeds)
     known = (*REAL, *suite)
@@ -212,7 +221,7 @@ def main(quickly: bool, parts: Sequence[str], seeds: int, resume: bool, folder: 
         if part in chosen:
             result.extend(run_real(part, quickly, folder, resume))
     jobs = [job for part, some in suite.items() if part in chosen for job in some]
-    run(jobs, folder, resume)
+    run(jobs, folder, resume, at_once)
     outcomes = read(folder, jobs)
     result.extend(targets.rows(outcomes))
     show(result, as_json=False)
