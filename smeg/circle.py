@@ -5,7 +5,7 @@ All of it follows from the rings and from who is thought dead; `arrange` works i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from smeg import messages as m
 from smeg.core import Message
@@ -48,13 +48,13 @@ class Circle:
 
     def arrange(self, watch: Watch, shunned: frozenset[NodeKey]) -> None:
         """`shunned` are a client's own peers that are silent."""
-        rings, verdicts, own = self.members.rings, self._verdicts, self._own
-        self.hanging = tuple(rings.hanging(own, verdicts)) if self.is_peer else ()
+        rings, dead, own = self.members.rings, self._verdicts.dead, self._own
+        self.hanging = tuple(rings.hanging(own, dead)) if self.is_peer else ()
         # Clients hear the beats of their peers, or they could not tell when to go to others.
-        self.observers = tuple(dict.fromkeys([*rings.observers(own, verdicts), *self.hanging]))
-        near = rings.neighbours(own, verdicts)
+        self.observers = tuple(dict.fromkeys([*rings.observers(own, dead), *self.hanging]))
+        near = rings.neighbours(own, dead)
         if shunned:
-            near = [key for key in near if key not in shunned] + rings.upstream(own, _Either(verdicts, shunned))
+            near = [key for key in near if key not in shunned] + rings.upstream(own, _Either(dead, shunned))
         self.links = list(dict.fromkeys(near))
         clients = frozenset(self.hanging)
         self._beside = [key for key in self.links if key not in clients]
@@ -87,11 +87,11 @@ class Circle:
 class _Either:
     """Two sets of whom to step over, as one."""
 
-    __slots__ = ("_shunned", "_verdicts")
+    __slots__ = ("_dead", "_shunned")
 
-    def __init__(self, verdicts: Verdicts, shunned: frozenset[NodeKey]) -> None:
-        self._verdicts = verdicts
+    def __init__(self, dead: Collection[NodeKey], shunned: frozenset[NodeKey]) -> None:
+        self._dead = dead
         self._shunned = shunned
 
     def __contains__(self, key: object) -> bool:
-        return key in self._verdicts or key in self._shunned
+        return key in self._dead or key in self._shunned

@@ -207,13 +207,12 @@ class Epochs:
         return self._dead_bits[1]
 
     def _clear_answered(self, epoch: int, bits: int) -> None:
-        dead = self._dead()
-        for rank in ranks_in(bits & dead):
-            if self._verdicts.answered(self._refresh.ranks.keys[rank], epoch):
-                dead &= ~(1 << rank)
+        keys = self._refresh.ranks.keys
+        few = bits.bit_count() < len(self._verdicts)
+        for rank in ranks_in(bits if few else bits & self._dead()):
+            if self._verdicts.answered(keys[rank], epoch):
                 # Who returns brings others back: this may be the end of a partition.
                 self._pass_on_to_all = True
-        self._dead_bits = ((self._verdicts.version, self._refresh.ranks), dead)
 
     def judge(self, now: float) -> None:
         """Prune who answered none of the last epochs."""

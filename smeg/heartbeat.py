@@ -37,6 +37,8 @@ from smeg.watch import BEAT_BYTES, BEAT_EVERY, BEAT_HEAD, STALLED, Accusation, B
 from smeg.wire import Word, expect, pack, unpack
 
 EMPTY_ROOT = bytes(8)
+ARRANGE_AGAIN = 0.05
+"""seconds between two looks at what follows from who is thought dead: many die at once, and are heard of one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ class Heartbeat:
         """A client's own peers that are silent: it is nobody's judge, but goes to others."""
         self._root = EMPTY_ROOT
         self._version = 0
-        self._arranged: object = None
+        self._arranged: tuple[object, ...] = ()
+        """From what it was worked out last who is with whom: members and who is shunned, then who is thought dead."""
+        self._arranged_at = -ARRANGE_AGAIN
+        self._arrange_at: float | None = None
         self._told: object = None
         self._told_watched: tuple[NodeKey, ...] = ()
         self._stirred = True
@@ -144,6 +149,7 @@ class Heartbeat:
             self._verdicts.next_deadline(),
             self._doubt.next_deadline(),
             self._watch.next_deadline() if self._fast else None,
+            self._arrange_at,
         )
         return min((at for at in deadlines if at is not None), default=None)
 
@@ -169,10 +175,14 @@ class Heartbeat:
     def _settle(self, now: float) -> list[Message]:
         members = self._circle.members
         shunned = NOBODY if self._circle.is_peer else frozenset(self._watch.overdue)
-        state = (self._verdicts.version, members.ranks, members.rings, shunned)
+        state = (members.ranks, members.rings, shunned, self._verdicts.version)
         if state == self._arranged:
             return []
-        self._arranged, self._shunned = state, shunned
+        again = self._arranged_at + ARRANGE_AGAIN
+        if now < again and state[:-1] == self._arranged[:-1]:
+            self._arrange_at = again
+            return []
+        self._arranged, self._arranged_at, self._arrange_at, self._shunned = state, now, None, shunned
         self._watch.arrange(members.rings, now)
         self._circle.arrange(self._watch, shunned)
         self._claims.arrange(now)

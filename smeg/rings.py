@@ -56,6 +56,8 @@ class Rings:
         self._clients = clients
         self._rings = [_Ring(list(column)) for column in zip(*map(places, peers), strict=True)]
         self._hanging = [_Ring(list(column)) for column in zip(*map(places, clients), strict=True)][:CLIENT_PEERS]
+        self._seats: dict[NodeKey, tuple[int, ...]] = {}
+        """Of those that were asked about: which peer is at or behind their place on each ring, by number."""
 
     @classmethod
     def of(cls, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...] = ()) -> Rings:
@@ -74,31 +76,35 @@ class Rings:
     def is_peer(self, key: NodeKey) -> bool:
         return _holds(self._peers, key)
 
-    def after(self, ring: int, place: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
+    def _seat(self, key: NodeKey) -> tuple[int, ...]:
+        seats = self._seats.get(key)
+        if seats is None:
+            found = zip(self._rings, places(key), strict=False)
+            seats = self._seats[key] = tuple(bisect_left(ring.places, place) for ring, place in found)
+        return seats
+
+    def _after(self, ring: int, seat: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
         """The first peer behind a place on a ring."""
-        return self._walk(ring, place, skip, without, 1)
+        return self._walk(ring, seat, skip, without, 1)
 
-    def before(self, ring: int, place: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
+    def _before(self, ring: int, seat: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
         """The first peer ahead of a place on a ring."""
-        return self._walk(ring, place, skip, without, -1)
+        return self._walk(ring, seat - 1, skip, without, -1)
 
-    def _walk(self, ring: int, place: int, skip: Container[NodeKey], without: NodeKey, step: int) -> NodeKey | None:
-        if not self._rings:
-            return None
-        order = self._rings[ring].order
-        at = bisect_left(self._rings[ring].places, place) - (step < 0)
-        for _ in range(len(order)):
-            key = self._peers[order[at % len(order)]]
-            if key != without and key not in skip:
+    def _walk(self, ring: int, at: int, skip: Container[NodeKey], without: NodeKey, step: int) -> NodeKey | None:
+        order, peers = self._rings[ring].order, self._peers
+        count = len(order)
+        for index in range(at, at + step * count, step):
+            key = peers[order[index % count]]
+            if key not in skip and key != without:
                 return key
-            at += step
         return None
 
     def subjects(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
         """Whom a node watches: for a peer the one behind it on each ring and its clients, for a client its peers."""
         if not self.is_peer(key):
             return self.upstream(key, skip)
-        behind = [self.after(ring, place, skip, key) for ring, place in enumerate(places(key))]
+        behind = [self._after(ring, seat, skip, key) for ring, seat in enumerate(self._seat(key))]
         return _distinct([*behind, *self.hanging(key, skip)])
 
     def observers(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
@@ -106,23 +112,23 @@ class Rings:
         peers."""
         if not self.is_peer(key):
             return self.upstream(key, skip)
-        return _distinct([self.before(ring, place, skip, key) for ring, place in enumerate(places(key))])
+        return _distinct([self._before(ring, seat, skip, key) for ring, seat in enumerate(self._seat(key))])
 
     def neighbours(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
         """Whom a node floods to, in a fixed order, without itself."""
         if not self.is_peer(key):
             return self.upstream(key, skip)
-        own = places(key)[:FLOOD_RINGS]
-        beside = [walk(ring, place, skip, key) for ring, place in enumerate(own) for walk in (self.after, self.before)]
+        own = self._seat(key)[:FLOOD_RINGS]
+        beside = [walk(ring, seat, skip, key) for ring, seat in enumerate(own) for walk in (self._after, self._before)]
         return _distinct([*beside, *self.hanging(key, skip)])
 
     def upstream(self, key: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
         """The peers that a client dials: the first after its place on each of two rings, distinct."""
         found: list[NodeKey] = []
-        for ring, place in enumerate(places(key)[:CLIENT_PEERS]):
-            peer = self.after(ring, place, skip, key)
+        for ring, seat in enumerate(self._seat(key)[:CLIENT_PEERS]):
+            peer = self._after(ring, seat, skip, key)
             if peer in found:
-                peer = self.after(ring, place, _Both(skip, found), key)
+                peer = self._after(ring, seat, _Both(skip, found), key)
             if peer is not None:
                 found.append(peer)
         return found
@@ -134,8 +140,8 @@ class Rings:
         near: list[NodeKey] = []
         for ring, place in enumerate(places(peer)[:CLIENT_PEERS]):
             # Between the second live peer ahead and this one: a client whose two are the same takes the next.
-            first = self.before(ring, place, skip, peer)
-            second = first and self.before(ring, places(first)[ring], _Both(skip, [peer]), first)
+            first = self._before(ring, self._seat(peer)[ring], skip, peer)
+            second = first and self._before(ring, self._seat(first)[ring], _Both(skip, [peer]), first)
             near += self._between(ring, places(second)[ring], place) if second else self._clients
         return sorted(key for key in dict.fromkeys(near) if key not in skip and peer in self.upstream(key, skip))
 

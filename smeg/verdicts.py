@@ -11,7 +11,7 @@ Either is cleared by an answer to a later epoch. `DOWN` turns into pruned after 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, KeysView
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
@@ -98,6 +98,11 @@ class Verdicts:
 
     def __len__(self) -> int:
         return len(self._since)
+
+    @property
+    def dead(self) -> KeysView[NodeKey]:
+        """All who are thought dead, at any time: a view that follows every change."""
+        return self._since.keys()
 
     @property
     def down(self) -> frozenset[NodeKey]:

@@ -139,7 +139,7 @@ class Watch:
         self._rings = rings
         edges: dict[NodeKey, Edge] = {}
         fresh: set[NodeKey] = set()
-        for key in rings.subjects(self._own, self._verdicts):
+        for key in rings.subjects(self._own, self._verdicts.dead):
             edge = self.edges.get(key)
             if edge is None:
                 edge = Edge(max(now, self._all_met, self._met.get(key, now)), self._suspect_after)
@@ -295,7 +295,7 @@ class Watch:
 
     def co_observers(self, subject: NodeKey) -> list[NodeKey]:
         """The others who watch somebody, as far as they live."""
-        return [key for key in self._rings.observers(subject, self._verdicts) if key != self._own]
+        return [key for key in self._rings.observers(subject, self._verdicts.dead) if key != self._own]
 
     def accused_by(self, accuser: NodeKey, accusation: Accusation, now: float) -> None:
         """Another observer accuses. What comes from anybody else does not count."""
@@ -305,7 +305,7 @@ class Watch:
     def _slots(self, subject: NodeKey, now: float) -> set[NodeKey]:
         """The observers of somebody, with those that died lately and those that took their places."""
         lately = self._rings.observers(subject, self._verdicts.settled(now))
-        return {*lately, *self._rings.observers(subject, self._verdicts)}
+        return {*lately, *self._rings.observers(subject, self._verdicts.dead)}
 
     def convicted(self, accusation: Accusation, now: float) -> bool:
         """Whether enough observers accuse, this one among them."""
@@ -316,7 +316,7 @@ class Watch:
             accusers |= self._accusing(Accusation(subject, Kind.GONE), now)
         if self._own not in accusers:
             return False
-        living = self._rings.observers(subject, self._verdicts)
+        living = self._rings.observers(subject, self._verdicts.dead)
         if len(accusers) < min(self._accusers(), len(living)):
             return False
         if accusation.kind is Kind.DOWN:
