@@ -6,6 +6,7 @@ All from what `MembersChanged` said last. It never judges who is a member, or al
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from smeg import messages as m
 from smeg.authority import find_member
@@ -36,11 +37,10 @@ class Company:
 
     def contacts(self, most: int) -> tuple[Contact, ...]:
         """Where the first peers are reached, at most so many."""
-        return tuple(
-            Contact(member.standing.curve, member.record.gossip)
-            for key, member in self._members.items()
-            if key != self._own and member.role is Role.PEER and member.record.gossip
-        )[:most]
+        others = (member for key, member in self._members.items() if key != self._own)
+        reached = (member for member in others if member.role is Role.PEER and member.record.gossip)
+        # The first few of thousands: after every change of one member, so nobody looks at the others.
+        return tuple(Contact(member.standing.curve, member.record.gossip) for member in islice(reached, most))
 
     def find(self, text: str) -> Member:
         """Who is meant by a name or the beginning of an id, in quarantine or not. Raises `LocalError`."""
