@@ -8,6 +8,7 @@ of a port where nobody listens is told to who asks. Faults are plain verbs: `par
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import Enum
 from math import exp
@@ -83,6 +84,8 @@ class Network:
         """Part that takes up to `STRAGGLE` times as long, so that later ones overtake it."""
         self.blocked: set[tuple[str, str]] = set()
         """Pairs of host names, one way each."""
+        self.payloads: Counter[bytes] | None = None
+        """bytes of payloads by their first one, which says what they are; counted if there is a counter."""
         self._closed: set[tuple[int, int]] = set()
         """Pairs of sides, one way each."""
         self._random = Random(f"{runtime.seed}/network")
@@ -185,6 +188,8 @@ class Network:
         """One message on its way, if nothing befalls it."""
         source.messages += 1
         source.volume += len(payload) + OVERHEAD
+        if self.payloads is not None:
+            self.payloads[payload[:1]] += len(payload)
         if target.receiver is None or self._cut_off(source, target):
             return
         draw = self._draw

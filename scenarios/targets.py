@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from math import log
 
 from scenarios.figures import Result
-from scenarios.trials import Outcome
+from scenarios.trials import BITMAPS, Outcome
 
 Pair = tuple[float, float]
 """For up to 3,000 members, for more."""
@@ -43,6 +44,8 @@ COUNTS: Mapping[str, Pair] = {
     "leaders on the smaller side": (1, 1),
     "leaders on the larger side": (1, 1),
 }
+GROWN = 100
+"""Members from which on everybody has as many neighbours as anybody ever has."""
 HIDDEN = frozenset({"cpu seconds", "virtual seconds"})
 
 
@@ -52,7 +55,28 @@ def rows(outcomes: Iterable[Outcome]) -> Result:
     ordered = sorted(outcomes, key=lambda outcome: (*_group(outcome), outcome.seed))
     for (trial, members, loss), found in groupby(ordered, _group):
         _add(result, trial, members, loss, list(found))
+    _growth(result, [outcome for outcome in ordered if outcome.trial == "size" and outcome.members >= GROWN])
     return result
+
+
+def _growth(result: Result, found: Sequence[Outcome]) -> None:
+    """Whether idle traffic grows as it may: the bitmaps have a bit for every member, all else grows no faster than the
+    logarithm of their number, and so does how many bitmaps a node sends."""
+    if len({outcome.members for outcome in found}) < 2:
+        return
+    small, large = found[0], found[-1]
+    may = log(large.members) / log(small.members)
+    about = f"growth, {small.members:,} to {large.members:,} members, by that of the logarithm"
+    for name, of in (("bytes beside the bitmaps", _beside), ("bitmaps", _bitmaps)):
+        result.add(f"{about}: {name}", of(large) / of(small) / may, "", 1.0)
+
+
+def _beside(outcome: Outcome) -> float:
+    return outcome.counts["bytes a second a node"] - outcome.counts[BITMAPS]
+
+
+def _bitmaps(outcome: Outcome) -> float:
+    return outcome.counts[BITMAPS] / (outcome.members / 8)
 
 
 def _group(outcome: Outcome) -> tuple[str, int, float]:

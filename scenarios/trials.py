@@ -7,7 +7,7 @@ targets are no business of a trial's; `bench` has them.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ CURVE = 200
 """points of a cumulative curve that are kept."""
 LIMIT = 12.0
 """seconds of virtual time after which an event counts as not known to who does not know it."""
+BITMAPS = "bytes a second a node, of that bitmaps"
 REST = 3.0
 """seconds of virtual time between two events."""
 
@@ -199,8 +200,11 @@ def size(members: int, seed: int, loss: float) -> Outcome:
     mass = stage.mass
     before = mass.network.volume, mass.network.messages
     interval = 20.0
+    payloads = mass.network.payloads = Counter()
     mass.run(interval)
+    mass.network.payloads = None
     stage.count("bytes a second a node", (mass.network.volume - before[0]) / interval / members)
+    stage.count(BITMAPS, payloads[Word.REFRESH.value] / interval / members)
     stage.count("messages a second a node", (mass.network.messages - before[1]) / interval / members)
     degrees = [len(node.station.heard) for node in mass.nodes]
     stage.count("connections of a node, mean", sum(degrees) / members)
