@@ -28,8 +28,8 @@ WALL_START = 1_800_000_000
 """Seconds since 1970 at virtual time 0."""
 
 
-ZENO = 10_000
-"""Rounds at one instant after which a run is given up."""
+ZENO = 1_000_000
+"""Events at one instant after which a run is given up: ten thousand nodes may well start at once."""
 
 _TICK = Tick()
 
