@@ -26,6 +26,8 @@ from smeg.keys import NodeKey
 from smeg.refresh import FAN_OUT, SILENT_EPOCHS, Refresh, ranks_in, read
 from smeg.verdicts import Verdicts
 
+DRAWS = 16
+"""of somebody thought dead, until it is one who can be dialled."""
 REVIVE_EVERY = 2.0
 """seconds between two attempts to reach somebody who was pruned."""
 HURRY = 1.1
@@ -284,5 +286,8 @@ class Epochs:
 
     def _revive(self) -> list[Message]:
         """When each half of a mesh has pruned the other, nobody else would ever bring them together."""
-        dead = [key for key in self._verdicts.everybody() if self._circle.members.rings.is_peer(key)]
-        return [self.everything(self._random.choice(dead))] if dead else []
+        dead, rings = self._verdicts.everybody(), self._circle.members.rings
+        # Of many nearly all may be peers: whoever is drawn probably is.
+        drawn = (self._random.choice(dead) for _ in range(DRAWS)) if dead else ()
+        peer = next((key for key in drawn if rings.is_peer(key)), None)
+        return [self.everything(peer)] if peer is not None else []

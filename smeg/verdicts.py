@@ -89,6 +89,8 @@ class Verdicts:
         """Equal where the same claims hold."""
         self.version = 0
         """Grows with every change of who is thought dead."""
+        self._everybody: tuple[int, tuple[NodeKey, ...]] = (0, ())
+        """For which version, and who."""
 
     # Who is dead.
 
@@ -122,9 +124,13 @@ class Verdicts:
         """Those who have been dead for long: nobody asks any more what they have seen."""
         return {key for key, since in self._since.items() if since < now - RECENT}
 
-    def everybody(self) -> list[NodeKey]:
+    def everybody(self) -> tuple[NodeKey, ...]:
         """All who are thought dead, in key order."""
-        return sorted(self._since)
+        version, found = self._everybody
+        if version != self.version:
+            found = tuple(sorted(self._since))
+            self._everybody = (self.version, found)
+        return found
 
     def incarnation(self, key: NodeKey) -> int:
         known = self._claims.get(key)

@@ -16,7 +16,7 @@ from random import Random
 from smeg import messages as m
 from smeg.certificates import Role
 from smeg.core import Message
-from smeg.heartbeat import Detection, Heartbeat, Parts
+from smeg.heartbeat import ARRANGE_AGAIN, Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.records import Member
@@ -104,6 +104,8 @@ class Watcher:
         self._take(self.core.settle(self.now))
 
     def hear(self, payload: bytes, sender: NodeKey = FIRST) -> None:
+        """A moment after whatever came before: what follows from each is worked out by itself."""
+        self.now += ARRANGE_AGAIN
         self.tell(received(sender, payload))
 
     def pass_time(self, seconds: float) -> None:

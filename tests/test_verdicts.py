@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smeg import messages as m
 from smeg.claims import MANY, Claims
 from smeg.errors import RemoteError
-from smeg.heartbeat import Detection, Parts
+from smeg.heartbeat import ARRANGE_AGAIN, Detection, Parts
 from smeg.keys import NodeKey
 from smeg.refresh import KEPT_EPOCHS
 from smeg.verdicts import (
@@ -34,6 +35,7 @@ from tests.liveness_bench import (
     Watcher,
     all_but,
     members,
+    received,
     refresh,
     run_epochs,
 )
@@ -288,7 +290,7 @@ class RefutesEachByItself(Claims):
 
 def refutations(claims: type[Claims], seconds: float) -> int:
     """In a mesh that was in two halves for so long; all are whole soon."""
-    bench = Bench(members(24), parts=Parts(claims=claims), seed=3)
+    bench = Bench(members(24), parts=Parts(claims=claims), seed=1)
     bench.run(23.0)
     bench.part(bench.random.sample(list(bench.known), 12))
     bench.run(seconds)
@@ -361,8 +363,20 @@ def test_news_that_comes_together_goes_together() -> None:
     watcher = Watcher(SECOND)
     watcher.hear(claims(Claim(LAST, 0, 0, Kind.GONE)))
     watcher.said.clear()
-    watcher.hear(claims(Claim(THIRD, 0, 0, Kind.GONE)))
-    watcher.hear(claims(Claim(FIRST, 0, 0, Kind.GONE)))
+    watcher.tell(*(received(FIRST, claims(Claim(dead, 0, 0, Kind.GONE))) for dead in (THIRD, FIRST)))
     assert watcher.sent(Word.CLAIMS) == []
     watcher.pass_time(0.06)
     assert {len(unpack(payload)[1]) for _, payload in watcher.sent(Word.CLAIMS)} == {2}
+
+
+def test_what_follows_from_many_deaths_at_once_is_worked_out_together() -> None:
+    watcher = Watcher(SECOND)
+    dead = all_but(SECOND, FIRST)
+    watcher.said.clear()
+    for key in dead:
+        watcher.now += ARRANGE_AGAIN / 100
+        watcher.tell(received(FIRST, claims(Claim(key, 0, 0, Kind.GONE))))
+    watcher.pass_time(ARRANGE_AGAIN)
+    told = [message for message in watcher.said if isinstance(message, m.LivenessChanged)]
+    assert watcher.pruned == set(dead)
+    assert len(told) <= 2 < len(dead)
