@@ -5,6 +5,8 @@ What a claim says and which of two counts is `verdicts`'; whether there is one t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from smeg.circle import Circle
 from smeg.core import Message
 from smeg.epochs import Epochs
@@ -16,6 +18,8 @@ from smeg.wire import Word, chunks, pack
 
 CLAIMS_WINDOW = 0.05
 """seconds between two messages with claims; the first goes at once."""
+RECENT_NEWS = 2.0
+"""seconds for which a claim is told to whom this node becomes a neighbour of: those before it may have died with it."""
 MANY = 8
 """thought dead at once: rather a partition."""
 
@@ -29,6 +33,8 @@ class Claims:
         self._epochs = epochs
         self._news: dict[NodeKey, tuple[Claim, NodeKey | None]] = {}
         """To be flooded, and who brought it."""
+        self._recent: dict[NodeKey, tuple[float, Claim]] = {}
+        """What was news lately, and when; the oldest first."""
         self._flood_at: float | None = None
         self._flooded_at = -CLAIMS_WINDOW
         self._many_until = 0.0
@@ -69,6 +75,8 @@ class Claims:
                 # It could not answer the epochs in which it was dead.
                 self._forgive(claim.member)
             self._news[claim.member] = (claim, source)
+            self._recent.pop(claim.member, None)
+            self._recent[claim.member] = (now, claim)
             if self._flood_at is None:
                 self._flood_at = max(now, self._flooded_at + CLAIMS_WINDOW)
 
@@ -112,6 +120,14 @@ class Claims:
         to = tuple(key for key in self._circle.near() if key not in only_source)
         raw = [claim.pack() for claim, _ in news.values()]
         return [message for payload in chunks(Word.CLAIMS, raw) for message in self._circle.spread(to, payload)]
+
+    def tell_recent(self, to: Iterable[NodeKey], now: float) -> list[Message]:
+        """Tell new neighbours what was news lately. Where many died at once, a flood reaches some by few neighbours or
+        by none that live, until others take their places."""
+        while self._recent and (oldest := next(iter(self._recent.values())))[0] < now - RECENT_NEWS:
+            del self._recent[oldest[1].member]
+        receivers, raw = tuple(to), [claim.pack() for _, claim in self._recent.values()]
+        return [message for payload in chunks(Word.CLAIMS, raw) for message in self._circle.spread(receivers, payload)]
 
     def warn(self, member: NodeKey, now: float) -> list[Message]:
         """Tell somebody who is heard that it is thought dead: it refutes, or its answers will."""

@@ -184,9 +184,11 @@ class Heartbeat:
             return []
         self._arranged, self._arranged_at, self._arrange_at, self._shunned = state, now, None, shunned
         self._watch.arrange(members.rings, now)
+        before = self._circle.links
         self._circle.arrange(self._watch, shunned)
         self._claims.arrange(now)
-        return self._tell(self._epochs.follow(now))
+        new = [key for key in self._circle.links if key not in before] if before else []
+        return [*self._claims.tell_recent(new, now), *self._tell(self._epochs.follow(now))]
 
     def _tell(self, leader: NodeKey | None) -> list[Message]:
         """Say who is watched and who is thought dead, where that is news."""
