@@ -240,7 +240,7 @@ def measure(daemons: int = 60, *, quick: bool = False, seed: int = 1) -> Result:
     """All of it. Raises `TooLate` when something does not come about, `LocalError` when a daemon refuses."""
     with Daemons() as world:
         world.add(daemons)
-        crowd = Crowd(world, patience=60.0 if quick else 60.0 + daemons)
+        crowd = Crowd(world, patience=60.0 + daemons)
         tell(f"{daemons} daemons start and become a mesh")
         crowd.form()
         tell("idle")
