@@ -215,7 +215,10 @@ class Heartbeat:
             case Word.REFRESH:
                 return self._epochs.receive(sender, items, now)
             case Word.CLAIMS:
-                return self._claims.receive(sender, items, now)
+                out = self._claims.receive(sender, items, now)
+                if self._fast and self._claims.unheard is not None:
+                    self._doubt.begin(now)
+                return out
             case Word.ACCUSE:
                 key, kind = expect(items, KEY_BYTES, 1)
                 if kind[0] not in (Kind.DOWN, Kind.GONE):
@@ -320,5 +323,8 @@ class Heartbeat:
         for accusation in self._watch.accuse(now):
             out += self._say(accusation)
             out += self._judge(accusation.subject, now)
-        others = self._doubt.pings(self._circle.members.rings.peers, now)
-        return out + self._circle.spread((key for key in others if key != self._own), pack(Word.PING, []))
+        others = [key for key in self._doubt.pings(self._circle.members.rings.peers, now) if key != self._own]
+        if others:
+            out += self._circle.spread(others, pack(Word.PING, []))
+            out += self._claims.refute_among(others)
+        return out

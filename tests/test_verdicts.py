@@ -288,7 +288,7 @@ class RefutesEachByItself(Claims):
 
 def refutations(claims: type[Claims], seconds: float) -> int:
     """In a mesh that was in two halves for so long; all are whole soon."""
-    bench = Bench(members(24), parts=Parts(claims=claims), seed=3)
+    bench = Bench(members(24), parts=Parts(claims=claims), seed=1)
     bench.run(23.0)
     bench.part(bench.random.sample(list(bench.known), 12))
     bench.run(seconds)
