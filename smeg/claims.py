@@ -138,6 +138,14 @@ class Claims:
         said: list[Message] = [self._one(member, claim)] if claim is not None else []
         return [*said, self._epochs.everything(member)]
 
+    def inform(self, accuser: NodeKey, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
+        """Who accuses somebody of what this node holds for true has missed the flood: in a mesh of few nothing else
+        brings it, and whoever holds it accuses no more."""
+        claim = self._verdicts.about(subject)
+        if claim is None or claim.kind < kind or not self._circle.may_hint(accuser, now):
+            return []
+        return [self._one(accuser, claim)]
+
     def tell_all(self, to: NodeKey) -> list[Message]:
         """All that hold somebody dead."""
         raw = [claim.pack() for claim in self._verdicts.held()]

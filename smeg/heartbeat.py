@@ -225,7 +225,8 @@ class Heartbeat:
                     raise RemoteError("malformed", "an accusation of nothing")
                 accusation = Accusation(NodeKey(key), Kind(kind[0]))
                 self._watch.accused_by(sender, accusation, now)
-                return self._judge(accusation.subject, now)
+                known = self._claims.inform(sender, accusation.subject, accusation.kind, now)
+                return [*known, *self._judge(accusation.subject, now)]
             case Word.PING:
                 self._doubt.adopt(sender, now)
                 return [self._circle.send(sender, pack(Word.PONG, []))]
