@@ -280,7 +280,9 @@ def choose(crowd: Crowd, random: Random, count: int) -> list[Daemon]:
 
 
 @click.command()
-@click.option("--daemons", default=60, show_default=True, type=click.IntRange(12), help="200 need 12 GB of memory.")
+@click.option(
+    "--daemons", default=60, show_default=True, type=click.IntRange(12), help="200 need 12 GB and over 2 cores."
+)
 @click.option("--quick", is_flag=True, help="Fewer deaths, shorter waits.")
 @as_json
 def main(daemons: int, quick: bool, as_json: bool) -> None:
