@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from actors.base import Actor, Address
-from actors.device import DeviceActor, DeviceSettings, OpenBackend, Underlay
+from actors.device import DeviceActor, OpenBackend, Underlay
 from actors.runtime import Runtime
 from actors.store import Disk
 from smeg.config_keys import PublicEndpoint
-from smeg.device import InterfaceSpec
-from smeg.keys import NodeKey
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
@@ -22,24 +20,6 @@ class MakeEdge(Protocol):
     """Makes the gossip or the control actor."""
 
     def __call__(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor: ...
-
-
-class MakeDevice(Protocol):
-    """Makes the device actor of a mesh."""
-
-    def __call__(
-        self,
-        runtime: Runtime,
-        mesh: str,
-        incarnation: int,
-        supervisor: Address,
-        own: NodeKey,
-        spec: InterfaceSpec,
-        settings: DeviceSettings,
-        open_backend: OpenBackend,
-        underlay: Underlay,
-        /,
-    ) -> Actor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +63,4 @@ class Cast:
     """One for each actor that verifies; the simulator shares one among all nodes."""
     ledger: Callable[[str], Ledger] = new_ledger
     """What a mesh's membership begins with, by mesh id; in the simulator what all nodes of a mesh know."""
-    device: MakeDevice = DeviceActor
+    device: type[DeviceActor] = DeviceActor

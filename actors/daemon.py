@@ -22,9 +22,10 @@ import click
 from actors.base import Address
 from actors.cast import Cast, Settings
 from actors.control import ControlActor
+from actors.endings import STAGES
 from actors.gossip import GossipActor
 from actors.logs import configure_logs
-from actors.node import STAGES, Node
+from actors.node import Node
 from actors.threads import ThreadedRuntime
 from smeg import __version__
 from smeg.config import Config, defaults, parse

@@ -209,9 +209,11 @@ class DeviceActor(Actor):
             self._state = None
         if self._state is None or self._state != before:
             return False
-        # Which of its endpoints a member is reached by may change with the names and routes of the underlay.
-        members = (member for member in self._view.members.values() if member.standing.wireguard in self._configured)
-        return all(self._configured[member.standing.wireguard] == self._choose(member, now) for member in members)
+        # Which of its endpoints a member is reached by may change with the names and routes of the underlay, which asks
+        # again for a name without an address when it is asked itself.
+        peers = ((member.standing.wireguard, member) for member in self._view.members.values())
+        known = ((key, member) for key, member in peers if key in self._state.peers)
+        return all(self._configured.get(key) == self._choose(member, now) for key, member in known)
 
     def _choose(self, member: Member, now: float) -> Endpoint | None:
         return self._underlay.choose(member.record.wireguard, now)

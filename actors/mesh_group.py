@@ -1,13 +1,11 @@
-"""The four actors of one mesh: how each is made from what is known of the mesh, and what `Node` remembers about it.
+"""The four actors of one mesh: how each is made from what is known of the mesh.
 
 It makes and decides nothing more; `Node` starts what is made here, and stops it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from actors.base import Address
 from actors.cast import Cast
@@ -15,6 +13,7 @@ from actors.device import DeviceSettings
 from actors.heartbeat import HeartbeatActor
 from actors.membership import MembershipActor
 from actors.mesh import MeshActor
+from actors.meshes import MAX_MESHES, MeshEntry
 from actors.runtime import Runtime
 from actors.supervision import Make
 from actors.wiring import Role
@@ -22,45 +21,14 @@ from smeg import messages as m
 from smeg.certificates import Role as NodeRole
 from smeg.config_keys import PublicEndpoint
 from smeg.device import Endpoint, InterfaceSpec
-from smeg.errors import Problem
 from smeg.heartbeat import Detection, Heartbeat
 from smeg.keys import node_key
 from smeg.membership import Membership
 from smeg.mesh import Mesh
-from smeg.mesh_settings import Keys, MeshSettings, Origin
+from smeg.mesh_settings import Keys, MeshSettings
 from smeg.stored import StoredMesh
-from smeg.tokens import Token
 
-MAX_MESHES = 64
 PORTS_TRIED = 16
-KEPT_TICKETS = 256
-
-
-@dataclass(slots=True)
-class MeshEntry:
-    """A mesh of this node, as `Node` sees it."""
-
-    stored: StoredMesh
-    origin: Origin
-    token: Token | None = None
-    tickets: list[int] = field(default_factory=list)
-    """The requests that wait for this mesh to start or to be gone."""
-    asked: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT_TICKETS))
-    """Requests that were passed on to its `Mesh`: answered here should it fail. Answering twice is harmless."""
-    started: bool = False
-    stopping: bool = False
-    restarting: bool = False
-    """Its actors failed and are not started again yet."""
-    cleaned: bool = False
-    """A device actor that failed was replaced by one that only removes the interface."""
-    disk: m.LoadMesh | m.ForgetMesh | None = None
-    """What the store was asked and has not answered: asked again when the store was replaced."""
-    problem: Problem | None = None
-
-    def known(self) -> m.MeshKnown:
-        """How far it is, for those who show it."""
-        joining = "joining" if self.origin is Origin.JOINED else "starting"
-        return m.MeshKnown(self.stored.id, self.stored.name, "restarting" if self.restarting else joining)
 
 
 class MeshGroup:

@@ -6,60 +6,28 @@ else's. What the meshes do is their own affair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
 from types import TracebackType
 
 from actors.base import Actor, Address
 from actors.cast import Cast
-from actors.mesh_group import KEPT_TICKETS, MAX_MESHES, MeshEntry, MeshGroup
+from actors.endings import GROUP_LIMIT, STAGES, Endings
+from actors.mesh_group import MeshGroup
+from actors.meshes import MeshEntry, Meshes
 from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.store import StoreActor
 from actors.supervision import PASSING, Make, Place, Supervision
 from actors.wiring import OF_A_MESH, Directory, Role
 from smeg import messages as m
-from smeg.authority import found
 from smeg.core import Message
-from smeg.dashboard import find_mesh
-from smeg.device import MAX_INTERFACE_NAME
 from smeg.errors import LocalError, Problem
-from smeg.keys import new_secret
 from smeg.mesh_settings import Keys, Origin
-from smeg.naming import interface_name
 from smeg.routing import RoutingTable
 from smeg.stored import StoredMesh
-from smeg.tokens import read_token
 
-STAGES: tuple[tuple[tuple[Role, ...], float], ...] = (
-    ((Role.CONTROL,), 2.0),
-    ((Role.MESH, Role.HEARTBEAT), 2.0),
-    ((Role.MEMBERSHIP,), 2.0),
-    ((Role.DEVICE,), 8.0),
-    ((Role.ROUTING,), 1.0),
-    ((Role.GOSSIP,), 3.0),
-    ((Role.STORE,), 5.0),
-)
-"""The order of stopping, and the seconds that each stage may take: nobody speaks to what has ended before it."""
-GROUP_LIMIT = 8.0
-"""seconds that the actors of one mesh may take to end."""
-
-
-@dataclass(slots=True)
-class Stopping:
-    """Actors that were told to end."""
-
-    waiting: set[tuple[str, int]]
-    deadline: float
-    then: Callable[[float], Iterable[Message]]
-
-
-@dataclass(slots=True)
-class Later:
-    """Something to do at a time."""
-
-    at: float
-    do: Callable[[float], Iterable[Message]] = field(repr=False)
+LOAD_AGAIN = 5.0
+"""seconds until a mesh that could not be read is read again."""
 
 
 class Node(Actor):
@@ -71,12 +39,11 @@ class Node(Actor):
         self._finished = finished
         self._book = Supervision(runtime, Address(self))
         self._keys: Keys | None = None
-        self._meshes: dict[str, MeshEntry] = {}
+        self._endings = Endings(self._book)
+        self._meshes = Meshes(runtime)
         self._underlay: m.GossipReady | None = None
         self._reachable = False
         """Whether the command line ever reached this daemon."""
-        self._stoppings: list[Stopping] = []
-        self._later: list[Later] = []
         self._ending = False
 
     def on_failure(
@@ -154,14 +121,13 @@ class Node(Actor):
             case m.ActorStopped(name, incarnation):
                 return self._actor_stopped(name, incarnation, now)
             case m.Shutdown():
-                return self._shutdown(now)
+                return self._end_with(None, now)
             case m.Tick():
-                return self._tick(now)
+                return self._endings.tick(now)
         return []
 
     def next_deadline(self) -> float | None:
-        deadlines = [stopping.deadline for stopping in self._stoppings] + [later.at for later in self._later]
-        return min(deadlines, default=None)
+        return self._endings.next_deadline()
 
     def _loaded(self, loaded: m.Loaded) -> Iterable[Message]:
         if self._ending:
@@ -170,7 +136,7 @@ class Node(Actor):
             # A new store: what its predecessor was asked may be lost.
             return [entry.disk for entry in self._meshes.values() if entry.disk is not None]
         self._keys = Keys(loaded.identity, loaded.curve)
-        self._meshes = {stored.id: MeshEntry(stored, Origin.RESUMED) for stored in loaded.meshes}
+        self._meshes.resume(loaded.meshes)
         self._book.problems += loaded.problems
         for role in (Role.GOSSIP, Role.ROUTING, Role.CONTROL):
             self._start_daemon_actor(role)
@@ -236,14 +202,7 @@ class Node(Actor):
         entry.origin, entry.token = Origin.RESUMED, None
         about = {"name": started.name, "id": mesh}
         result = {"mesh": about, "address": started.address, "interface": started.interface}
-        return self._answer(entry, result)
-
-    def _answer(
-        self, entry: MeshEntry, result: Mapping[str, object] | None, problem: Problem | None = None
-    ) -> Iterable[Message]:
-        """Tell everybody who waits for the mesh."""
-        tickets, entry.tickets = entry.tickets, []
-        return [m.Reply(ticket, result, problem) for ticket in tickets]
+        return entry.answer(result)
 
     def _stop_mesh(self, mesh: str, problem: Problem | None, now: float) -> Iterable[Message]:
         """A mesh is over: take its device down, end its actors, forget it."""
@@ -256,7 +215,7 @@ class Node(Actor):
         self._clean_device(mesh)
         for address in self._book.addresses([(Role.DEVICE, mesh)]):
             address.tell(m.Release())
-        return self._stop_actors(self._group(mesh), GROUP_LIMIT, now, lambda _: self._forget(mesh))
+        return self._endings.stop(self._group(mesh), GROUP_LIMIT, now, lambda _: self._forget(mesh))
 
     def _forget(self, mesh: str) -> Iterable[Message]:
         self._book.forget(self._group(mesh))
@@ -270,7 +229,7 @@ class Node(Actor):
         if entry is None:
             return []
         about = {"name": entry.stored.name, "id": mesh}
-        lost: list[Message] = [m.Reply(ticket, problem=self._interrupted(entry)) for ticket in entry.asked]
+        lost = entry.interrupt()
         if kept and (entry.problem is not None or not entry.tickets):
             # Nobody is told by a reply.
             message = f"the root and admin keys of {entry.stored.name}, which has ended here, are in {kept}"
@@ -278,12 +237,8 @@ class Node(Actor):
             self._book.note(Problem("authority-kept", message, hint))
             lost.append(self._book.report())
         if entry.problem is not None:
-            return [*self._answer(entry, None, entry.problem), *lost]
-        return [*self._answer(entry, {"mesh": about, "keys": kept} if kept else {"mesh": about}), *lost]
-
-    def _interrupted(self, entry: MeshEntry) -> Problem:
-        name = entry.stored.name
-        return Problem("interrupted", f"{name} ended or was restarted before it answered", "see `smeg-cli status`")
+            return [*entry.answer(None, entry.problem), *lost]
+        return [*entry.answer({"mesh": about, "keys": kept} if kept else {"mesh": about}), *lost]
 
     def _mesh_loaded(self, stored: StoredMesh) -> Iterable[Message]:
         entry = self._meshes.get(stored.id)
@@ -305,13 +260,15 @@ class Node(Actor):
 
     def _request(self, request: m.Request) -> Iterable[Message]:
         try:
-            if not self._works or self._ending:
+            if self._keys is None or not self._works or self._ending:
                 raise LocalError("not-ready", "the daemon is starting or ending", "try again in a moment")
             match request.command:
                 case "new-mesh":
-                    return self._new_mesh(request)
+                    name = str(request.arguments.get("name", ""))
+                    return self._begin_mesh(self._meshes.found(name, self._keys, request.ticket))
                 case "join-mesh":
-                    return self._join_mesh(request)
+                    token = str(request.arguments.get("token", ""))
+                    return self._begin_mesh(self._meshes.join(token, request.ticket))
                 case "invite" | "evict" | "leave-mesh":
                     return self._ask_mesh(request)
                 case command:
@@ -319,59 +276,16 @@ class Node(Actor):
         except LocalError as error:
             return [m.Reply(request.ticket, problem=error.problem)]
 
-    def _new_mesh(self, request: m.Request) -> Iterable[Message]:
-        name = str(request.arguments.get("name", ""))
-        self._check_room()
-        if any(entry.stored.name == name for entry in self._meshes.values()):
-            raise LocalError("name-taken", f"this node is already in a mesh called {name}", "choose another name")
-        assert self._keys is not None
-        runtime = self.runtime
-        wireguard = new_secret(runtime.entropy)
-        stored = found(name, self._keys.identity, self._keys.curve, wireguard, "", 0, runtime.entropy, runtime.wall())
-        return self._begin_mesh(MeshEntry(stored, Origin.FOUNDED, None, [request.ticket]))
-
-    def _join_mesh(self, request: m.Request) -> Iterable[Message]:
-        token = read_token(str(request.arguments.get("token", "")))
-        self._check_room()
-        entry = self._meshes.get(token.mesh)
-        if entry is not None and (entry.stopping or (entry.origin is Origin.JOINED and not entry.started)):
-            message = f"this node is joining {token.name} already, or just ending it"
-            raise LocalError("mesh-not-ready", message, "wait a moment, then see `smeg-cli list-meshes`")
-        if entry is not None:
-            raise LocalError(
-                "already-joined", f"this node is already in mesh {token.name}", "see `smeg-cli list-meshes`"
-            )
-        deadline = token.invite.deadline
-        if deadline < self.runtime.wall():
-            raise LocalError("token-expired", "this token has expired", "ask for a new one, or check this host's clock")
-        wireguard = new_secret(self.runtime.entropy)
-        stored = StoredMesh(token.mesh, token.name, token.admin.root, "", 0, wireguard, ())
-        return self._begin_mesh(MeshEntry(stored, Origin.JOINED, token, [request.ticket]))
-
     def _begin_mesh(self, entry: MeshEntry) -> Iterable[Message]:
-        taken = {other.stored.interface for other in self._meshes.values()}
-        entry.stored = replace(entry.stored, interface=interface_name(entry.stored.name, entry.stored.id, taken))
-        assert len(entry.stored.interface.encode()) <= MAX_INTERFACE_NAME
-        self._meshes[entry.stored.id] = entry
         self._start_group(entry)
         return self._publish()
 
-    def _check_room(self) -> None:
-        if len(self._meshes) >= MAX_MESHES:
-            raise LocalError("too-many-meshes", f"a node can be in {MAX_MESHES} meshes", "leave one first")
-
     def _ask_mesh(self, request: m.Request) -> Iterable[Message]:
-        names = {mesh: entry.stored.name for mesh, entry in self._meshes.items()}
-        entry = find_mesh(names, str(request.arguments.get("mesh", "")), self._meshes)
-        if not entry.started or entry.stopping:
-            raise LocalError("mesh-not-ready", f"{entry.stored.name} is starting or ending", "try again soon")
+        entry = self._meshes.working(str(request.arguments.get("mesh", "")))
         addresses = self._book.addresses([(Role.MESH, entry.stored.id)])
-        if not addresses or entry.restarting:
+        if not addresses:
             raise LocalError("mesh-not-ready", f"{entry.stored.name} is being restarted", "try again soon")
-        if request.command == "leave-mesh":
-            entry.tickets = [*entry.tickets[-KEPT_TICKETS:], request.ticket]
-        else:
-            entry.asked.append(request.ticket)
+        entry.expect(request)
         addresses[0].tell(request)
         return []
 
@@ -380,52 +294,58 @@ class Node(Actor):
     def _store_failed(self, message: m.StoreFailed, now: float) -> Iterable[Message]:
         """Say so; a mesh that could not be read again is tried later."""
         self._book.note_passing(message.problem, now)
-        self._after(PASSING, now, lambda at: [self._book.report()] if self._book.calm(at) else [])
+        self._endings.after(PASSING, now, lambda at: [self._book.report()] if self._book.calm(at) else [])
         entry = self._meshes.get(message.mesh)
         if entry is not None and isinstance(entry.disk, m.LoadMesh):
             entry.disk = None
-            self._after(5.0, now, lambda _: self._load(message.mesh))
+            self._endings.after(LOAD_AGAIN, now, lambda _: self._load(message.mesh))
         return [self._book.report()]
 
     def _actor_failed(self, message: m.ActorFailed, now: float) -> Iterable[Message]:
-        place = self._book.place_of(message.name, message.incarnation)
+        name, incarnation = message.name, message.incarnation
+        place = self._book.place_of(name, incarnation)
         if place is None:
-            return self._tick_off(message.name, message.incarnation, now)
-        wait = self._book.failed(place, message.problem, now)
-        if place[0] is Role.DEVICE:
-            self._device_failed(place[1], message.incarnation)
-        if self._ending:
-            return self._tick_off(message.name, message.incarnation, now)
-        out = list(self._tick_off(message.name, message.incarnation, now))
+            return self._endings.ended(name, incarnation, now)
         role, mesh = place
-        if not mesh:
-            if not self._works:
-                # Before the daemon ever worked there is nothing to go back to: its user has to hear of it.
-                return [*out, *self._end_with(message.problem, now)]
-            self._after(wait, now, lambda _: self._restart(role))
-            return [*out, *self._publish()]
+        wait = self._book.failed(place, message.problem, now)
+        if role is Role.DEVICE:
+            self._device_failed(mesh, name, incarnation)
+        out = self._endings.ended(name, incarnation, now)
+        if self._ending:
+            return out
+        if mesh:
+            return [*out, *self._mesh_failed(place, message.problem, wait, now)]
+        if not self._works:
+            # Before the daemon ever worked there is nothing to go back to: its user has to hear of it.
+            return [*out, *self._end_with(message.problem, now)]
+        self._endings.after(wait, now, lambda _: self._restart(role))
+        return [*out, *self._publish()]
+
+    def _device_failed(self, mesh: str, name: str, incarnation: int) -> None:
+        """If somebody waits for its end: that of its cleaner is what counts now."""
+        over = self._ending or self._meshes[mesh].stopping
+        if over and self._endings.waits_for(name, incarnation) and (cleaner := self._clean_device(mesh)) is not None:
+            self._endings.wait_also(name, incarnation, cleaner)
+            cleaner.tell(m.Release())
+            cleaner.stop()
+
+    def _mesh_failed(self, place: Place, problem: Problem, wait: float, now: float) -> Iterable[Message]:
+        """One of its actors did: all of them are started again, from what is on disk."""
+        mesh = place[1]
         entry = self._meshes.get(mesh)
         if entry is None or entry.stopping or entry.restarting:
-            return [*out, self._book.report()]
+            return [self._book.report()]
         if not entry.started and entry.origin is not Origin.RESUMED:
-            return [*out, *self._stop_mesh(mesh, message.problem, now)]
+            return self._stop_mesh(mesh, problem, now)
         entry.restarting = True
-        problem = self._interrupted(entry)
-        lost = [*self._answer(entry, None, problem), *(m.Reply(ticket, problem=problem) for ticket in entry.asked)]
-        entry.asked.clear()
+        lost = [*entry.answer(None, entry.interrupted), *entry.interrupt()]
         rest = [other for other in self._group(mesh) if other != place]
-        again = self._stop_actors(rest, GROUP_LIMIT, now, lambda at: self._after(wait, at, lambda _: self._load(mesh)))
-        return [*out, entry.known(), *lost, *again, *self._publish()]
+        again = self._endings.stop(rest, GROUP_LIMIT, now, lambda at: self._load_later(mesh, wait, at))
+        return [entry.known(), *lost, *again, *self._publish()]
 
-    def _device_failed(self, mesh: str, incarnation: int) -> None:
-        """If somebody waits for its end: that of its cleaner is what counts now."""
-        for stopping in self._stoppings:
-            name = f"{Role.DEVICE.value}@{mesh}"
-            cleans = self._ending or self._meshes[mesh].stopping
-            if cleans and (name, incarnation) in stopping.waiting and (cleaner := self._clean_device(mesh)) is not None:
-                cleaner.tell(m.Release())
-                cleaner.stop()
-                stopping.waiting.add((cleaner.name, cleaner.incarnation))
+    def _load_later(self, mesh: str, wait: float, now: float) -> Iterable[Message]:
+        self._endings.after(wait, now, lambda _: self._load(mesh))
+        return []
 
     def _restart(self, role: Role) -> Iterable[Message]:
         if self._ending:
@@ -433,64 +353,17 @@ class Node(Actor):
         self._start_daemon_actor(role)
         return self._publish()
 
-    def _after(self, wait: float, now: float, do: Callable[[float], Iterable[Message]]) -> Iterable[Message]:
-        self._later.append(Later(now + wait, do))
-        return []
-
     # Ending.
 
-    def _stop_actors(
-        self, places: list[Place], limit: float, now: float, then: Callable[[float], Iterable[Message]]
-    ) -> Iterable[Message]:
-        """Tell these to end; `then` follows when all have, or when the time is up."""
-        addresses = self._book.addresses(places)
-        for address in addresses:
-            address.stop()
-        waiting = {(address.name, address.incarnation) for address in addresses}
-        if not waiting:
-            return then(now)
-        self._stoppings.append(Stopping(waiting, now + limit, then))
-        return []
-
     def _actor_stopped(self, name: str, incarnation: int, now: float) -> Iterable[Message]:
-        place = self._book.place_of(name, incarnation)
-        if place is not None:
-            self._book.ended(place)
-        return self._tick_off(name, incarnation, now)
-
-    def _tick_off(self, name: str, incarnation: int, now: float) -> Iterable[Message]:
-        out: list[Message] = []
-        for stopping in list(self._stoppings):
-            stopping.waiting.discard((name, incarnation))
-            if not stopping.waiting:
-                self._stoppings.remove(stopping)
-                out += stopping.then(now)
-        return out
-
-    def _tick(self, now: float) -> Iterable[Message]:
-        out: list[Message] = []
-        for later in [item for item in self._later if item.at <= now]:
-            self._later.remove(later)
-            out += later.do(now)
-        for stopping in [item for item in self._stoppings if item.deadline <= now]:
-            self._stoppings.remove(stopping)
-            for name, incarnation in sorted(stopping.waiting):
-                # It is given up: whatever it does later, its place is free.
-                place = self._book.place_of(name, incarnation)
-                if place is not None:
-                    self._book.ended(place)
-            out += stopping.then(now)
-        return out
-
-    def _shutdown(self, now: float) -> Iterable[Message]:
-        return self._end_with(None, now)
+        self._book.ended(name, incarnation)
+        return self._endings.ended(name, incarnation, now)
 
     def _end_with(self, problem: Problem | None, now: float) -> Iterable[Message]:
         if self._ending:
             return []
         self._ending = True
-        self._later.clear()
-        self._stoppings.clear()
+        self._endings.forget()
         return self._stage(0, problem, now)
 
     def _stage(self, number: int, problem: Problem | None, now: float) -> Iterable[Message]:
@@ -505,4 +378,4 @@ class Node(Actor):
         places: list[Place] = [(role, mesh) for role in roles for mesh in ("", *self._meshes)]
         for address in self._book.addresses(places):
             address.tell(m.Release())
-        return self._stop_actors(places, limit, now, lambda at: self._stage(number + 1, problem, at))
+        return self._endings.stop(places, limit, now, lambda at: self._stage(number + 1, problem, at))

@@ -72,9 +72,11 @@ class Supervision:
                 return place
         return None
 
-    def ended(self, place: Place) -> None:
-        """An actor has stopped."""
-        self._entries[place].address = None
+    def ended(self, name: str, incarnation: int) -> None:
+        """An actor has stopped, or is given up."""
+        place = self.place_of(name, incarnation)
+        if place is not None:
+            self._entries[place].address = None
 
     def failed(self, place: Place, problem: Problem, now: float) -> float:
         """An actor raised; seconds to wait before it is started again."""

@@ -26,6 +26,7 @@ import click
 from scenarios import crowd, joiner, large_pages, serf, tables, targets
 from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
+from scenarios.measurement import tell
 from scenarios.trials import TRIALS, Known, Outcome
 from smeg.errors import LocalError
 
@@ -172,10 +173,6 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
-
-
-def tell(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 def publish(result: Result, outcomes: Sequence[Outcome], command: str) -> None:

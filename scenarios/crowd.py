@@ -9,7 +9,6 @@ something is measured is little: who is not alive, ten times a second, of those 
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +17,8 @@ from random import Random
 import click
 
 from scenarios.daemons import Answer, Daemon, Daemons, TooLate, Usage, usage
-from scenarios.figures import Result, show
+from scenarios.figures import Result
+from scenarios.measurement import as_json, conclude, tell
 from smeg.errors import LocalError, Problem
 
 MESH = "crowd"
@@ -240,7 +240,7 @@ def measure(daemons: int = 60, *, quick: bool = False, seed: int = 1) -> Result:
     """All of it. Raises `TooLate` when something does not come about, `LocalError` when a daemon refuses."""
     with Daemons() as world:
         world.add(daemons)
-        crowd = Crowd(world, patience=60.0 if quick else 60.0 + daemons)
+        crowd = Crowd(world, patience=60.0 + daemons)
         tell(f"{daemons} daemons start and become a mesh")
         crowd.form()
         tell("idle")
@@ -279,22 +279,15 @@ def choose(crowd: Crowd, random: Random, count: int) -> list[Daemon]:
     return daemons[:count]
 
 
-def tell(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
-
-
 @click.command()
-@click.option("--daemons", default=60, show_default=True, type=click.IntRange(12), help="200 need 12 GB of memory.")
+@click.option(
+    "--daemons", default=60, show_default=True, type=click.IntRange(12), help="200 need 12 GB and over 2 cores."
+)
 @click.option("--quick", is_flag=True, help="Fewer deaths, shorter waits.")
-@click.option("--json", "as_json", is_flag=True, help="Rows as JSON lines, then all samples.")
+@as_json
 def main(daemons: int, quick: bool, as_json: bool) -> None:
     """Measure many real daemons on this machine."""
-    try:
-        result = measure(daemons, quick=quick)
-    except (TooLate, LocalError) as error:
-        raise click.ClickException(str(error)) from None
-    show(result, as_json)
-    sys.exit(1 if result.missed else 0)
+    conclude(lambda: measure(daemons, quick=quick), as_json)
 
 
 if __name__ == "__main__":

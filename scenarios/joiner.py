@@ -9,17 +9,17 @@ has read, and verified by itself. Each daemon has a core, which it shares with w
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 
 import click
 
-from scenarios.daemons import Answer, Daemon, Daemons, TooLate, Usage, usage
-from scenarios.figures import Result, show
+from scenarios.daemons import Answer, Daemon, Daemons, Usage, usage
+from scenarios.figures import Result
+from scenarios.measurement import as_json, conclude, tell
 from scenarios.neighbours import Neighbours
 from scenarios.standing_mesh import contact, fill
-from smeg.errors import LocalError, Problem
+from smeg.errors import Problem
 
 MESH = "large"
 ASK_EVERY = 0.02
@@ -97,22 +97,13 @@ def _lists(count: int) -> Callable[[Daemon, Answer | Problem], bool]:
     return holds
 
 
-def tell(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
-
-
 @click.command()
 @click.option("--members", default=3000, show_default=True, type=click.IntRange(20, 60000))
 @click.option("--seconds", default=30.0, show_default=True, help="How long doing nothing is watched.")
-@click.option("--json", "as_json", is_flag=True, help="Rows as JSON lines, then all samples.")
+@as_json
 def main(members: int, seconds: float, as_json: bool) -> None:
     """Measure a daemon in a large mesh, and one that joins it."""
-    try:
-        result = measure(members, seconds)
-    except (TooLate, LocalError) as error:
-        raise click.ClickException(str(error)) from None
-    show(result, as_json)
-    sys.exit(1 if result.missed else 0)
+    conclude(lambda: measure(members, seconds), as_json)
 
 
 if __name__ == "__main__":

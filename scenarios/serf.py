@@ -13,7 +13,6 @@ import re
 import selectors
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +24,8 @@ from typing import Self
 import click
 
 from scenarios.daemons import SUBNET, TooLate, usage
-from scenarios.figures import Result, show
+from scenarios.figures import Result
+from scenarios.measurement import as_json, conclude
 
 MISSING = "there is no `serf` here; on Debian: apt-get install serf"
 PATIENCE = 60.0
@@ -201,15 +201,10 @@ def kill(world: Agents, living: list[Agent], victims: Sequence[Agent], figure: s
 @click.command()
 @click.option("--agents", default=60, show_default=True, type=click.IntRange(4))
 @click.option("--quick", is_flag=True, help="Fewer deaths, shorter waits.")
-@click.option("--json", "as_json", is_flag=True, help="Rows as JSON lines, then all samples.")
+@as_json
 def main(agents: int, quick: bool, as_json: bool) -> None:
     """Measure serf on this machine, for comparison."""
-    try:
-        result = measure(agents, quick=quick)
-    except TooLate as error:
-        raise click.ClickException(str(error)) from None
-    show(result, as_json)
-    sys.exit(0)
+    conclude(lambda: measure(agents, quick=quick), as_json)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from actors.base import Actor, Address
-from actors.cast import Cast, MakeDevice, Settings
+from actors.cast import Cast, Settings
 from actors.device import DeviceActor
 from actors.node import Node
 from actors.runtime import Runtime
@@ -75,7 +75,7 @@ class Host:
             self._device,
         )
 
-    _device: MakeDevice = DeviceActor
+    _device: type[DeviceActor] = DeviceActor
     """What plays the device actor."""
 
     def _gossip(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from actors.base import Actor, Address
+from actors.device import DeviceActor
 from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
@@ -96,15 +97,8 @@ class LiteralUnderlay:
         pass
 
 
-class NoDevice(Actor):
-    """Plays the device actor where thousands of nodes would each plan thousands of peers."""
-
-    role = Role.DEVICE
-
-    def __init__(
-        self, runtime: Runtime, mesh: str, incarnation: int, supervisor: Address, *what_a_device_needs: object
-    ) -> None:
-        super().__init__(runtime, mesh, incarnation, supervisor)
+class NoDevice(DeviceActor):
+    """A device actor without a device, where thousands of nodes would each plan thousands of peers."""
 
     def begin(self, now: float) -> Iterable[Message]:
         return [m.DeviceReady(self.mesh, "none", "dry-run", 51820)]

@@ -5,7 +5,7 @@ All of it follows from the rings and from who is thought dead; `arrange` works i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from smeg import messages as m
 from smeg.core import Message
@@ -54,7 +54,7 @@ class Circle:
         self.observers = tuple(dict.fromkeys([*rings.observers(own, dead), *self.hanging]))
         near = rings.neighbours(own, dead)
         if shunned:
-            near = [key for key in near if key not in shunned] + rings.upstream(own, _Either(dead, shunned))
+            near = [key for key in near if key not in shunned] + rings.upstream(own, dead | shunned)
         self.links = list(dict.fromkeys(near))
         clients = frozenset(self.hanging)
         self._beside = [key for key in self.links if key not in clients]
@@ -82,16 +82,3 @@ class Circle:
     def spread(self, to: Iterable[NodeKey], payload: bytes) -> list[Message]:
         receivers = tuple(to)
         return [m.Spread(self._mesh, m.Channel.HEARTBEAT, receivers, payload)] if receivers else []
-
-
-class _Either:
-    """Two sets of whom to step over, as one."""
-
-    __slots__ = ("_dead", "_shunned")
-
-    def __init__(self, dead: Collection[NodeKey], shunned: frozenset[NodeKey]) -> None:
-        self._dead = dead
-        self._shunned = shunned
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._dead or key in self._shunned

@@ -1,5 +1,7 @@
 """Claims about who lives, on their way: taken in, refuted when they are about this node, flooded while they are news.
 
+A refutation goes to random members too: see `doubt`.
+
 What a claim says and which of two counts is `verdicts`'; whether there is one to be made, `heartbeat`'s.
 """
 
@@ -39,6 +41,8 @@ class Claims:
         self._flooded_at = -CLAIMS_WINDOW
         self._many_until = 0.0
         """Until when many dead ones count as a partition's."""
+        self.unheard: Claim | None = None
+        """What this node says of itself, and maybe none of its neighbours hears: whoever it pings is told too."""
 
     def next_deadline(self) -> float | None:
         return self._flood_at
@@ -98,7 +102,10 @@ class Claims:
         epoch = max(self._refresh.epoch, claim.epoch)
         if claim.kind is Kind.GONE and self._after_partition(now):
             return self._epochs.enter(epoch + 1, now)
-        self._take(Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE), None, now)
+        alive = Claim(self._own, claim.incarnation + 1, epoch, Kind.ALIVE)
+        self._take(alive, None, now)
+        if claim.kind is Kind.GONE:
+            self._look_around(alive)
         return []
 
     def _answers_refute(self, claim: Claim) -> bool:
@@ -107,6 +114,14 @@ class Claims:
     def _after_partition(self, now: float) -> bool:
         """Whether many will hear that they are thought dead: one epoch, which all answer, is less than their words."""
         return len(self._verdicts) > MANY or now < self._many_until
+
+    def _look_around(self, alive: Claim) -> None:
+        self.unheard = alive
+
+    def refute_among(self, pinged: Iterable[NodeKey]) -> list[Message]:
+        """Tell those whom this node pings what it has said of itself, once."""
+        alive, self.unheard = self.unheard, None
+        return self._circle.spread(pinged, pack(Word.CLAIMS, [alive.pack()])) if alive is not None else []
 
     # Telling.
 
@@ -136,6 +151,14 @@ class Claims:
         claim = self._verdicts.about(member)
         said: list[Message] = [self._one(member, claim)] if claim is not None else []
         return [*said, self._epochs.everything(member)]
+
+    def inform(self, accuser: NodeKey, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
+        """Who accuses somebody of what this node holds for true has missed the flood: in a mesh of few nothing else
+        brings it, and whoever holds it accuses no more."""
+        claim = self._verdicts.about(subject)
+        if claim is None or claim.kind < kind or not self._circle.may_hint(accuser, now):
+            return []
+        return [self._one(accuser, claim)]
 
     def tell_all(self, to: NodeKey) -> list[Message]:
         """All that hold somebody dead."""

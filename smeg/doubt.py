@@ -1,7 +1,9 @@
 """When half of those that a node watches are silent, it may be the node that is cut off: it doubts, and looks around.
 
 It pings random members until enough have answered, and adopts those: news and answers go to them too. So the smaller
-side of a partition, where the rings lead mostly to the other side, stays connected. Nothing is judged here.
+side of a partition, where the rings lead mostly to the other side, stays connected. Who is told that it is dead looks
+around once, although it hears everybody: where messages are lost one way only, the others hear nothing of it, and what
+they say of those who share its fate reaches these sooner than their own word. Nothing is judged here.
 """
 
 from __future__ import annotations
@@ -51,11 +53,16 @@ class Doubt:
     def consider(self, silent_share: float, now: float) -> None:
         """Begin or end by how many are silent."""
         if self._since is None and self._doubtful(silent_share):
-            self._since, self._ping_at, self._rounds = now, now, 0
+            self.begin(now)
         elif self._since is not None and not self._doubtful(silent_share):
             self._since, self._ping_at, self._over_at = None, None, now
         if self._since is None and self._adopted and now > self._over_at + KEPT:
             self._adopted.clear()
+
+    def begin(self, now: float) -> None:
+        """Doubt, until `consider` ends it."""
+        if self._since is None:
+            self._since, self._ping_at, self._rounds = now, now, 0
 
     def _doubtful(self, silent_share: float) -> bool:
         return silent_share >= DOUBT_SHARE

@@ -217,14 +217,18 @@ class Heartbeat:
             case Word.REFRESH:
                 return self._epochs.receive(sender, items, now)
             case Word.CLAIMS:
-                return self._claims.receive(sender, items, now)
+                out = self._claims.receive(sender, items, now)
+                if self._fast and self._claims.unheard is not None:
+                    self._doubt.begin(now)
+                return out
             case Word.ACCUSE:
                 key, kind = expect(items, KEY_BYTES, 1)
                 if kind[0] not in (Kind.DOWN, Kind.GONE):
                     raise RemoteError("malformed", "an accusation of nothing")
                 accusation = Accusation(NodeKey(key), Kind(kind[0]))
                 self._watch.accused_by(sender, accusation, now)
-                return self._judge(accusation.subject, now)
+                known = self._claims.inform(sender, accusation.subject, accusation.kind, now)
+                return [*known, *self._judge(accusation.subject, now)]
             case Word.PING:
                 self._doubt.adopt(sender, now)
                 return [self._circle.send(sender, pack(Word.PONG, []))]
@@ -322,5 +326,8 @@ class Heartbeat:
         for accusation in self._watch.accuse(now):
             out += self._say(accusation)
             out += self._judge(accusation.subject, now)
-        others = self._doubt.pings(self._circle.members.rings.peers, now)
-        return out + self._circle.spread((key for key in others if key != self._own), pack(Word.PING, []))
+        others = [key for key in self._doubt.pings(self._circle.members.rings.peers, now) if key != self._own]
+        if others:
+            out += self._circle.spread(others, pack(Word.PING, []))
+            out += self._claims.refute_among(others)
+        return out

@@ -83,20 +83,22 @@ class Rings:
             seats = self._seats[key] = tuple(bisect_left(ring.places, place) for ring, place in found)
         return seats
 
-    def _after(self, ring: int, seat: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
+    def _after(self, ring: int, seat: int, skip: Container[NodeKey], *without: NodeKey) -> NodeKey | None:
         """The first peer behind a place on a ring."""
-        return self._walk(ring, seat, skip, without, 1)
+        return self._walk(ring, seat, 1, skip, without)
 
-    def _before(self, ring: int, seat: int, skip: Container[NodeKey], without: NodeKey) -> NodeKey | None:
+    def _before(self, ring: int, seat: int, skip: Container[NodeKey], *without: NodeKey) -> NodeKey | None:
         """The first peer ahead of a place on a ring."""
-        return self._walk(ring, seat - 1, skip, without, -1)
+        return self._walk(ring, seat - 1, -1, skip, without)
 
-    def _walk(self, ring: int, at: int, skip: Container[NodeKey], without: NodeKey, step: int) -> NodeKey | None:
+    def _walk(
+        self, ring: int, at: int, step: int, skip: Container[NodeKey], without: tuple[NodeKey, ...]
+    ) -> NodeKey | None:
         order, peers = self._rings[ring].order, self._peers
         count = len(order)
         for index in range(at, at + step * count, step):
             key = peers[order[index % count]]
-            if key not in skip and key != without:
+            if key not in without and key not in skip:
                 return key
         return None
 
@@ -126,9 +128,7 @@ class Rings:
         """The peers that a client dials: the first after its place on each of two rings, distinct."""
         found: list[NodeKey] = []
         for ring, seat in enumerate(self._seat(key)[:CLIENT_PEERS]):
-            peer = self._after(ring, seat, skip, key)
-            if peer in found:
-                peer = self._after(ring, seat, _Both(skip, found), key)
+            peer = self._after(ring, seat, skip, key, *found)
             if peer is not None:
                 found.append(peer)
         return found
@@ -141,7 +141,7 @@ class Rings:
         for ring, place in enumerate(places(peer)[:CLIENT_PEERS]):
             # Between the second live peer ahead and this one: a client whose two are the same takes the next.
             first = self._before(ring, self._seat(peer)[ring], skip, peer)
-            second = first and self._before(ring, self._seat(first)[ring], _Both(skip, [peer]), first)
+            second = first and self._before(ring, self._seat(first)[ring], skip, peer, first)
             near += self._between(ring, places(second)[ring], place) if second else self._clients
         return sorted(key for key in dict.fromkeys(near) if key not in skip and peer in self.upstream(key, skip))
 
@@ -151,19 +151,6 @@ class Rings:
         start, end = bisect_left(held, low), bisect_left(held, high + 1)
         found = order[start:end] if low <= high else order[start:] + order[:end]
         return [self._clients[index] for index in found]
-
-
-class _Both:
-    """Two sets of whom to step over, as one."""
-
-    __slots__ = ("_first", "_second")
-
-    def __init__(self, first: Container[NodeKey], second: Container[NodeKey]) -> None:
-        self._first = first
-        self._second = second
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._first or key in self._second
 
 
 def _distinct(keys: list[NodeKey | None]) -> list[NodeKey]:

@@ -7,7 +7,7 @@ longest match.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network
 
@@ -59,7 +59,8 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
             taken.add(member.address)
             allowed[member.key].append(IPv6Network(member.address))
     if own.role is Role.CLIENT:
-        for upstream in view.members.rings.upstream(view.own, _Outside(allowed))[:1]:
+        left_out = view.members.keys() - allowed.keys()
+        for upstream in view.members.rings.upstream(view.own, left_out)[:1]:
             allowed[upstream].append(prefix)
     routes = {prefix}
     for route in view.routes:
@@ -82,15 +83,3 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
         tuple(sorted(routes)),
         peers,
     )
-
-
-class _Outside:
-    """Whoever is not among these."""
-
-    __slots__ = ("_inside",)
-
-    def __init__(self, inside: Mapping[NodeKey, object]) -> None:
-        self._inside = inside
-
-    def __contains__(self, key: object) -> bool:
-        return key not in self._inside

@@ -104,8 +104,6 @@ class Watcher:
         self._take(self.core.settle(self.now))
 
     def hear(self, payload: bytes, sender: NodeKey = FIRST) -> None:
-        """A moment after whatever came before: what follows from each is worked out by itself."""
-        self.now += ARRANGE_AGAIN
         self.tell(received(sender, payload))
 
     def pass_time(self, seconds: float) -> None:
@@ -120,18 +118,22 @@ class Watcher:
 
     @property
     def pruned(self) -> frozenset[NodeKey]:
-        assert self.liveness is not None
-        return self.liveness.pruned
+        return self._thinks().pruned
 
     @property
     def down(self) -> frozenset[NodeKey]:
-        assert self.liveness is not None
-        return self.liveness.down
+        return self._thinks().down
 
     @property
     def leader(self) -> NodeKey | None:
+        return self._thinks().leader
+
+    def _thinks(self) -> m.LivenessChanged:
+        """What follows from all that it heard; time passes if that is not worked out yet."""
+        if self.core._arrange_at is not None:
+            self.pass_time(ARRANGE_AGAIN)
         assert self.liveness is not None
-        return self.liveness.leader
+        return self.liveness
 
     @property
     def epochs(self) -> list[int]:
@@ -242,6 +244,11 @@ class Bench:
     def sever(self, one: NodeKey, other: NodeKey) -> None:
         """Nothing passes between these two."""
         self._cut = lambda sender, receiver: {sender, receiver} == {one, other}
+
+    def mute(self, side: Iterable[NodeKey]) -> None:
+        """What these say reaches none of the others, whom they hear."""
+        those = set(side)
+        self._cut = lambda one, other: one in those and other not in those
 
     def heal(self) -> None:
         self._cut = lambda one, other: False

@@ -6,10 +6,12 @@ from random import Random
 
 import pytest
 
+from smeg.claims import Claims
 from smeg.doubt import EAGER_ROUNDS, ENOUGH, KEPT, LATER_PINGS, MOST, PINGS, Doubt
 from smeg.epochs import HURRY
 from smeg.heartbeat import Detection, Parts
 from smeg.keys import NodeKey
+from smeg.verdicts import Claim, Kind
 from smeg.watch import Beat
 from smeg.wire import Word, pack
 from tests.liveness_bench import EVERYBODY, HB, LAST, SECOND, THIRD, Bench, Watcher, members, refresh
@@ -131,11 +133,56 @@ def seconds_until_known(doubt: type[Doubt], seed: int, most: float) -> float:
     return bench.now - began
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 3])
 def test_the_smaller_side_of_a_partition_sees_it_and_keeps_together(seed: int) -> None:
     found = seconds_until_known(Doubt, seed, 22.0)
     assert found < 22.0
     assert seconds_until_known(Confident, seed, 2 * found) >= 1.5 * found
+
+
+# Who is heard by nobody and hears all.
+
+
+class LooksAtItsNeighboursOnly(Claims):
+    def _look_around(self, alive: Claim) -> None:
+        return
+
+
+def errs_among_the_muted(claims: type[Claims], seed: int) -> float:
+    """For how many seconds each of those who are heard by nobody else takes another of them for dead, on average."""
+    known = members(40)
+    bench = Bench(known, FAST, seed=seed, parts=Parts(claims=claims))
+    bench.run(22.0)
+    side = frozenset(bench.random.sample(list(known), 10))
+    others = frozenset(known) - side
+    bench.mute(side)
+    erred = 0
+    for _ in range(100):
+        bench.run(0.1)
+        erred += sum(len(bench.silent(key) & side) for key in side)
+    assert all(side <= bench.silent(key) for key in others)
+    assert all(not bench.silent(key) & side for key in side), "it is over"
+    return 0.1 * erred / (len(side) * (len(side) - 1))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_the_others_say_of_the_muted_is_refuted_among_these_before_most_believe_it(seed: int) -> None:
+    assert errs_among_the_muted(Claims, seed) < 0.1
+    assert errs_among_the_muted(LooksAtItsNeighboursOnly, seed) > 0.2
+
+
+def test_who_is_told_that_it_is_dead_says_to_64_that_it_lives_and_pings_them_once() -> None:
+    watcher = Watcher(SECOND, members(100), detection=FAST)
+    hear_beats(watcher, 1.0, *members(100))
+    watcher.said.clear()
+    watcher.hear(pack(Word.CLAIMS, [Claim(SECOND, 0, watcher.core._refresh.epoch, Kind.GONE).pack()]))
+    watcher.pass_time(0.0)
+    pinged = {to for to, _ in watcher.sent(Word.PING)}
+    assert PINGS - 1 <= len(pinged) <= PINGS
+    assert pinged <= {to for to, _ in watcher.sent(Word.CLAIMS)}
+    watcher.said.clear()
+    hear_beats(watcher, 3.0, *members(100))
+    assert watcher.sent(Word.PING) == []
 
 
 @pytest.mark.parametrize("share", [0.5, 0.25])

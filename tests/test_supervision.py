@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from actors.base import Actor, Address
-from actors.node import GROUP_LIMIT, STAGES, Node
+from actors.endings import GROUP_LIMIT, STAGES
+from actors.node import Node
 from actors.runtime import Runtime
 from actors.virtual import VirtualInbox
 from actors.wiring import OF_A_MESH, Role

@@ -20,6 +20,7 @@ from smeg.device import Endpoint
 from smeg.edges.events import Connected, Deaf, Event, Idle, Lost, Parted, Reason, Refused, Unanswered
 from smeg.edges.frames import MAX_PAYLOAD
 from smeg.edges.routers import Limits
+from smeg.edges.targets import RETRIED_WITHIN
 from smeg.edges.transport import Batch, Inbound, Transport
 from smeg.errors import LocalError
 from smeg.keys import Secret, new_secret, x25519_public
@@ -590,7 +591,7 @@ def test_a_restarted_daemon_is_seen_as_lost_then_refusing_then_connected(outside
 
 
 def test_attempts_are_spread_ever_further_apart_with_jitter(outside: Outside) -> None:
-    client = outside.node(Limits(retry_first=0.1, retry_most=2.0))
+    client = outside.node(Limits(retry_first=0.1, retry_most=2.0, connect=500.0, answer=500.0))
     gone = Endpoint(HOST, free_port())
     now, waits = 1000.0, []
     client.transport.dial(bytes(32), (gone,), now)
@@ -600,7 +601,8 @@ def test_attempts_are_spread_ever_further_apart_with_jitter(outside: Outside) ->
         while not seen:
             assert time.monotonic() < deadline
             zmq.zmq_poll([(client.transport.descriptor(), zmq.POLLIN)], 10)
-            seen = list(client.transport.receive(now).events)
+            now += RETRIED_WITHIN
+            seen = [*client.transport.receive(now).events, *client.transport.tick(now)]
         assert seen == [Refused(bytes(32), gone)]
         again = client.transport.next_deadline()
         assert again is not None
@@ -613,6 +615,50 @@ def test_attempts_are_spread_ever_further_apart_with_jitter(outside: Outside) ->
         most = min(2.0, 0.1 * 2**number)
         assert most / 2 - 1e-6 <= wait <= most + 1e-6
     assert len({round(wait / min(2.0, 0.1 * 2**number), 6) for number, wait in enumerate(waits, 1)}) > 4
+
+
+UNREACHED = """
+import random, sys, time
+import zmq
+from smeg.device import Endpoint
+from smeg.edges.routers import Limits
+from smeg.edges.transport import Transport
+from smeg.keys import Secret
+
+transport = Transport(Secret(bytes(31) + bytes([8])), "*", 0, Limits(connect=30.0, answer=30.0), random.Random(1))
+for place, host in enumerate(sys.argv[1:], 1):
+    transport.dial(place.to_bytes(32, "big"), (Endpoint(host, 5),), time.monotonic())
+events = []
+while len(events) < len(sys.argv[1:]):
+    zmq.zmq_poll([(transport.descriptor(), zmq.POLLIN)], 10)
+    events += transport.receive(time.monotonic()).events
+    events += transport.tick(time.monotonic())
+for event in events:
+    print(event.endpoint.host, getattr(event, "reason", "refused"))
+"""
+SEGMENT = (
+    "ip link set lo up && ip link add near type veth peer name far && ip link set near up && ip link set far up"
+    " && ip addr add 192.0.2.1/24 dev near && ip addr add 2001:db8::1/64 dev near nodad"
+    ' && sysctl -qw net.ipv4.neigh.near.retrans_time_ms=50 net.ipv6.neigh.near.retrans_time_ms=50 && exec "$@"'
+)
+
+
+def test_a_host_that_nobody_finds_on_the_segment_is_unreachable_and_one_that_refuses_is_not() -> None:
+    """The kernel gives up after three questions for its hardware address: here that soon, elsewhere after seconds."""
+    apart = ["unshare", "--net", "--map-root-user", "sh", "-c", SEGMENT, "sh"]
+    if subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs namespaces")
+    hosts = ["192.0.2.2", "192.0.2.1", "2001:db8::2", "2001:db8::1"]
+    argv = [*apart, sys.executable, "-c", UNREACHED, *hosts]
+    said = subprocess.run(
+        argv, cwd=Path(__file__).parent.parent, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    assert dict(line.split(" ", 1) for line in said.splitlines()) == {
+        "192.0.2.2": Reason.UNREACHABLE,
+        "192.0.2.1": "refused",
+        "2001:db8::2": Reason.UNREACHABLE,
+        "2001:db8::1": "refused",
+    }
 
 
 def test_one_endpoint_given_for_two_keys_serves_the_first_and_the_second_is_told(outside: Outside) -> None:

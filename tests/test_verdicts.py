@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg import messages as m
-from smeg.claims import MANY, Claims
+from smeg.claims import MANY, RECENT_NEWS, Claims
+from smeg.core import Message
 from smeg.errors import RemoteError
 from smeg.heartbeat import ARRANGE_AGAIN, Detection, Parts
 from smeg.keys import NodeKey
 from smeg.refresh import KEPT_EPOCHS
+from smeg.rings import Rings
 from smeg.verdicts import (
     CLAIM_BYTES,
     FIRST_INCARNATION,
@@ -22,6 +26,7 @@ from smeg.verdicts import (
     Kind,
     Verdicts,
 )
+from smeg.watch import ACCUSE_AGAIN
 from smeg.wire import Word, pack, unpack
 from tests.builders import QUICK
 from tests.liveness_bench import (
@@ -289,8 +294,12 @@ class RefutesEachByItself(Claims):
 
 
 def refutations(claims: type[Claims], seconds: float) -> int:
-    """In a mesh that was in two halves for so long; all are whole soon."""
-    bench = Bench(members(24), parts=Parts(claims=claims), seed=1)
+    """In meshes that were in two halves for so long; all are whole soon."""
+    return sum(refutations_in_one(claims, seconds, seed) for seed in (4, 5))
+
+
+def refutations_in_one(claims: type[Claims], seconds: float, seed: int) -> int:
+    bench = Bench(members(24), parts=Parts(claims=claims), seed=seed)
     bench.run(23.0)
     bench.part(bench.random.sample(list(bench.known), 12))
     bench.run(seconds)
@@ -366,7 +375,9 @@ def test_news_that_comes_together_goes_together() -> None:
     watcher.tell(*(received(FIRST, claims(Claim(dead, 0, 0, Kind.GONE))) for dead in (THIRD, FIRST)))
     assert watcher.sent(Word.CLAIMS) == []
     watcher.pass_time(0.06)
-    assert {len(unpack(payload)[1]) for _, payload in watcher.sent(Word.CLAIMS)} == {2}
+    told = [len(unpack(payload)[1]) for _, payload in watcher.sent(Word.CLAIMS)]
+    assert set(told) <= {2, 3}, "or those who are neighbours now would not hear of the first"
+    assert 2 in told
 
 
 def test_what_follows_from_many_deaths_at_once_is_worked_out_together() -> None:
@@ -380,3 +391,71 @@ def test_what_follows_from_many_deaths_at_once_is_worked_out_together() -> None:
     told = [message for message in watcher.said if isinstance(message, m.LivenessChanged)]
     assert watcher.pruned == set(dead)
     assert len(told) <= 2 < len(dead)
+
+
+# Who missed it.
+
+
+class TellsNewNeighboursNothing(Claims):
+    def tell_recent(self, to: Iterable[NodeKey], now: float) -> list[Message]:
+        return []
+
+
+@pytest.mark.parametrize(("parts", "told"), [(Claims, True), (TellsNewNeighboursNothing, False)])
+def test_who_takes_the_place_of_a_dead_neighbour_is_told_what_was_news_lately(parts: type[Claims], told: bool) -> None:
+    known = members(40)
+    watcher = Watcher(SECOND, known, parts=Parts(claims=parts))
+    rings = Rings.of(tuple(sorted(known)))
+    near = rings.neighbours(SECOND)
+    far, far_too, *_ = sorted(set(known) - {*near, SECOND})
+    for news, pause in ((far, RECENT_NEWS), (far_too, 0.5), (near[0], 1.0)):
+        watcher.hear(claims(Claim(news, 0, 0, Kind.GONE)), near[1])
+        watcher.pass_time(pause)
+    after = set(rings.neighbours(SECOND, {far, far_too, near[0]})) - {*near}
+    assert after
+    heard = {to: unpack(payload)[1] for to, payload in watcher.sent(Word.CLAIMS) if to in after}
+    recent = [Claim(dead, 0, 0, Kind.GONE).pack() for dead in (far_too, near[0])]
+    assert (heard == dict.fromkeys(after, recent)) == told
+
+
+class LeavesAccusersAlone(Claims):
+    def inform(self, accuser: NodeKey, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
+        return []
+
+
+def seconds_until_both_know(claims: type[Claims]) -> float:
+    """Of three one dies, and all is lost that the second says to the third until it knows; how long after that
+    the third knows."""
+    one, other, dead = known = members(3)
+    bench = Bench(known, parts=Parts(claims=claims))
+    bench.run(23.0)
+    bench.kill(dead)
+    bench.mute([one])
+    assert bench.run(4.5, lambda: bench.silent(one) == {dead})
+    bench.run(0.1)
+    assert not bench.silent(other), "one accuser is not enough"
+    bench.heal()
+    began = bench.now
+    assert bench.run(5.0, lambda: bench.agree(dead))
+    return bench.now - began
+
+
+def test_who_still_accuses_one_that_is_known_to_be_dead_is_told_so() -> None:
+    assert seconds_until_both_know(Claims) < ACCUSE_AGAIN + 0.2
+    assert seconds_until_both_know(LeavesAccusersAlone) > 1.5
+
+
+def test_who_accuses_of_less_or_of_the_same_is_told_and_who_knows_worse_is_not() -> None:
+    accuse = {kind: pack(Word.ACCUSE, [LAST, bytes([kind])]) for kind in (Kind.DOWN, Kind.GONE)}
+    for held, accused, told in (
+        (Kind.DOWN, Kind.DOWN, True),
+        (Kind.GONE, Kind.DOWN, True),
+        (Kind.GONE, Kind.GONE, True),
+        (Kind.DOWN, Kind.GONE, False),
+    ):
+        watcher = Watcher(SECOND)
+        watcher.hear(claims(Claim(LAST, 0, 0, held)))
+        watcher.pass_time(0.1)
+        watcher.said.clear()
+        watcher.hear(accuse[accused], THIRD)
+        assert watcher.sent(Word.CLAIMS) == ([(THIRD, claims(Claim(LAST, 0, 0, held)))] if told else [])

@@ -70,9 +70,9 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An attempt failed at once because nobody listens: most likely the host lives and its daemon does not.
+    """Nobody listens there, as the host says: it lives and its daemon does not.
 
-    Evidence, no proof: a router that reports the host as unreachable looks the same to us.
+    Evidence, no proof: a firewall before it may say so in its place.
     """
 
     curve: bytes

@@ -23,10 +23,9 @@ from smeg.keys import Secret
 
 _NEVER = 24 * 3600 * 1000
 """milliseconds; libzmq adds up to as much again at random, in 32 bits."""
-_PROMPT = 1.0
-"""seconds; a connection that ends later than this after it was begun was not refused, but given up by a router."""
 _WATCHED = (
     zmq.EVENT_CONNECT_DELAYED
+    | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_CONNECTED
     | zmq.EVENT_CLOSED
     | zmq.EVENT_DISCONNECTED
@@ -54,6 +53,8 @@ class Links:
         self.events: list[Event] = []
         self.socket = make_router(context, curve, limits)
         self.socket.setsockopt(zmq.RECONNECT_IVL, _NEVER)
+        # Its monitor tells no errno, but so it tells ECONNREFUSED from all others: after those it says that it retries.
+        self.socket.setsockopt(zmq.RECONNECT_STOP, zmq.RECONNECT_STOP_CONN_REFUSED)
         self.monitor = open_monitor(context, self.socket, "links", _WATCHED)
 
     def __len__(self) -> int:
@@ -163,10 +164,10 @@ class Links:
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 attempt.shaken = True
             case zmq.EVENT_CLOSED if attempt.begun and attempt.descriptor is None:
-                if now - attempt.since <= _PROMPT:
-                    self._failed(target, attempt, Refused(target.curve, attempt.endpoint), now)
-                else:
-                    self._unanswered(target, attempt, Reason.UNREACHABLE, now)
+                attempt.ended = now
+                self._wake(attempt.due(self._limits))
+            case zmq.EVENT_CONNECT_RETRIED if attempt.ended is not None:
+                self._unanswered(target, attempt, Reason.UNREACHABLE, now)
             case zmq.EVENT_DISCONNECTED if attempt.descriptor == happening.value:
                 if attempt.answered is None:
                     self._unanswered(target, attempt, Reason.CLOSED, now)
@@ -197,6 +198,8 @@ class Links:
         if attempt is not None and attempt.answered is not None:
             self.events.append(Idle(target.curve, attempt.endpoint))
             self.hang_up(target.curve)
+        elif attempt is not None and attempt.ended is not None:
+            self._failed(target, attempt, Refused(target.curve, attempt.endpoint), now)
         elif attempt is not None:
             self._unanswered(target, attempt, attempt.silence(), now)
         elif now >= target.wanted + self._limits.idle:

@@ -9,6 +9,9 @@ from smeg.device import Endpoint
 from smeg.edges.events import Reason
 from smeg.edges.routers import Limits
 
+RETRIED_WITHIN = 0.02
+"""seconds in which libzmq says that it retries, if it does, after it said that a connection came to nothing."""
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -22,6 +25,8 @@ class Attempt:
     aside: bool = False
     """Whether it was made out of turn, and so moves neither the turn nor the waits."""
     begun: bool = False
+    ended: float | None = None
+    """When it came to nothing before there was a connection: it was refused, unless libzmq retries it."""
     descriptor: int | None = None
     connected: float = 0.0
     shaken: bool = False
@@ -32,6 +37,8 @@ class Attempt:
         """When it is given up, or closed because nothing goes over it."""
         if self.answered is not None:
             return self.used + limits.idle
+        if self.ended is not None:
+            return self.ended + RETRIED_WITHIN
         return self.since + (min(limits.connect, limits.answer) if self.descriptor is None else limits.answer)
 
     def silence(self) -> Reason:

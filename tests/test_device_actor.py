@@ -1,0 +1,243 @@
+"""The actor of one interface in virtual time: how often it plans, when it looks, and what a look finds.
+
+Plans are counted by what the backend is told to apply: each ends there, also one that changes nothing. New peers are
+nudged by that way too, so what is counted changes only peers that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
+from ipaddress import IPv6Address
+from itertools import pairwise
+
+import pytest
+
+from actors.base import Actor, Address
+from actors.device import LOOK_AGAIN, MOST_REST, REST_A_MEMBER, TRY_AGAIN, DeviceActor, DeviceSettings
+from actors.runtime import Runtime
+from actors.virtual import VirtualRuntime
+from actors.wiring import Directory, Role
+from smeg import messages as m
+from smeg.core import Message
+from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, Operation, RemovePeer, SetPeer
+from smeg.edges.dry_run import DryRunBackend
+from smeg.errors import LocalError
+from smeg.keys import NodeKey, x25519_public
+from smeg.members import Members
+from smeg.records import OwnRecord
+from tests.builders import Desk, MadeMesh
+
+HOME = MadeMesh("home")
+OWN, OTHER = HOME.founder("own"), HOME.founder("other", serial=2)
+HERE, THERE = Endpoint("192.0.2.1", 51820), Endpoint("192.0.2.2", 51820)
+NAMED = Endpoint("other.example", 51820)
+FEW, MANY = 50, 6000
+NEW = 60.0
+"""seconds until all peers have been nudged."""
+
+
+@cache
+def members(count: int, place: Endpoint = HERE) -> Members:
+    """This node and others, so many together, all with one endpoint."""
+    desk = Desk(HOME.id)
+    for node in (OWN, OTHER):
+        desk.take([*node.certificates, node.record(1, OwnRecord(node.label, (), (place,))).raw])
+    table = dict(desk.members.items())
+    pattern = table[OTHER.key]
+    for number in range(count - len(table)):
+        # Nobody signs for these: a device asks for no signature.
+        key = NodeKey(number.to_bytes(32, "big"))
+        standing = replace(pattern.standing, wireguard=key)
+        table[key] = replace(pattern, key=key, standing=standing, address=IPv6Address(2**125 + number))
+    return Members.of(table)
+
+
+class Device(DryRunBackend):
+    """In memory; tells when it was planned and looked at, and cannot be read when the test says so."""
+
+    def __init__(self, runtime: VirtualRuntime) -> None:
+        super().__init__()
+        self.planned: list[float] = []
+        self.looked: list[float] = []
+        self.broken = False
+        self._runtime = runtime
+
+    def read(self) -> DeviceState:
+        self.looked.append(self._runtime.time)
+        if self.broken:
+            raise LocalError("device-failed", "it cannot be read")
+        return super().read()
+
+    def apply(self, operations: tuple[Operation, ...]) -> None:
+        self.planned.append(self._runtime.time)
+        super().apply(operations)
+
+
+class Names:
+    """An underlay: where each endpoint leads by now, and who was asked for."""
+
+    def __init__(self) -> None:
+        self.leads: dict[Endpoint, Endpoint] = {HERE: HERE, THERE: THERE}
+        self.asked: list[Endpoint] = []
+
+    def choose(self, endpoints: tuple[Endpoint, ...], now: float) -> Endpoint | None:
+        self.asked += endpoints
+        return next((self.leads[endpoint] for endpoint in endpoints if endpoint in self.leads), None)
+
+    def listen(self, resolved: Callable[[], None]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Hearer(Actor):
+    """Plays everybody who hears a device."""
+
+    role = Role.CONTROL
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.heard: list[Message] = []
+
+    def handle(self, message: Message, now: float) -> Iterable[Message]:
+        self.heard.append(message)
+        return []
+
+
+class Bench:
+    """A device actor, alone but for a hearer, whose members stand on its device and have been nudged."""
+
+    def __init__(self, count: int, place: Endpoint = HERE) -> None:
+        self.runtime = VirtualRuntime(1)
+        self.runtime.tracing = False
+        self.device, self.names = Device(self.runtime), Names()
+        self.count = count
+        host = self.runtime.host("here")
+        hearer = Hearer(host)
+        self.heard = hearer.heard
+        spec = InterfaceSpec("smeg-home", OWN.wireguard, 51820, 1420)
+        settings = DeviceSettings((51820,), 1420, 25, 0.0)
+        actor = DeviceActor(host, HOME.id, 1, Address(hearer), OWN.key, spec, settings, self._open, self.names)
+        self._address = Address(actor)
+        for each in (hearer, actor):
+            each._start_actor_loop()
+            Address(each).tell(Directory(1, {(Role.CONTROL, ""): Address(hearer)}))
+        self.say(place)
+        self.runtime.run(NEW)
+        self.forget()
+
+    def _open(self, spec: InterfaceSpec) -> Backend:
+        self.device.open(spec)
+        return self.device
+
+    def forget(self) -> None:
+        """Count anew."""
+        for counted in (self.device.planned, self.device.looked, self.names.asked, self.heard):
+            counted.clear()
+
+    def say(self, place: Endpoint) -> None:
+        """All members are at another endpoint."""
+        self._address.tell(m.MembersChanged(HOME.id, 1, members(self.count, place)))
+
+    def run(self, seconds: float) -> None:
+        self.runtime.run(self.runtime.time + seconds)
+
+    def places(self) -> set[Endpoint | None]:
+        return {peer.endpoint for peer in self.device.read().peers.values()}
+
+    @property
+    def failures(self) -> list[str]:
+        return [message.problem.code for message in self.heard if isinstance(message, m.DeviceFailed)]
+
+
+# Rest.
+
+
+@pytest.mark.parametrize(("count", "rest"), [(FEW, FEW * REST_A_MEMBER), (MANY, MOST_REST)])
+def test_between_two_plans_it_rests_longer_for_more_members_and_then_plans_the_last_that_it_heard(
+    count: int, rest: float
+) -> None:
+    bench = Bench(count)
+    for number in range(1, 101):
+        place = HERE if number % 2 else THERE
+        bench.runtime.call(bench.runtime.time + number * rest / 20, bench.say, place)
+    bench.run(6 * rest)
+    planned = bench.device.planned
+    waits = [after - before for before, after in pairwise(planned)]
+    assert rest - 1e-6 <= min(waits) <= max(waits) <= 1.1 * rest
+    assert len(planned) <= 7, "a hundred changes in five rests"
+    assert bench.places() == {THERE}
+
+
+def test_the_first_change_after_a_rest_is_planned_at_once() -> None:
+    bench = Bench(FEW)
+    bench.run(1.0)
+    bench.say(THERE)
+    bench.run(0.0)
+    assert bench.places() == {THERE}
+
+
+def test_while_nothing_happens_it_only_looks_twice_a_minute() -> None:
+    bench = Bench(FEW)
+    before = bench.runtime.delivered
+    bench.run(600.0)
+    assert len(bench.device.looked) == 600 / LOOK_AGAIN
+    assert bench.device.planned == []
+    assert bench.heard == []
+    assert bench.runtime.delivered - before == 600 / LOOK_AGAIN, "it wakes for nothing else"
+
+
+# What a look finds.
+
+
+def test_what_somebody_else_took_from_the_device_is_back_after_the_next_look() -> None:
+    bench = Bench(FEW)
+    before = bench.device.read()
+    robbed = next(iter(before.peers))
+    DryRunBackend.apply(bench.device, (RemovePeer(robbed),))
+    bench.run(LOOK_AGAIN)
+    assert bench.device.read() == before
+    bench.run(NEW)
+    bench.forget()
+    bench.run(10 * LOOK_AGAIN)
+    assert bench.device.planned == [], "and that is all"
+
+
+def test_an_endpoint_that_a_peer_roamed_to_is_left_to_wireguard() -> None:
+    bench = Bench(FEW)
+    peer = bench.device.read().peers[x25519_public(OTHER.wireguard)]
+    DryRunBackend.apply(bench.device, (SetPeer(replace(peer, endpoint=THERE)),))
+    bench.run(LOOK_AGAIN)
+    assert bench.device.read().peers[peer.public_key].endpoint == THERE
+    assert not any(isinstance(message, m.DeviceApplied) for message in bench.heard)
+
+
+def test_an_endpoint_that_leads_elsewhere_by_now_is_set_at_the_next_look() -> None:
+    bench = Bench(FEW)
+    bench.names.leads[HERE] = THERE
+    bench.run(LOOK_AGAIN)
+    assert bench.places() == {THERE}
+
+
+def test_a_name_that_had_no_address_is_asked_for_again_at_every_look() -> None:
+    bench = Bench(2, NAMED)
+    assert bench.places() == {None}
+    bench.run(2 * LOOK_AGAIN)
+    assert len(bench.names.asked) == 2
+    bench.names.leads[NAMED] = HERE
+    bench.run(LOOK_AGAIN)
+    assert bench.places() == {HERE}
+
+
+def test_a_device_that_cannot_be_read_is_told_and_tried_again_until_it_can() -> None:
+    bench = Bench(FEW)
+    bench.device.broken = True
+    bench.run(LOOK_AGAIN + 2 * TRY_AGAIN)
+    assert bench.failures == ["device-failed"] * 3
+    bench.device.broken = False
+    bench.say(THERE)
+    bench.run(TRY_AGAIN)
+    assert bench.places() == {THERE}
