@@ -13,8 +13,8 @@ Nothing here looks at signatures, or at what a certificate allows: that was done
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Network
 from itertools import pairwise
 from math import inf
@@ -22,50 +22,11 @@ from math import inf
 from smeg.addresses import overlay_prefix
 from smeg.keys import NodeKey
 from smeg.shares import PARTS, WHOLE, links, tie
+from smeg.ways import MAX_HOPS, Hop, Offer, Offers, Way
 
 HOLD = 1.0
 """seconds without a way before a longer one is taken: four times what news takes to reach a mesh of thousands."""
-MAX_HOPS = 16
-"""meshes that a way crosses."""
 NO_LINKS = (0,) * PARTS
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """A bridge on a way, from the prefix on."""
-
-    mesh: str
-    """Which mesh it crosses towards the prefix; empty for whoever has the prefix behind itself."""
-    node: NodeKey
-    near: int
-    """Its place in that mesh."""
-    far: int
-    """Its place in the mesh into which it offers."""
-    weight: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How some parts of a prefix are reached."""
-
-    mask: int
-    hops: tuple[Hop, ...]
-    """The nearest to the prefix first; the last is who offers it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What one bridge offers into one mesh for one prefix. All its ways are equally long and no two share a part."""
-
-    prefix: IPv6Network
-    ways: tuple[Way, ...]
-
-    @property
-    def length(self) -> int:
-        return len(self.ways[0].hops)
-
-
-Offers = Mapping[IPv6Network, Offer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +35,7 @@ class Taken:
 
     mesh: str
     way: Way
+    mask: int
 
     @property
     def via(self) -> NodeKey:
@@ -191,7 +153,7 @@ class PathVector:
             if (offer := offered.get(prefix)) is not None
         ]
         return [
-            Taken(mesh, way)
+            Taken(mesh, way, way.mask)
             for mesh, offer in offers
             for way in offer.ways
             if len(way.hops) <= MAX_HOPS and not any(hop.mesh in sides for hop in way.hops)
@@ -211,8 +173,8 @@ class PathVector:
             best = min(range(len(found)), key=offered.__getitem__)
             if found[best].way.mask >> part & 1:
                 masks[best] = masks.get(best, 0) | 1 << part
-        taken = [Taken(found[best].mesh, Way(mask, found[best].way.hops)) for best, mask in masks.items()]
-        return tuple(sorted(taken, key=lambda one: one.way.mask & -one.way.mask))
+        taken = [replace(found[best], mask=mask) for best, mask in masks.items()]
+        return tuple(sorted(taken, key=lambda one: one.mask & -one.mask))
 
     def _costs(self, taken: Taken) -> list[tuple[float, int]]:
         """Of a way from here to each part of a prefix: infinite to those that it does not reach. Both ends of a way
@@ -242,16 +204,16 @@ class PathVector:
         """What this node offers into one of its meshes for a prefix."""
         side = self._sides[mesh]
         if prefix in self._behind:
-            return Offer(prefix, (Way(WHOLE, (Hop("", self._own, 0, side.place, self._weight),)),))
+            return Offer(prefix, (Way((Hop("", self._own, 0, side.place, self._weight),)),))
         if not side.bridged:
             return None
         towards = self._overlays.get(prefix)
         if towards is not None:
             beyond = towards != mesh and self._sides[towards].bridged
-            return Offer(prefix, (Way(WHOLE, (self._hop(towards, side),)),)) if beyond else None
+            return Offer(prefix, (Way((self._hop(towards, side, WHOLE),)),)) if beyond else None
         onward = [taken for taken in self.taken(prefix) if taken.mesh != mesh and self._sides[taken.mesh].bridged]
-        ways = tuple(Way(taken.way.mask, (*taken.way.hops, self._hop(taken.mesh, side))) for taken in onward)
+        ways = tuple(Way((*taken.way.hops, self._hop(taken.mesh, side, taken.mask))) for taken in onward)
         return Offer(prefix, ways) if ways else None
 
-    def _hop(self, towards: str, into: Side) -> Hop:
-        return Hop(towards, self._own, self._sides[towards].place, into.place, self._weight)
+    def _hop(self, towards: str, into: Side, mask: int) -> Hop:
+        return Hop(towards, self._own, self._sides[towards].place, into.place, self._weight, mask)

@@ -13,8 +13,9 @@ from random import Random
 
 from smeg.addresses import mesh_id, overlay_prefix
 from smeg.keys import NodeKey
-from smeg.path_vector import Offer, Offers, PathVector
+from smeg.path_vector import PathVector
 from smeg.shares import part_of
+from smeg.ways import Offer, Offers
 
 NEWS = (0.03, 0.5)
 """seconds that a change takes to reach somebody."""
@@ -162,7 +163,7 @@ class World:
         passed = [box]
         while to not in passed[-1].meshes and passed[-1].alive:
             taken = passed[-1].table.taken(overlay_prefix(to))
-            via = next((one.via for one in taken if one.way.mask >> part & 1), None)
+            via = next((one.via for one in taken if one.mask >> part & 1), None)
             if via is None:
                 break
             passed.append(self.by_key[via])
@@ -175,7 +176,7 @@ class World:
 
     def _look_for_loops(self, box: Box, changed: set[IPv6Network]) -> None:
         for prefix in sorted(changed & self.overlays.keys()):
-            for part in [one.way.mask.bit_length() - 1 for one in box.table.taken(prefix)]:
+            for part in [one.mask.bit_length() - 1 for one in box.table.taken(prefix)]:
                 passed = self.walk(box, self.overlays[prefix], part)
                 if passed[-1] in passed[:-1]:
                     self.loops.append(f"{self.now:.3f}: {[each.number for each in passed]}")

@@ -149,9 +149,9 @@ def test_of_two_bridges_only_the_share_of_the_dead_one_moves_and_comes_back() ->
     world.rest()
     for box in ends:
         now = box.table.taken(overlay_prefix(b if a in box.meshes else a))
-        kept = {one.via: one.way.mask for one in now}
+        kept = {one.via: one.mask for one in now}
         for one in before[box.number]:
-            assert one.via == bridges[0].key or kept[one.via] & one.way.mask == one.way.mask
+            assert one.via == bridges[0].key or kept[one.via] & one.mask == one.mask
         assert bridges[0].key not in kept
     check_symmetric(world)
     world.start(bridges[0])
