@@ -1,0 +1,219 @@
+"""The path vector: what bridges offer into each mesh, which way this node takes to each prefix, what it offers on.
+
+A bridge offers into one mesh the prefixes of its others, each with the meshes that the way crosses. A way through an
+own mesh is a loop; the shortest is taken; of equally short ones `shares` picks for each part of the prefix.
+
+No packet ever goes in a circle, not even while news is on its way. Every node has a *distance* to a prefix: the meshes
+that its way crosses. It changes at once to a way that is no longer than its distance. When all those are gone it says
+so first and has no way at all for `HOLD`, in which everybody hears of it; then it may take a longer one. So whoever
+sends to a node is further away than that node is, at every moment.
+
+Nothing here looks at signatures, or at what a certificate allows: that was done before an offer came here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Network
+from itertools import pairwise
+from math import inf
+
+from smeg.addresses import overlay_prefix
+from smeg.keys import NodeKey
+from smeg.shares import PARTS, WHOLE, links, tie
+from smeg.ways import MAX_HOPS, Hop, Offer, Offers, Way
+
+HOLD = 1.0
+"""seconds without a way before a longer one is taken: four times what news takes to reach a mesh of thousands."""
+NO_LINKS = (0,) * PARTS
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The way that this node takes to some parts of a prefix: in which mesh, and through whom."""
+
+    mesh: str
+    way: Way
+    mask: int
+
+    @property
+    def via(self) -> NodeKey:
+        return self.way.hops[-1].node
+
+
+@dataclass(slots=True)
+class Side:
+    """One own mesh."""
+
+    place: int
+    """Of this node."""
+    bridged: bool
+    """Whether it is offered to the other meshes, and they to it."""
+    offers: dict[NodeKey, Offers] = field(default_factory=dict)
+    """By who lives."""
+
+
+@dataclass(slots=True)
+class _State:
+    distance: int | None = None
+    """None while there is no way."""
+    taken: tuple[Taken, ...] = ()
+    held_until: float | None = None
+
+
+class PathVector:
+    """`behind` are the prefixes that this node itself has behind it."""
+
+    def __init__(self, own: NodeKey, behind: Iterable[IPv6Network] = (), weight: int = 1) -> None:
+        self._own = own
+        self._weight = weight
+        self._behind = frozenset(behind)
+        self._sides: dict[str, Side] = {}
+        self._overlays: dict[IPv6Network, str] = {}
+        """The prefixes of the own meshes."""
+        self._states: dict[IPv6Network, _State] = {}
+        self._dirty: set[IPv6Network] = set()
+        self._elsewhere = False
+        """Whether the own meshes have changed since the last look."""
+
+    # What is known.
+
+    def join(self, mesh: str, place: int, bridged: bool) -> None:
+        """This node is in a mesh, at this place."""
+        side = self._sides.setdefault(mesh, Side(place, bridged))
+        side.place, side.bridged = place, bridged
+        self._move()
+
+    def leave(self, mesh: str) -> None:
+        if self._sides.pop(mesh, None) is not None:
+            self._move()
+
+    def _move(self) -> None:
+        self._overlays = {overlay_prefix(mesh): mesh for mesh in self._sides}
+        self._elsewhere = True
+
+    def hear(self, mesh: str, node: NodeKey, offers: Offers) -> None:
+        """All that a member offers now: nothing if it is no member any more, or not alive."""
+        side = self._sides[mesh]
+        before = side.offers.get(node, {})
+        if offers:
+            side.offers[node] = offers
+        else:
+            side.offers.pop(node, None)
+        self._dirty |= {p for p in before.keys() | offers.keys() if before.get(p) is not offers.get(p)}
+
+    # What follows.
+
+    def settle(self, now: float) -> set[IPv6Network]:
+        """Choose anew where something changed; the prefixes of which the way or the own offers may be others now."""
+        due = {prefix for prefix, state in self._states.items() if (state.held_until or now + 1.0) <= now}
+        if self._elsewhere:
+            heard = {prefix for side in self._sides.values() for offers in side.offers.values() for prefix in offers}
+            due |= heard | self._states.keys()
+        changed: set[IPv6Network] = set()
+        for prefix in sorted(self._dirty | due):
+            state = self._states.setdefault(prefix, _State())
+            before = state.taken
+            self._choose(prefix, state, now)
+            if state.taken != before:
+                changed.add(prefix)
+            if not state.taken and state.held_until is None:
+                del self._states[prefix]
+        if self._elsewhere:
+            changed |= due | self._overlays.keys() | self._behind
+        self._dirty.clear()
+        self._elsewhere = False
+        return changed
+
+    def next_deadline(self) -> float | None:
+        return min((s.held_until for s in self._states.values() if s.held_until is not None), default=None)
+
+    def _choose(self, prefix: IPv6Network, state: _State, now: float) -> None:
+        found = self._candidates(prefix)
+        shortest = min((len(taken.way.hops) for taken in found), default=None)
+        if state.distance is not None and self._is_followed() and (shortest is None or shortest > state.distance):
+            if state.held_until is None:
+                state.held_until = now + HOLD
+            if now < state.held_until:
+                state.taken = ()
+                return
+        state.distance, state.held_until = shortest, None
+        state.taken = self._share([taken for taken in found if len(taken.way.hops) == shortest])
+
+    def _candidates(self, prefix: IPv6Network) -> list[Taken]:
+        """All ways to a prefix that are offered and are no loops."""
+        if prefix in self._behind or prefix in self._overlays:
+            return []
+        sides = self._sides
+        offers = [
+            (mesh, offer)
+            for mesh, side in sides.items()
+            for offered in side.offers.values()
+            if (offer := offered.get(prefix)) is not None
+        ]
+        return [
+            Taken(mesh, way, way.mask)
+            for mesh, offer in offers
+            for way in offer.ways
+            if len(way.hops) <= MAX_HOPS and not any(hop.mesh in sides for hop in way.hops)
+        ]
+
+    def _is_followed(self) -> bool:
+        """Whether anybody may send to others through this node."""
+        return sum(side.bridged for side in self._sides.values()) > 1
+
+    def _share(self, found: list[Taken]) -> tuple[Taken, ...]:
+        """For each part of a prefix the cheapest of some equally long ways."""
+        if len(found) <= 1:
+            return tuple(found)
+        costs = [self._costs(taken) for taken in found]
+        masks: dict[int, int] = {}
+        for part, offered in enumerate(zip(*costs, strict=True)):
+            best = min(range(len(found)), key=offered.__getitem__)
+            if found[best].way.mask >> part & 1:
+                masks[best] = masks.get(best, 0) | 1 << part
+        taken = [replace(found[best], mask=mask) for best, mask in masks.items()]
+        return tuple(sorted(taken, key=lambda one: one.mask & -one.mask))
+
+    def _costs(self, taken: Taken) -> list[tuple[float, int]]:
+        """Of a way from here to each part of a prefix: infinite to those that it does not reach. Both ends of a way
+        find the same."""
+        way = taken.way
+        first, ties = way.hops[0], sum(tie(hop.node) for hop in way.hops)
+        ends = links(first.mesh, first.near, first.weight) if first.mesh else NO_LINKS
+        beyond = 0
+        for before, hop in pairwise(way.hops):
+            beyond += links(hop.mesh, before.far, before.weight * hop.weight)[hop.near]
+        last = way.hops[-1]
+        beyond += links(taken.mesh, last.far, last.weight * self._weight)[self._sides[taken.mesh].place]
+        return [(end + beyond if way.mask >> part & 1 else inf, ties) for part, end in enumerate(ends)]
+
+    # What it says.
+
+    def taken(self, prefix: IPv6Network) -> tuple[Taken, ...]:
+        """The ways to a prefix that are taken, none if it cannot be reached."""
+        state = self._states.get(prefix)
+        return state.taken if state is not None else ()
+
+    def reached(self) -> list[IPv6Network]:
+        """All prefixes to which there is a way, sorted."""
+        return sorted(prefix for prefix, state in self._states.items() if state.taken)
+
+    def offer(self, mesh: str, prefix: IPv6Network) -> Offer | None:
+        """What this node offers into one of its meshes for a prefix."""
+        side = self._sides[mesh]
+        if prefix in self._behind:
+            return Offer(prefix, (Way((Hop("", self._own, 0, side.place, self._weight),)),))
+        if not side.bridged:
+            return None
+        towards = self._overlays.get(prefix)
+        if towards is not None:
+            beyond = towards != mesh and self._sides[towards].bridged
+            return Offer(prefix, (Way((self._hop(towards, side, WHOLE),)),)) if beyond else None
+        onward = [taken for taken in self.taken(prefix) if taken.mesh != mesh and self._sides[taken.mesh].bridged]
+        ways = tuple(Way((*taken.way.hops, self._hop(taken.mesh, side, taken.mask))) for taken in onward)
+        return Offer(prefix, ways) if ways else None
+
+    def _hop(self, towards: str, into: Side, mask: int) -> Hop:
+        return Hop(towards, self._own, self._sides[towards].place, into.place, self._weight, mask)

@@ -1,0 +1,81 @@
+"""Which of several equally short ways a flow takes: hashed, so that exits share it and only a dead one's part moves.
+
+WireGuard takes a packet from a peer only if it would send to the packet's source by that same peer. So both directions
+of a flow have to cross the same nodes, although its two ends choose without asking each other. They do if every way
+has a cost that both see alike and no two ways have the same: then each end finds the cheapest, and any stretch of a
+cheapest way is the cheapest between its own ends, whoever looks. Costs here are sums over the links of a way, each the
+hash of the mesh and of the two places that it joins.
+
+An end cannot tell the nodes of another mesh apart, only their prefix. So a mesh's prefix is cut into `PARTS` by the
+first bits of the interface id, which are a hash themselves; a node's place in a mesh is the part that its address lies
+in, and who shares a place with another shares its costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Network, collapse_addresses
+from math import log
+
+from smeg.keys import NodeKey
+
+PART_BITS = 5
+PARTS = 1 << PART_BITS
+WHOLE = (1 << PARTS) - 1
+"""All parts, as a mask."""
+MAX_WEIGHT = 255
+_OVERLAY = 64
+"""Length of a mesh's prefix."""
+_UNIT = 2.0**32
+_BETWEEN = 2 / 3
+"""A way crosses two links of each bridge, so that its cost is a sum of two exponential variates. With weights to this
+power, of two bridges with weights 2 and 1 the first gets two thirds, nearly."""
+
+
+def part_of(address: IPv6Address) -> int:
+    """In which part of its mesh an address lies."""
+    return address.packed[8] >> 8 - PART_BITS
+
+
+def prefixes(overlay: IPv6Network, mask: int) -> list[IPv6Network]:
+    """These parts of a mesh's prefix, as few prefixes as can be, sorted."""
+    if mask == WHOLE:
+        return [overlay]
+    base, length = int(overlay.network_address), _OVERLAY + PART_BITS
+    parts = [IPv6Network((base | part << 128 - length, length)) for part in range(PARTS) if mask >> part & 1]
+    return sorted(collapse_addresses(parts))
+
+
+@lru_cache(maxsize=1 << 14)
+def links(mesh: str, place: int, weights: int) -> tuple[int, ...]:
+    """What it costs to pass between a place of a mesh and each of its parts; `weights` is the product of those of the
+    nodes at the two ends."""
+    name, scale = mesh.encode(), _UNIT / weights**_BETWEEN
+    drawn = (_variate(name, bytes([min(place, part), max(place, part)])) for part in range(PARTS))
+    return tuple(round(variate * scale) for variate in drawn)
+
+
+@lru_cache(maxsize=1 << 12)
+def tie(node: NodeKey) -> int:
+    """What decides between two ways over the same places: the lesser sum of these over their nodes."""
+    return int.from_bytes(blake2b(node, digest_size=8, person=b"smeg-tie").digest(), "big")
+
+
+def rendezvous(node: NodeKey, prefix: IPv6Network, exits: Mapping[NodeKey, int]) -> NodeKey:
+    """Which exit a node takes to a prefix, of some with weights: each as often as its weight says, and when one goes
+    only those move that had it (rendezvous hashing, with logarithms for the weights)."""
+    to = prefix.network_address.packed + bytes([prefix.prefixlen])
+    return min(exits, key=lambda key: (_variate(node, key, to) / exits[key], key))
+
+
+def shards(prefix: IPv6Network, bits: int) -> Iterable[IPv6Network]:
+    """A prefix in `2**bits` parts, fewer if it is too long for so many."""
+    return prefix.subnets(min(bits, 128 - prefix.prefixlen))
+
+
+def _variate(*of: bytes) -> float:
+    """An exponential variate: positive, with mean 1."""
+    drawn = int.from_bytes(blake2b(b"".join(of), digest_size=8, person=b"smeg-share").digest(), "big")
+    return -log((drawn + 0.5) / 2.0**64)
