@@ -205,6 +205,8 @@ class Node(Actor):
         makes = self._making().makes(entry, self._meshes.values())
         for role in OF_A_MESH:
             self._book.start((role, entry.stored.id), makes[role])
+        # They are read now, and of a large mesh they are much. Who starts these actors again reads them again.
+        entry.stored = replace(entry.stored, documents=())
         # Before `_publish` lets them speak of a mesh that nobody has heard of.
         self.emit([entry.known()])
 

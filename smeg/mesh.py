@@ -89,7 +89,7 @@ class Mesh:
         self._wall = wall
         self._token = token
         self._node = node_key(keys.identity)
-        self._authority = Authority(stored, notary, entropy, wall)
+        self._authority = Authority(replace(stored, documents=()), notary, entropy, wall)
         self._state = State.WAITING
         self._joining: Joining | None = None
         self._own: OwnRecordWriter | None = None
