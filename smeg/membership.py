@@ -17,6 +17,7 @@ from smeg.admission import Admission
 from smeg.allowance import Allowances
 from smeg.certificates import Role
 from smeg.core import Message
+from smeg.documents import document_hash
 from smeg.errors import RemoteError
 from smeg.intake import Taken
 from smeg.keys import NodeKey, Secret
@@ -26,6 +27,8 @@ from smeg.range_digest import DIGEST_BYTES, EMPTY
 from smeg.records import Action, Member, Record, Remove
 from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
+READ_AT_ONCE = 512
+"""documents from disk: while some are read, they take several times the room that they take afterwards."""
 RUMOUR_WINDOW = 0.05
 """seconds between two messages with news; the first goes at once."""
 MAX_PRESENTED = 256
@@ -95,10 +98,9 @@ class Membership:
     def begin(self, now: float) -> list[Message]:
         """Take back what was on disk: verified again, spread to nobody."""
         documents, self._from_disk = self._from_disk, ()
-        self._count(self.ledger.take(documents, self._wall()), None, now)
-        self._learned.clear()
-        self._obsolete.clear()
-        self._news, self._flush_at = News(), None
+        waiting: list[bytes] = []
+        for at in range(0, len(documents), READ_AT_ONCE):
+            waiting = self.ledger.take([*waiting, *documents[at : at + READ_AT_ONCE]], self._wall()).waiting
         self._repair_at = now + self._random.uniform(0.05, 0.5) * min(1.0, self._interval)
         return list(self.settle(now))
 
@@ -189,7 +191,7 @@ class Membership:
             return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, pack(Word.REFUSED, answer))]
         self._learned += self._chain.lineage(standing.credential)
         # What is known of it from an earlier stay goes with it: its counter has to continue above.
-        earlier = [statement.document.raw for statement in self._replica.statements(standing.node)]
+        earlier = [statement.raw for statement in self._replica.statements(standing.node)]
         payloads = chunks(Word.ADMITTED, [*earlier, *self._chain.ancestry([standing.credential])])
         return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
 
@@ -200,9 +202,10 @@ class Membership:
 
     def _tell_removed(self, curve: bytes, documents: list[bytes]) -> list[Message]:
         """Somebody who presents itself may not know yet that its membership has ended."""
-        presented, records, out = frozenset(documents), self._replica.records, list[Message]()
+        presented = frozenset(map(document_hash, documents))
+        records, out = self._replica.records, list[Message]()
         for node, remove in self._replica.evicts.items():
-            if self._roster.get(node) is None and node in records and records[node].document.raw in presented:
+            if self._roster.get(node) is None and node in records and records[node].hash in presented:
                 out += [message for message in self._tell_evicted(remove) if message.to == curve]
         return out
 
@@ -222,7 +225,7 @@ class Membership:
             with contextlib.suppress(RemoteError):
                 statement = self.ledger.notary.read(raw)
                 member = self._roster.get(statement.node) if isinstance(statement, Record) else None
-                if member is not None and member.record.document.raw == raw:
+                if member is not None and member.record == statement:
                     found.append(member)
         return found
 
@@ -238,10 +241,10 @@ class Membership:
                 credential = self._replica.records[node].credential
                 self._news.certificates.update(dict.fromkeys(self._chain.lineage(credential)))
             for statement in statements:
-                self._learned.append(statement.document.raw)
                 if isinstance(statement, Remove):
                     out += self._tell_evicted(statement)
                 *issuers, raw = self._with_issuer(statement)
+                self._learned.append(raw)
                 self._news.certificates.update(dict.fromkeys(issuers))
                 self._news.statements[node, type(statement)] = raw
         if taken.changed:
@@ -252,7 +255,7 @@ class Membership:
         return out
 
     def _with_issuer(self, statement: Record | Remove) -> list[bytes]:
-        raw = statement.document.raw
+        raw = statement.raw
         if isinstance(statement, Remove) and statement.by:
             return [*self._chain.lineage_of_certificate(statement.by), raw]
         return [raw]
@@ -310,11 +313,11 @@ class Membership:
 
 def presentation(digest: bytes, certificates: list[bytes], own: Record) -> bytes:
     """A `PRESENT` payload; of a very long chain of countersigners only the end, the rest is asked for."""
-    size = len(own.document.raw) + DIGEST_BYTES
+    size = len(own.raw) + DIGEST_BYTES
     fitting: list[bytes] = []
     for raw in reversed(certificates):
         size += len(raw) + 2
         if size > MAX_PAYLOAD:
             break
         fitting.append(raw)
-    return pack(Word.PRESENT, [digest, *reversed(fitting), own.document.raw])
+    return pack(Word.PRESENT, [digest, *reversed(fitting), own.raw])

@@ -221,7 +221,7 @@ class Mesh:
         self._enter(State.SAVING)
         self._own = own
         self._unsaid = own.revise() is not None
-        self._stored = replace(self._stored, documents=(*self._stored.admission, self._record.document.raw))
+        self._stored = replace(self._stored, documents=(*self._stored.admission, self._record.raw))
         self._settled_at = settled_at
         return self._saving.keep_mesh(Purpose.ENTRY, self._stored, now, self._stored.documents)
 

@@ -102,7 +102,7 @@ class Pool:
         """Raw documents that somebody who has the countersigner's chain needs to follow this one."""
         standing = self._standings[credential]
         issuers = self.lineage_of_certificate(standing.invite or standing.admin)
-        return issuers + unpack(self._papers[credential], self.mesh)
+        return issuers + self._unpack(standing)
 
     def lineage_of_certificate(self, issuer: bytes) -> list[bytes]:
         """The chain of issuers down to this one's certificate, root's child first."""
@@ -134,7 +134,7 @@ class Pool:
             if standing is None:
                 found[at] = [self._issuers[at].document.raw]
             else:
-                found[at] = unpack(self._papers[at], self.mesh)[standing.certificate in certificates :]
+                found[at] = self._unpack(standing)[standing.certificate in certificates :]
                 certificates.add(standing.certificate)
         return list(found.values())
 
@@ -151,8 +151,12 @@ class Pool:
             return issuer.document.raw
         credential = self._credentials.get(certificate)
         if credential is not None:
-            return unpack(self._papers[credential], self.mesh)[0]
-        return unpack(self._papers[certificate], self.mesh)[-1]
+            return self._unpack(self._standings[credential])[0]
+        return self._unpack(self._standings[certificate])[-1]
+
+    def _unpack(self, standing: Standing) -> list[bytes]:
+        """The node certificate, and the countersignature if there is one."""
+        return unpack(self._papers[standing.credential], self.mesh, _values(standing))
 
     def _keep_issuer(self, certificate: AdminCertificate | InviteCertificate) -> None:
         self._issuers = self._issuers.set(certificate.document.hash, certificate)
@@ -162,7 +166,7 @@ class Pool:
         """`papers` are the node certificate and its countersignature."""
         raws = [paper.document.raw for paper in papers]
         self._standings = self._standings.set(standing.credential, standing)
-        self._papers = self._papers.set(standing.credential, pack(raws, self.mesh))
+        self._papers = self._papers.set(standing.credential, pack(raws, self.mesh, _values(standing)))
         for paper in papers:
             if paper.document.hash not in self._credentials:
                 self._fresh[paper.document.hash] = paper.document.raw
@@ -172,6 +176,12 @@ class Pool:
             self._admitted = self._admitted.set(by.node, held.set(standing.node, None))
             lowest = min(standing.credential, self._credentials.get(standing.certificate, standing.credential))
             self._credentials = self._credentials.set(standing.certificate, lowest)
+
+
+def _values(standing: Standing) -> tuple[bytes, ...]:
+    """What its papers name and it holds anyway, in the order of their fields."""
+    own = (standing.invite or standing.admin, standing.node, standing.wireguard, standing.curve)
+    return own if standing.above is None else (*own, standing.certificate, standing.above.credential)
 
 
 def parents(certificate: Certificate) -> tuple[bytes, ...]:

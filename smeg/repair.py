@@ -68,14 +68,14 @@ class Repair:
         statements = [statement for node in nodes for statement in self._replica.statements(node)]
         roots = dict.fromkeys(s.credential if isinstance(s, Record) else s.by for s in statements)
         bundles = self._chain.bundles(root for root in roots if root)
-        records = [s.document.raw for s in statements if isinstance(s, Record)]
-        removes = [s.document.raw for s in statements if isinstance(s, Remove)]
+        records = [s.raw for s in statements if isinstance(s, Record)]
+        removes = [s.raw for s in statements if isinstance(s, Remove)]
         return _payloads([*bundles, *([raw] for raw in records + removes)])
 
     def _statements(self, nodes: Iterable[NodeKey]) -> list[bytes]:
         """What is said of nodes that the other side knows: it has their certificates, or else asks for them."""
         statements = (statement for node in nodes for statement in self._replica.statements(node))
-        return _payloads([statement.document.raw] for statement in statements)
+        return _payloads([statement.raw] for statement in statements)
 
     def _range(self, digits: str) -> list[bytes]:
         """What to say about a range that differs: its listing when it is small, else its parts."""
