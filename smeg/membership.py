@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from random import Random
 
 from smeg import messages as m
@@ -37,6 +38,8 @@ ANSWER_RATE = 64 * 1024.0
 ANSWER_BURST = 32 * 1024 * 1024.0
 MAX_ASKERS = 1024
 """bytes a second, and at once, that one member's repairs may draw; for so many members that is remembered."""
+LEARNED_AT_ONCE = 2048
+"""documents that are handed to the store, at the latest: a joiner learns tens of thousands before it comes to rest."""
 PRUNED_SHARE = 0.25
 """How often a repair tries somebody who is thought dead: partitions heal by it, and who lost all that it knew."""
 
@@ -113,8 +116,7 @@ class Membership:
                     self.ledger.intake.refused[error.problem.code] += 1
                     return []
             case m.Publish(_, documents):
-                out = self._count(self.ledger.take(documents, self._wall()), None, now)
-                return out + self._flush_if_due(now)
+                return self._spread(self.ledger.take(documents, self._wall()), None, now)
             case m.RootDiffers(_, member) if member in self._members:
                 return self._send(member, self._repair.opening())
             case m.Countersign(_, credential):
@@ -128,8 +130,7 @@ class Membership:
     def settle(self, now: float) -> list[Message]:
         out: list[Message] = []
         if self._learned or self._obsolete:
-            out.append(m.Learned(self._mesh, tuple(self._learned), tuple(self._obsolete)))
-            self._learned, self._obsolete = [], []
+            out.append(self._hand_over())
         if self._told_version != self._roster.version:
             self._told_version = self._roster.version
             self._members = self._roster.members
@@ -151,10 +152,11 @@ class Membership:
         word, items = unpack(message.payload)
         if message.channel is m.Channel.JOIN:
             return self._receive_guest(message, word, items, now)
-        if word is Word.DOCUMENTS:
+        if word in (Word.DOCUMENTS, Word.STATE):
             # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
-            out = self._count(self.ledger.take(items, self._wall(), now), message.sender, now)
-            return out + self._flush_if_due(now) + self._first_company(now)
+            taken = self.ledger.take(items, self._wall(), now)
+            out = self._count(taken, message.sender) if word is Word.STATE else self._spread(taken, message.sender, now)
+            return out + self._first_company(now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
         answer = self._repair.answer(word, items)
@@ -169,12 +171,12 @@ class Membership:
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:
             digest, documents = items[0], items[1:MAX_PRESENTED]
-            out = self._count(self.ledger.take(documents, self._wall(), now), message.sender, now)
-            out += self._flush_if_due(now)
+            out = self._spread(self.ledger.take(documents, self._wall(), now), message.sender, now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
             if known and digest != self._replica.digest.of():
-                everything = self._repair.documents(self._replica)
+                blank = digest == EMPTY
+                everything = self._repair.everything() if blank else self._repair.documents(self._replica)
                 self._spend(message.curve, everything, now)
                 for payload in everything:
                     out.append(m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload))
@@ -229,22 +231,32 @@ class Membership:
                     found.append(member)
         return found
 
-    def _count(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
-        """Draw the consequences of what was taken in."""
+    def _count(self, taken: Taken, sender: NodeKey | None) -> list[Message]:
+        """Draw the consequences of what was taken in, for this node and whom it is about."""
         out: list[Message] = [m.Alarm(self._mesh, problem) for problem in taken.alarms]
         if taken.incomplete and sender is not None:
             out += self._send(sender, self._repair.need(sorted(taken.incomplete)))
         self._learned += taken.certificates
         self._obsolete += taken.obsolete
+        for statement in chain.from_iterable(taken.changed.values()):
+            self._learned.append(statement.raw)
+            if isinstance(statement, Remove):
+                out += self._tell_evicted(statement)
+        return [*out, self._hand_over()] if len(self._learned) >= LEARNED_AT_ONCE else out
+
+    def _hand_over(self) -> m.Learned:
+        learned = m.Learned(self._mesh, tuple(self._learned), tuple(self._obsolete))
+        self._learned, self._obsolete = [], []
+        return learned
+
+    def _spread(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
+        """Likewise, and for the neighbours, to whom it is news too."""
         for node, statements in taken.changed.items():
             if node in taken.first_seen:
                 credential = self._replica.records[node].credential
                 self._news.certificates.update(dict.fromkeys(self._chain.lineage(credential)))
             for statement in statements:
-                if isinstance(statement, Remove):
-                    out += self._tell_evicted(statement)
                 *issuers, raw = self._with_issuer(statement)
-                self._learned.append(raw)
                 self._news.certificates.update(dict.fromkeys(issuers))
                 self._news.statements[node, type(statement)] = raw
         if taken.changed:
@@ -252,7 +264,7 @@ class Membership:
                 self._news.heard_from.add(sender)
             if self._flush_at is None:
                 self._flush_at = max(now, self._flushed_at + RUMOUR_WINDOW)
-        return out
+        return self._count(taken, sender) + self._flush_if_due(now)
 
     def _with_issuer(self, statement: Record | Remove) -> list[bytes]:
         raw = statement.raw

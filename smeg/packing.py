@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from binascii import a2b_base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from smeg.keys import FROM_URL, KEY_BYTES, SIGNATURE_BYTES, base64
@@ -27,7 +27,7 @@ _WINDOW = -10
 """1 KiB, more than what is packed at once mostly has; without header and checksum."""
 
 
-def pack(documents: Iterable[bytes], mesh: str, known: Sequence[bytes] = ()) -> bytes:
+def pack(documents: Iterable[bytes], mesh: str, known: tuple[bytes, ...] = ()) -> bytes:
     """All of these in one; they have signatures, and bodies of JSON that name this mesh.
 
     `known` are at most `MAX_KNOWN` values that `unpack` will be told again.
@@ -51,8 +51,9 @@ def pack(documents: Iterable[bytes], mesh: str, known: Sequence[bytes] = ()) -> 
     return len(squeezed).to_bytes(2, "big") + squeezed + b"".join(fixed)
 
 
-def unpack(packed: bytes, mesh: str, known: Sequence[bytes] = ()) -> list[bytes]:
-    """Inverse of `pack`."""
+@lru_cache(maxsize=64)
+def unpack(packed: bytes, mesh: str, known: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
+    """Inverse of `pack`. What is new is mostly wanted several times in a row."""
     at = 2 + int.from_bytes(packed[:2], "big")
     rest = zlib.decompressobj(_WINDOW, _usual(mesh)).decompress(packed[2:at]).split(_END)
     documents: list[bytes] = []
@@ -69,7 +70,7 @@ def unpack(packed: bytes, mesh: str, known: Sequence[bytes] = ()) -> list[bytes]
                 value = known[number[0] - 1]
             whole += (b'"', base64(value).encode(), b'"', text)
         documents.append(b"".join(whole))
-    return documents
+    return tuple(documents)
 
 
 @lru_cache(maxsize=64)

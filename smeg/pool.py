@@ -102,7 +102,7 @@ class Pool:
         """Raw documents that somebody who has the countersigner's chain needs to follow this one."""
         standing = self._standings[credential]
         issuers = self.lineage_of_certificate(standing.invite or standing.admin)
-        return issuers + self._unpack(standing)
+        return [*issuers, *self._unpack(standing)]
 
     def lineage_of_certificate(self, issuer: bytes) -> list[bytes]:
         """The chain of issuers down to this one's certificate, root's child first."""
@@ -134,7 +134,7 @@ class Pool:
             if standing is None:
                 found[at] = [self._issuers[at].document.raw]
             else:
-                found[at] = self._unpack(standing)[standing.certificate in certificates :]
+                found[at] = list(self._unpack(standing))[standing.certificate in certificates :]
                 certificates.add(standing.certificate)
         return list(found.values())
 
@@ -154,7 +154,7 @@ class Pool:
             return self._unpack(self._standings[credential])[0]
         return self._unpack(self._standings[certificate])[-1]
 
-    def _unpack(self, standing: Standing) -> list[bytes]:
+    def _unpack(self, standing: Standing) -> tuple[bytes, ...]:
         """The node certificate, and the countersignature if there is one."""
         return unpack(self._papers[standing.credential], self.mesh, _values(standing))
 
