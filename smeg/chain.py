@@ -184,21 +184,15 @@ class Chain(Pool):
 def _standing(
     certificate: NodeCertificate, credential: bytes, admin: bytes, invite: bytes | None, by: Standing | None
 ) -> Standing:
-    grant = certificate.grant
     return Standing(
         certificate.key,
         certificate.wireguard,
         certificate.curve,
         certificate.serial,
-        grant.role,
-        grant.prefixes,
-        grant.exit,
-        grant.expires,
+        certificate.grant,
         credential,
         certificate.document.hash,
         admin,
         invite,
-        by.node if by is not None else None,
-        by.serial if by is not None else -1,
         by,
     )

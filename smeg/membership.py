@@ -78,7 +78,7 @@ class Membership:
         self._random = random
         self._wall = wall
         self._interval = repair_interval
-        self._from_disk = tuple(documents)
+        self._from_disk = list(documents)
         self.ledger = ledger
         self._replica, self._chain, self._roster = ledger.replica, ledger.chain, ledger.roster
         self._repair = ledger.repair
@@ -100,10 +100,12 @@ class Membership:
 
     def begin(self, now: float) -> list[Message]:
         """Take back what was on disk: verified again, spread to nobody."""
-        documents, self._from_disk = self._from_disk, ()
         waiting: list[bytes] = []
-        for at in range(0, len(documents), READ_AT_ONCE):
-            waiting = self.ledger.take([*waiting, *documents[at : at + READ_AT_ONCE]], self._wall()).waiting
+        while self._from_disk:
+            some = self._from_disk[:READ_AT_ONCE]
+            # What is read makes room for what it says.
+            del self._from_disk[:READ_AT_ONCE]
+            waiting = self.ledger.take([*waiting, *some], self._wall()).waiting
         self._repair_at = now + self._random.uniform(0.05, 0.5) * min(1.0, self._interval)
         return list(self.settle(now))
 

@@ -7,7 +7,9 @@ here verifies: `chain.Chain` says what enters.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Self
 
 from immutables import Map
@@ -26,27 +28,24 @@ from smeg.records import Standing
 
 
 class Pool:
-    __slots__ = ("_admitted", "_credentials", "_fresh", "_issuers", "_notary", "_papers", "_standings", "mesh")
+    __slots__ = ("_credentials", "_fresh", "_issuers", "_notary", "_standings", "mesh")
 
     def __init__(self, mesh: str, notary: Notary) -> None:
         self.mesh = mesh
         self._notary = notary
         self._issuers: Map[bytes, AdminCertificate | InviteCertificate] = Map()
-        self._papers: Map[bytes, bytes] = Map()
-        """Credential → packed: the node certificate, and the countersignature if it has one."""
         self._standings: Map[bytes, Standing] = Map()
+        """By credential."""
         self._credentials: Map[bytes, bytes] = Map()
         """Countersigned node certificate → the lowest countersignature of it."""
-        self._admitted: Map[NodeKey, Map[NodeKey, None]] = Map()
-        """Countersigner → whom it let in."""
         self._fresh: dict[bytes, bytes] = {}
         """Raw, by hash: what entered since the last `drain`."""
 
     def fork(self) -> Self:
         """Another with the same content, which changes on its own."""
         made = type(self)(self.mesh, self._notary)
-        made._issuers, made._papers, made._standings = self._issuers, self._papers, self._standings
-        made._credentials, made._admitted, made._fresh = self._credentials, self._admitted, dict(self._fresh)
+        made._issuers, made._standings = self._issuers, self._standings
+        made._credentials, made._fresh = self._credentials, dict(self._fresh)
         return made
 
     def __contains__(self, certificate: bytes) -> bool:
@@ -76,11 +75,15 @@ class Pool:
         return frozenset(standing.node for standing in self._standings.values() if standing.invite == invite)
 
     def resting_on(self, nodes: Iterable[NodeKey]) -> set[NodeKey]:
-        """Everybody whom one of these ever let in, and whom those did, and so on."""
+        """Everybody whom one of these ever let in, and whom those did, and so on. Looks at all credentials."""
+        admitted: defaultdict[NodeKey, list[NodeKey]] = defaultdict(list)
+        for standing in self._standings.values():
+            if standing.above is not None:
+                admitted[standing.above.node].append(standing.node)
         found: set[NodeKey] = set()
         open_ones = list(nodes)
         while open_ones:
-            below = [node for node in self._admitted.get(open_ones.pop(), ()) if node not in found]
+            below = [node for node in admitted[open_ones.pop()] if node not in found]
             found.update(below)
             open_ones += below
         return found
@@ -156,7 +159,7 @@ class Pool:
 
     def _unpack(self, standing: Standing) -> tuple[bytes, ...]:
         """The node certificate, and the countersignature if there is one."""
-        return unpack(self._papers[standing.credential], self.mesh, _values(standing))
+        return unpack(standing.papers, self.mesh, _values(standing))
 
     def _keep_issuer(self, certificate: AdminCertificate | InviteCertificate) -> None:
         self._issuers = self._issuers.set(certificate.document.hash, certificate)
@@ -164,16 +167,13 @@ class Pool:
 
     def _keep(self, standing: Standing, *papers: Certificate) -> None:
         """`papers` are the node certificate and its countersignature."""
-        raws = [paper.document.raw for paper in papers]
+        packed = pack([paper.document.raw for paper in papers], self.mesh, _values(standing))
+        standing = replace(standing, papers=packed)
         self._standings = self._standings.set(standing.credential, standing)
-        self._papers = self._papers.set(standing.credential, pack(raws, self.mesh, _values(standing)))
         for paper in papers:
             if paper.document.hash not in self._credentials:
                 self._fresh[paper.document.hash] = paper.document.raw
-        by = standing.above
-        if by is not None:
-            held: Map[NodeKey, None] = self._admitted.get(by.node, Map())
-            self._admitted = self._admitted.set(by.node, held.set(standing.node, None))
+        if standing.above is not None:
             lowest = min(standing.credential, self._credentials.get(standing.certificate, standing.credential))
             self._credentials = self._credentials.set(standing.certificate, lowest)
 

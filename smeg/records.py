@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
 
-from smeg.certificates import MAX_SERIAL, Role
+from smeg.certificates import MAX_SERIAL, Grant, Role
 from smeg.device import Endpoint
 from smeg.documents import Document, Fields, Kind, encode, seal
 from smeg.endpoints import MAX_ENDPOINTS, is_dialable, parse_endpoint
@@ -122,10 +122,7 @@ class Standing:
     wireguard: bytes
     curve: bytes
     serial: int
-    role: Role
-    prefixes: tuple[IPv6Network, ...]
-    exit: bool
-    expires: int
+    grant: Grant
     credential: bytes
     certificate: bytes
     """Hash of the node certificate; the credential itself when an admin issued that."""
@@ -133,11 +130,26 @@ class Standing:
     """Hash of the admin certificate at the head."""
     invite: bytes | None
     """Hash of the invite; None when an admin issued the certificate itself."""
-    countersigner: NodeKey | None
-    countersigner_serial: int
-    """The serial under which the countersigner signed; -1 when there was none."""
     above: Standing | None = field(default=None, repr=False, compare=False)
-    """The standing under which the countersigner signed."""
+    """The standing under which the countersigner signed; None when an admin issued the certificate itself."""
+    papers: bytes = field(default=b"", repr=False, compare=False)
+    """The node certificate and the countersignature, packed by the pool."""
+
+    @property
+    def role(self) -> Role:
+        return self.grant.role
+
+    @property
+    def prefixes(self) -> tuple[IPv6Network, ...]:
+        return self.grant.prefixes
+
+    @property
+    def expires(self) -> int:
+        return self.grant.expires
+
+    @property
+    def countersigner(self) -> NodeKey | None:
+        return None if self.above is None else self.above.node
 
     def line(self) -> Iterator[Standing]:
         """This one, then those that it rests on, up to one that an admin gave."""
