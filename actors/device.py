@@ -178,6 +178,7 @@ class DeviceActor(Actor):
             return []
         try:
             state = self._state if self._state is not None else backend.read()
+            target = reuse(target, state)
             operations = difference(state, target, self._configured())
             backend.apply(operations)
         except LocalError as error:

@@ -50,7 +50,7 @@ def host_prefix(address: IPv6Address) -> IPv6Network:
 
     It shares the address, and goes without the closure for `hosts`, which nobody asks for.
     """
-    prefix = IPv6Network(address)
+    prefix = IPv6Network(int(address))
     prefix.network_address = address
     del prefix.hosts
     return prefix

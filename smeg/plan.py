@@ -160,7 +160,8 @@ def _set_peers(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, En
         goal = _goal(now.peers.get(key), wanted.peers[key], learned.get(key))
         if goal is not None:
             goals[key] = goal
-    holders = {prefix: key for key in now.peers if key in wanted.peers for prefix in now.peers[key].allowed_ips}
+    # Who keeps all that it has holds nothing that another may get.
+    holders = {prefix: key for key in goals if key in now.peers for prefix in now.peers[key].allowed_ips}
     blocked = {
         key: blockers
         for key, goal in goals.items()
@@ -213,6 +214,8 @@ def _in_a_ring(blocked: Mapping[bytes, set[bytes]]) -> bytes:
 
 def _goal(now: WgPeer | None, wanted: WgPeer, last: Endpoint | None) -> SetPeer | None:
     """The `SetPeer` that makes `now` into `wanted`, or None when they are equal but for roaming."""
+    if now is wanted:
+        return None
     if now is None:
         return SetPeer(_in_order(wanted))
     roamed = wanted.endpoint == last and now.endpoint is not None
