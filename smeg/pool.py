@@ -118,10 +118,10 @@ class Pool:
 
     def ancestry(self, credentials: Iterable[bytes]) -> list[bytes]:
         """Raw documents of everything that these rest on, ancestors first, each once. Issuers' hashes will do too."""
-        return [raw for bundle in self.bundles(credentials) for raw in bundle]
+        return [raw for bundle in self.bundles(credentials).values() for raw in bundle]
 
-    def bundles(self, credentials: Iterable[bytes]) -> list[list[bytes]]:
-        """Likewise, a node certificate and its countersignature together: one is of no use without the other."""
+    def bundles(self, credentials: Iterable[bytes]) -> dict[bytes, list[bytes]]:
+        """Likewise, by credential: a node certificate and its countersignature are of no use without each other."""
         found: dict[bytes, list[bytes]] = {}
         certificates: set[bytes] = set()
         stack = list(credentials)[::-1]
@@ -139,7 +139,7 @@ class Pool:
             else:
                 found[at] = list(self._unpack(standing))[standing.certificate in certificates :]
                 certificates.add(standing.certificate)
-        return list(found.values())
+        return found
 
     def _above(self, certificate: bytes, standing: Standing | None) -> tuple[bytes, ...]:
         """The issuer and the credential on which this one rests at once."""

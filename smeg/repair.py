@@ -64,7 +64,7 @@ class Repair:
         return pack(Word.NEED, list(nodes)[:MAX_NODES])
 
     def documents(self, nodes: Iterable[NodeKey]) -> list[bytes]:
-        """All there is of some nodes: certificates first, then records, then removes."""
+        """All there is of some nodes: certificates, each followed by the record that rests on it, then removes."""
         return _payloads(Word.DOCUMENTS, self._bundles(nodes))
 
     def everything(self) -> list[bytes]:
@@ -75,9 +75,11 @@ class Repair:
         statements = [statement for node in nodes for statement in self._replica.statements(node)]
         roots = dict.fromkeys(s.credential if isinstance(s, Record) else s.by for s in statements)
         bundles = self._chain.bundles(root for root in roots if root)
-        records = [s.raw for s in statements if isinstance(s, Record)]
+        for record in (s for s in statements if isinstance(s, Record)):
+            # Not after all certificates: a joiner would count nobody until it had verified thousands.
+            bundles[record.credential].append(record.raw)
         removes = [s.raw for s in statements if isinstance(s, Remove)]
-        return [*bundles, *([raw] for raw in records + removes)]
+        return [*bundles.values(), *([raw] for raw in removes)]
 
     def _statements(self, nodes: Iterable[NodeKey]) -> list[bytes]:
         """What is said of nodes that the other side knows: it has their certificates, or else asks for them."""
