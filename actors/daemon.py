@@ -35,8 +35,10 @@ from smeg.edges.store import Store
 from smeg.errors import LocalError, Problem
 from smeg.messages import Shutdown
 
-M_ARENA_MAX = -8
+M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3
 """Of `malloc.h` of the GNU C library."""
+LARGE = 32 * 1024
+"""bytes; what is larger goes back to the system at once when it is free. Payloads are, when a whole mesh comes."""
 END_LIMIT = sum(limit for _, limit in STAGES) + 2.0
 """seconds that an orderly end may take in all."""
 
@@ -83,6 +85,7 @@ def be_frugal() -> None:
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):
         # Else the C library gives each thread an arena of its own, each with free space that no other uses.
         libc.mallopt(M_ARENA_MAX, 1)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
     # What is there now stays: no collection has to look at it again.
     gc.collect()
     gc.freeze()

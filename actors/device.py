@@ -7,7 +7,7 @@ outlives a restart of this actor; it goes when `Release` says so.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,11 +16,11 @@ from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer
+from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
 from smeg.members import Members
-from smeg.plan import difference, simulate
+from smeg.plan import difference, reuse, simulate
 from smeg.records import Member
 from smeg.wanted import View, wanted
 
@@ -89,7 +89,8 @@ class DeviceActor(Actor):
         self._backend: Backend | None = None
         self._released = False
         self._state: DeviceState | None = None
-        self._configured: dict[bytes, Endpoint] = {}
+        self._planned: Mapping[bytes, WgPeer] = {}
+        """How each peer was configured last; where it has moved since, WireGuard knows better."""
         self._dirty = False
         self._rested_at = 0.0
         """When it may be planned again."""
@@ -159,7 +160,7 @@ class DeviceActor(Actor):
                 break
             self._backend, self._state = backend, state
             self._view = replace(self._view, listen_port=state.listen_port)
-            self._configured = {key: peer.endpoint for key, peer in state.peers.items() if peer.endpoint is not None}
+            self._planned = state.peers
             self._retry_at = None
             self._look_at = now + LOOK_AGAIN
             if self._settings.handshake_interval:
@@ -177,7 +178,8 @@ class DeviceActor(Actor):
             return []
         try:
             state = self._state if self._state is not None else backend.read()
-            operations = difference(state, target, self._configured)
+            target = reuse(target, state)
+            operations = difference(state, target, self._configured())
             backend.apply(operations)
         except LocalError as error:
             self._state = None
@@ -188,32 +190,39 @@ class DeviceActor(Actor):
             return [m.DeviceFailed(self.mesh, error.problem)]
         self._retry_at = None
         self._state = simulate(state, operations)
+        target = reuse(target, self._state)
+        self._planned = target.peers
         new = [key for key in target.peers if key not in state.peers]
         # A client's keep-alive has shaken hands already, maybe before the peer knew it.
         first = [key for key in new if target.public_key < key and not target.peers[key].keepalive]
         self._nudges.extend(first)
         self._second_nudges.extend((now + SECOND_NUDGE, key) for key in new if key not in first)
         self._plan_nudges(now)
-        self._configured = {key: peer.endpoint for key, peer in target.peers.items() if peer.endpoint is not None}
         if not operations:
             return []
         self._version += 1
-        return [m.DeviceApplied(self.mesh, self._version, operations, target)]
+        return [m.DeviceApplied(self.mesh, self._version, target)]
+
+    def _configured(self) -> dict[bytes, Endpoint]:
+        return {key: peer.endpoint for key, peer in self._planned.items() if peer.endpoint is not None}
 
     def _is_as_planned(self, backend: Backend, now: float) -> bool:
         """Whether a look finds nothing to do: to plan thousands of peers anew costs much more than to compare them."""
-        before = self._state
         try:
-            self._state = backend.read()
+            found = backend.read()
         except LocalError:
             self._state = None
-        if self._state is None or self._state != before:
             return False
+        if found != self._state:
+            self._state = found
+            return False
+        # What is equal to it is not kept: `_state` shares its thousands of peers with the plan.
+        configured = self._configured()
         # Which of its endpoints a member is reached by may change with the names and routes of the underlay, which asks
         # again for a name without an address when it is asked itself.
         peers = ((member.standing.wireguard, member) for member in self._view.members.values())
-        known = ((key, member) for key, member in peers if key in self._state.peers)
-        return all(self._configured.get(key) == self._choose(member, now) for key, member in known)
+        known = ((key, member) for key, member in peers if key in found.peers)
+        return all(configured.get(key) == self._choose(member, now) for key, member in known)
 
     def _choose(self, member: Member, now: float) -> Endpoint | None:
         return self._underlay.choose(member.record.wireguard, now)

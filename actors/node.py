@@ -7,6 +7,7 @@ else's. What the meshes do is their own affair.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 
 from actors.base import Actor, Address
@@ -171,6 +172,8 @@ class Node(Actor):
         makes = self._making().makes(entry, self._meshes.values())
         for role in OF_A_MESH:
             self._book.start((role, entry.stored.id), makes[role])
+        # They are read now, and of a large mesh they are much. Who starts these actors again reads them again.
+        entry.stored = replace(entry.stored, documents=())
         # Before `_publish` lets them speak of a mesh that nobody has heard of.
         self.emit([entry.known()])
 

@@ -39,6 +39,7 @@ class ThreadInbox:
         self._asleep = False
         """Whether the owner waits in a poll, or is about to: else it looks at its queue before it does."""
         self._sockets_first = True
+        self._handled: Envelope[Any] | None = None
         self._ticked = False
         """Whether a `Tick` was handed out last: a timer in the past must starve neither messages nor sockets."""
 
@@ -76,6 +77,13 @@ class ThreadInbox:
         self._poll = poller.poll
 
     def get(self) -> Envelope[Any]:
+        if self._handled is not None:
+            # Pykka holds it until the next one comes, which may be long, and some messages are large.
+            self._handled.message = None
+        self._handled = self._next()
+        return self._handled
+
+    def _next(self) -> Envelope[Any]:
         while True:
             wait = None if self._deadline is None else self._deadline - time.monotonic()
             if wait is not None and wait <= 0 and not self._ticked:

@@ -45,6 +45,17 @@ def overlay_address(mesh: str, wireguard: bytes, collision: int = 0) -> IPv6Addr
     return IPv6Address(overlay_prefix(mesh).network_address.packed[:8] + interface_id)
 
 
+def host_prefix(address: IPv6Address) -> IPv6Network:
+    """The prefix of one address: a fifth of what `ipaddress` makes of it, for there is one of each member.
+
+    It shares the address, and goes without the closure for `hosts`, which nobody asks for.
+    """
+    prefix = IPv6Network(int(address))
+    prefix.network_address = address
+    del prefix.hosts
+    return prefix
+
+
 def node_id(key: NodeKey) -> str:
     """A node key as people write it: base32, 52 characters; commands take any unique beginning."""
     return base32(key)

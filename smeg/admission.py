@@ -55,7 +55,7 @@ class Admission:
         certificate: NodeCertificate | None = None
         for raw in documents:
             statement = self._notary.read(raw)
-            check_mesh(statement.document, self._chain.mesh)
+            check_mesh(statement, self._chain.mesh)
             if isinstance(statement, (Record, Remove)):
                 raise RemoteError("malformed", "a request to join with other documents than certificates")
             offered[statement.document.hash] = statement

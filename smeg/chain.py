@@ -121,7 +121,7 @@ class Chain(Pool):
 
     def _enter(self, certificate: Certificate) -> None:
         """Verify one whose parents are in the pool, then keep it."""
-        check_mesh(certificate.document, self.mesh)
+        check_mesh(certificate, self.mesh)
         key = certificate.document.hash
         match certificate:
             case AdminCertificate():
@@ -149,7 +149,7 @@ class Chain(Pool):
                 self._enter_countersignature(certificate)
 
     def _check_node(self, certificate: NodeCertificate, issuer: AdminCertificate | InviteCertificate) -> None:
-        check_mesh(certificate.document, self.mesh)
+        check_mesh(certificate, self.mesh)
         self._check_signature(certificate, issuer.key)
         certificate.grant.check_within(issuer.grant)
 
@@ -177,28 +177,22 @@ class Chain(Pool):
         self._given = self._given.set(invitation, given + 1)
 
     def _check_signature(self, certificate: Certificate, key: bytes) -> None:
-        if not self._notary.signed(certificate.document, key):
+        if not self._notary.signed(certificate, key):
             raise RemoteError("bad-signature", f"a {certificate.document.kind.value} whose signature does not match")
 
 
 def _standing(
     certificate: NodeCertificate, credential: bytes, admin: bytes, invite: bytes | None, by: Standing | None
 ) -> Standing:
-    grant = certificate.grant
     return Standing(
         certificate.key,
         certificate.wireguard,
         certificate.curve,
         certificate.serial,
-        grant.role,
-        grant.prefixes,
-        grant.exit,
-        grant.expires,
+        certificate.grant,
         credential,
         certificate.document.hash,
         admin,
         invite,
-        by.node if by is not None else None,
-        by.serial if by is not None else -1,
         by,
     )

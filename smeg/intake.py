@@ -24,6 +24,8 @@ from smeg.replica import Outcome, Replica
 RECORDS_RATE = 2.0
 RECORDS_BURST = 10.0
 """Records of one author that count: in a second, and at once after a rest."""
+LATER = frozenset({"missing-documents", "no-credential", "unknown-node"})
+"""What documents are refused for that may count once others are known."""
 MAX_PACES = 1024
 """authors of whom it is remembered how much they sent lately."""
 
@@ -43,6 +45,8 @@ class Taken:
     taken in next."""
     incomplete: set[NodeKey] = field(default_factory=set)
     """Nodes whose certificates are missing: to be asked for."""
+    waiting: list[bytes] = field(default_factory=list)
+    """Raw documents that may count once others are known."""
     alarms: list[Problem] = field(default_factory=list)
 
 
@@ -81,7 +85,7 @@ class Intake:
         for raw in documents:
             try:
                 statement = self._notary.read(raw)
-                check_mesh(statement.document, self._mesh)
+                check_mesh(statement, self._mesh)
             except RemoteError as error:
                 self.refused[error.problem.code] += 1
                 continue
@@ -92,7 +96,7 @@ class Intake:
                     removes.append(statement)
                 case _:
                     offered[statement.document.hash] = statement
-        self._take_credentials(offered)
+        self._take_credentials(offered, taken)
         # The newest first: what it supersedes is then neither verified nor passed on.
         for record in sorted(records, key=lambda record: record.counter, reverse=True):
             self._guard(self._take_record, record, offered, taken)
@@ -102,30 +106,31 @@ class Intake:
         taken.certificates = self._chain.drain()
         return taken
 
-    def _take_credentials(self, offered: Mapping[bytes, Certificate]) -> None:
+    def _take_credentials(self, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         # A node certificate enters with its countersignature; alone it would be verified, and forgotten again.
         later = [key for key, certificate in offered.items() if isinstance(certificate, NodeCertificate)]
         for key, certificate in offered.items():
             if isinstance(certificate, Countersignature):
-                self._count(self._chain.establish, key, offered)
+                self._count(self._chain.establish, key, offered, taken)
             elif isinstance(certificate, AdminCertificate):
-                self._count(self._chain.establish_issuer, key, offered)
+                self._count(self._chain.establish_issuer, key, offered, taken)
         for key in later:
             if key not in self._chain:
-                self._count(self._chain.establish, key, offered)
+                self._count(self._chain.establish, key, offered, taken)
 
     def _count(
         self,
         establish: Callable[[bytes, Mapping[bytes, Certificate]], object],
         key: bytes,
         offered: Mapping[bytes, Certificate],
+        taken: Taken,
     ) -> None:
         try:
             establish(key, offered)
-        except MissingDocuments:
-            pass
         except RemoteError as error:
-            if error.problem.code != "no-credential":
+            if error.problem.code in LATER:
+                taken.waiting.append(offered[key].document.raw)
+            else:
                 self.refused[error.problem.code] += 1
 
     def _guard(
@@ -134,18 +139,21 @@ class Intake:
         assert callable(take)
         try:
             take(statement, offered, taken)
-        except MissingDocuments:
-            taken.incomplete.add(statement.node)
         except RemoteError as error:
-            self.refused[error.problem.code] += 1
+            if error.problem.code in LATER:
+                taken.waiting.append(statement.raw)
+            if isinstance(error, MissingDocuments):
+                taken.incomplete.add(statement.node)
+            else:
+                self.refused[error.problem.code] += 1
 
     def _take_record(self, record: Record, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         known = self._replica.records.get(record.node)
-        if known is not None and (known.document.hash == record.document.hash or record.counter < known.counter):
+        if known is not None and (known.hash == record.hash or record.counter < known.counter):
             return
         if known is not None and self._now is not None and not self._paces.holds(record.node, self._now):
             raise RemoteError("author-rate", "more records of one author than anybody honest writes")
-        if not self._notary.signed(record.document, record.node):
+        if not self._notary.signed(record, record.node):
             raise RemoteError("bad-signature", "a record that its node did not sign")
         standing = self._chain.establish(record.credential, offered)
         if standing.node != record.node:
@@ -173,7 +181,7 @@ class Intake:
     def _take_remove(self, remove: Remove, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         evict = remove.action is Action.EVICT
         known = (self._replica.evicts if evict else self._replica.leaves).get(remove.node)
-        if known is not None and known.document.hash == remove.document.hash:
+        if known is not None and known.hash == remove.hash:
             return
         if evict:
             admin = self._chain.establish_issuer(remove.by, offered)
@@ -182,7 +190,7 @@ class Intake:
             if remove.node not in self._replica.records:
                 raise RemoteError("unknown-node", "a leave of a node that is not known")
             signer = remove.node
-        if not self._notary.signed(remove.document, signer):
+        if not self._notary.signed(remove, signer):
             raise RemoteError("bad-signature", "a remove that its author did not sign")
         if self._replica.remove(remove) is Outcome.NEWER:
             self._note(taken, remove, known)
@@ -190,4 +198,4 @@ class Intake:
     def _note(self, taken: Taken, statement: Record | Remove, replaced: Record | Remove | None) -> None:
         taken.changed.setdefault(statement.node, []).append(statement)
         if replaced is not None:
-            taken.obsolete.append(replaced.document.hash)
+            taken.obsolete.append(replaced.hash)

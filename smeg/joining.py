@@ -157,7 +157,7 @@ class Joining:
             statement = self._notary.read(raw)
             if isinstance(statement, (Record, Remove)):
                 own = self._keys.node
-                if statement.node == own and self._notary.signed(statement.document, own):
+                if statement.node == own and self._notary.signed(statement, own):
                     self.counter = max(self.counter, statement.counter)
             else:
                 self._offered[statement.document.hash] = statement

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from random import Random
 
 from smeg import messages as m
@@ -17,6 +18,7 @@ from smeg.admission import Admission
 from smeg.allowance import Allowances
 from smeg.certificates import Role
 from smeg.core import Message
+from smeg.documents import document_hash
 from smeg.errors import RemoteError
 from smeg.intake import Taken
 from smeg.keys import NodeKey, Secret
@@ -26,6 +28,8 @@ from smeg.range_digest import DIGEST_BYTES, EMPTY
 from smeg.records import Action, Member, Record, Remove
 from smeg.wire import MAX_PAYLOAD, Word, chunks, pack, unpack
 
+READ_AT_ONCE = 512
+"""documents from disk: while some are read, they take several times the room that they take afterwards."""
 RUMOUR_WINDOW = 0.05
 """seconds between two messages with news; the first goes at once."""
 MAX_PRESENTED = 256
@@ -34,6 +38,8 @@ ANSWER_RATE = 64 * 1024.0
 ANSWER_BURST = 32 * 1024 * 1024.0
 MAX_ASKERS = 1024
 """bytes a second, and at once, that one member's repairs may draw; for so many members that is remembered."""
+LEARNED_AT_ONCE = 2048
+"""documents that are handed to the store, at the latest: a joiner learns tens of thousands before it comes to rest."""
 PRUNED_SHARE = 0.25
 """How often a repair tries somebody who is thought dead: partitions heal by it, and who lost all that it knew."""
 
@@ -72,7 +78,7 @@ class Membership:
         self._random = random
         self._wall = wall
         self._interval = repair_interval
-        self._from_disk = tuple(documents)
+        self._from_disk = list(documents)
         self.ledger = ledger
         self._replica, self._chain, self._roster = ledger.replica, ledger.chain, ledger.roster
         self._repair = ledger.repair
@@ -94,11 +100,12 @@ class Membership:
 
     def begin(self, now: float) -> list[Message]:
         """Take back what was on disk: verified again, spread to nobody."""
-        documents, self._from_disk = self._from_disk, ()
-        self._count(self.ledger.take(documents, self._wall()), None, now)
-        self._learned.clear()
-        self._obsolete.clear()
-        self._news, self._flush_at = News(), None
+        waiting: list[bytes] = []
+        while self._from_disk:
+            some = self._from_disk[:READ_AT_ONCE]
+            # What is read makes room for what it says.
+            del self._from_disk[:READ_AT_ONCE]
+            waiting = self.ledger.take([*waiting, *some], self._wall()).waiting
         self._repair_at = now + self._random.uniform(0.05, 0.5) * min(1.0, self._interval)
         return list(self.settle(now))
 
@@ -111,8 +118,7 @@ class Membership:
                     self.ledger.intake.refused[error.problem.code] += 1
                     return []
             case m.Publish(_, documents):
-                out = self._count(self.ledger.take(documents, self._wall()), None, now)
-                return out + self._flush_if_due(now)
+                return self._spread(self.ledger.take(documents, self._wall()), None, now)
             case m.RootDiffers(_, member) if member in self._members:
                 return self._send(member, self._repair.opening())
             case m.Countersign(_, credential):
@@ -126,8 +132,7 @@ class Membership:
     def settle(self, now: float) -> list[Message]:
         out: list[Message] = []
         if self._learned or self._obsolete:
-            out.append(m.Learned(self._mesh, tuple(self._learned), tuple(self._obsolete)))
-            self._learned, self._obsolete = [], []
+            out.append(self._hand_over())
         if self._told_version != self._roster.version:
             self._told_version = self._roster.version
             self._members = self._roster.members
@@ -149,10 +154,11 @@ class Membership:
         word, items = unpack(message.payload)
         if message.channel is m.Channel.JOIN:
             return self._receive_guest(message, word, items, now)
-        if word is Word.DOCUMENTS:
+        if word in (Word.DOCUMENTS, Word.STATE):
             # From anybody: documents speak for themselves, and a joiner does not know yet who is a member.
-            out = self._count(self.ledger.take(items, self._wall(), now), message.sender, now)
-            return out + self._flush_if_due(now) + self._first_company(now)
+            taken = self.ledger.take(items, self._wall(), now)
+            out = self._count(taken, message.sender) if word is Word.STATE else self._spread(taken, message.sender, now)
+            return out + self._first_company(now)
         if message.sender is None:
             raise RemoteError("not-a-member", "a repair with somebody who is not a member")
         answer = self._repair.answer(word, items)
@@ -167,12 +173,12 @@ class Membership:
     def _receive_guest(self, message: m.Received, word: Word, items: list[bytes], now: float) -> list[Message]:
         if word is Word.PRESENT and items:
             digest, documents = items[0], items[1:MAX_PRESENTED]
-            out = self._count(self.ledger.take(documents, self._wall(), now), message.sender, now)
-            out += self._flush_if_due(now)
+            out = self._spread(self.ledger.take(documents, self._wall(), now), message.sender, now)
             known = any(member.standing.curve == message.curve for member in self._presented(documents))
             out += self._tell_removed(message.curve, documents)
             if known and digest != self._replica.digest.of():
-                everything = self._repair.documents(self._replica)
+                blank = digest == EMPTY
+                everything = self._repair.everything() if blank else self._repair.documents(self._replica)
                 self._spend(message.curve, everything, now)
                 for payload in everything:
                     out.append(m.SendGuest(self._mesh, m.Channel.MEMBERSHIP, message.curve, payload))
@@ -189,7 +195,7 @@ class Membership:
             return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, pack(Word.REFUSED, answer))]
         self._learned += self._chain.lineage(standing.credential)
         # What is known of it from an earlier stay goes with it: its counter has to continue above.
-        earlier = [statement.document.raw for statement in self._replica.statements(standing.node)]
+        earlier = [statement.raw for statement in self._replica.statements(standing.node)]
         payloads = chunks(Word.ADMITTED, [*earlier, *self._chain.ancestry([standing.credential])])
         return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
 
@@ -200,9 +206,10 @@ class Membership:
 
     def _tell_removed(self, curve: bytes, documents: list[bytes]) -> list[Message]:
         """Somebody who presents itself may not know yet that its membership has ended."""
-        presented, records, out = frozenset(documents), self._replica.records, list[Message]()
+        presented = frozenset(map(document_hash, documents))
+        records, out = self._replica.records, list[Message]()
         for node, remove in self._replica.evicts.items():
-            if self._roster.get(node) is None and node in records and records[node].document.raw in presented:
+            if self._roster.get(node) is None and node in records and records[node].hash in presented:
                 out += [message for message in self._tell_evicted(remove) if message.to == curve]
         return out
 
@@ -222,25 +229,35 @@ class Membership:
             with contextlib.suppress(RemoteError):
                 statement = self.ledger.notary.read(raw)
                 member = self._roster.get(statement.node) if isinstance(statement, Record) else None
-                if member is not None and member.record.document.raw == raw:
+                if member is not None and member.record == statement:
                     found.append(member)
         return found
 
-    def _count(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
-        """Draw the consequences of what was taken in."""
+    def _count(self, taken: Taken, sender: NodeKey | None) -> list[Message]:
+        """Draw the consequences of what was taken in, for this node and whom it is about."""
         out: list[Message] = [m.Alarm(self._mesh, problem) for problem in taken.alarms]
         if taken.incomplete and sender is not None:
             out += self._send(sender, self._repair.need(sorted(taken.incomplete)))
         self._learned += taken.certificates
         self._obsolete += taken.obsolete
+        for statement in chain.from_iterable(taken.changed.values()):
+            self._learned.append(statement.raw)
+            if isinstance(statement, Remove):
+                out += self._tell_evicted(statement)
+        return [*out, self._hand_over()] if len(self._learned) >= LEARNED_AT_ONCE else out
+
+    def _hand_over(self) -> m.Learned:
+        learned = m.Learned(self._mesh, tuple(self._learned), tuple(self._obsolete))
+        self._learned, self._obsolete = [], []
+        return learned
+
+    def _spread(self, taken: Taken, sender: NodeKey | None, now: float) -> list[Message]:
+        """Likewise, and for the neighbours, to whom it is news too."""
         for node, statements in taken.changed.items():
             if node in taken.first_seen:
                 credential = self._replica.records[node].credential
                 self._news.certificates.update(dict.fromkeys(self._chain.lineage(credential)))
             for statement in statements:
-                self._learned.append(statement.document.raw)
-                if isinstance(statement, Remove):
-                    out += self._tell_evicted(statement)
                 *issuers, raw = self._with_issuer(statement)
                 self._news.certificates.update(dict.fromkeys(issuers))
                 self._news.statements[node, type(statement)] = raw
@@ -249,10 +266,10 @@ class Membership:
                 self._news.heard_from.add(sender)
             if self._flush_at is None:
                 self._flush_at = max(now, self._flushed_at + RUMOUR_WINDOW)
-        return out
+        return self._count(taken, sender) + self._flush_if_due(now)
 
     def _with_issuer(self, statement: Record | Remove) -> list[bytes]:
-        raw = statement.document.raw
+        raw = statement.raw
         if isinstance(statement, Remove) and statement.by:
             return [*self._chain.lineage_of_certificate(statement.by), raw]
         return [raw]
@@ -310,11 +327,11 @@ class Membership:
 
 def presentation(digest: bytes, certificates: list[bytes], own: Record) -> bytes:
     """A `PRESENT` payload; of a very long chain of countersigners only the end, the rest is asked for."""
-    size = len(own.document.raw) + DIGEST_BYTES
+    size = len(own.raw) + DIGEST_BYTES
     fitting: list[bytes] = []
     for raw in reversed(certificates):
         size += len(raw) + 2
         if size > MAX_PAYLOAD:
             break
         fitting.append(raw)
-    return pack(Word.PRESENT, [digest, *reversed(fitting), own.document.raw])
+    return pack(Word.PRESENT, [digest, *reversed(fitting), own.raw])

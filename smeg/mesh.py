@@ -24,7 +24,7 @@ from smeg.mesh_settings import Keys, MeshSettings, Origin
 from smeg.notary import Notary
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Record, Standing
-from smeg.remembered import remember
+from smeg.remembered import about, remember
 from smeg.roster import Verdict
 from smeg.saving import Purpose, Save, Saving
 from smeg.stored import Contact, StoredMesh
@@ -79,7 +79,9 @@ class Mesh:
         wall: Callable[[], int],
         token: Token | None = None,
     ) -> None:
-        self._stored = stored
+        self._node = node_key(keys.identity)
+        # Of a large mesh the documents are much, and most are the others'.
+        self._stored = replace(stored, documents=about(self._node, stored.documents))
         self._mesh = stored.id
         self._origin = origin
         self._keys = keys
@@ -88,8 +90,7 @@ class Mesh:
         self._random = random
         self._wall = wall
         self._token = token
-        self._node = node_key(keys.identity)
-        self._authority = Authority(stored, notary, entropy, wall)
+        self._authority = Authority(self._stored, notary, entropy, wall)
         self._state = State.WAITING
         self._joining: Joining | None = None
         self._own: OwnRecordWriter | None = None
@@ -221,7 +222,7 @@ class Mesh:
         self._enter(State.SAVING)
         self._own = own
         self._unsaid = own.revise() is not None
-        self._stored = replace(self._stored, documents=(*self._stored.admission, self._record.document.raw))
+        self._stored = replace(self._stored, documents=(*self._stored.admission, self._record.raw))
         self._settled_at = settled_at
         return self._saving.keep_mesh(Purpose.ENTRY, self._stored, now, self._stored.documents)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from smeg.device import DeviceState, Endpoint, Handshake, Operation
+from smeg.device import DeviceState, Endpoint, Handshake
 from smeg.errors import Problem
 from smeg.keys import NodeKey, Secret
 from smeg.members import Members
@@ -281,8 +281,6 @@ class DeviceApplied:
 
     mesh: str
     version: int
-    operations: tuple[Operation, ...]
-    """What was changed."""
     plan: DeviceState
     """What it looks like now."""
 

@@ -38,19 +38,20 @@ class Notary:
         found = self._read.get(key)
         if found is None:
             found = self._read[key] = _state(*parse(raw))
-            self._bytes += len(raw)
+            self._bytes += _room(found)
             # By bytes too: nothing is verified yet, and anybody may have sent it.
             while self._bytes > self._bound_bytes or len(self._read) > self._bound:
                 _, oldest = self._read.popitem(last=False)
-                self._bytes -= len(oldest.document.raw)
+                self._bytes -= _room(oldest)
         return found
 
-    def signed(self, document: Document, key: bytes) -> bool:
-        """Whether `key` signed this document."""
-        known = self._signed.get((document.hash, key))
+    def signed(self, statement: Statement, key: bytes) -> bool:
+        """Whether `key` signed this."""
+        digest = statement.hash if isinstance(statement, Record) else statement.document.hash
+        known = self._signed.get((digest, key))
         if known is None:
             self.verified += 1
-            known = self._signed[document.hash, key] = document.signed_by(key)
+            known = self._signed[digest, key] = statement.document.signed_by(key)
             if len(self._signed) > self._bound:
                 self._signed.popitem(last=False)
         return known
@@ -66,7 +67,13 @@ def _state(document: Document, fields: Fields) -> Statement:
             return read_certificate(document, fields)
 
 
-def check_mesh(document: Document, mesh: str) -> None:
-    """Raise `RemoteError` (`wrong-mesh`) when the document belongs to another mesh."""
-    if document.mesh != mesh:
-        raise RemoteError("wrong-mesh", f"a {document.kind.value} of mesh {document.mesh[:12]} in mesh {mesh[:12]}")
+def _room(statement: Statement) -> int:
+    """bytes of its document, as it is kept."""
+    return len(statement.packed if isinstance(statement, Record) else statement.document.raw)
+
+
+def check_mesh(statement: Statement, mesh: str) -> None:
+    """Raise `RemoteError` (`wrong-mesh`) when it belongs to another mesh."""
+    named = statement.mesh if isinstance(statement, Record) else statement.document.mesh
+    if named != mesh:
+        raise RemoteError("wrong-mesh", f"a document of mesh {named[:12]} in mesh {mesh[:12]}")

@@ -55,6 +55,12 @@ def difference(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, En
     return tuple(operations)
 
 
+def reuse(wanted: DeviceState, now: DeviceState) -> DeviceState:
+    """`wanted`, made of the peers of `now` where they are equal: of thousands nearly all stay as they are."""
+    peers = {key: now.peers[key] if now.peers.get(key) == peer else peer for key, peer in wanted.peers.items()}
+    return replace(wanted, peers=peers)
+
+
 def simulate(now: DeviceState, operations: Iterable[Operation]) -> DeviceState:
     """What the device is after `operations`, as a kernel would have it: a prefix given to one peer leaves any other."""
     simulated = Simulated(now)
@@ -148,19 +154,21 @@ def _interface_differs(now: DeviceState, wanted: DeviceState) -> bool:
 
 
 def _set_peers(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, Endpoint]) -> list[Operation]:
-    """What adds and changes peers. `pending` holds those still to be set, each with the holders it must wait for."""
+    """What adds and changes peers. `blocked` are those that must wait for holders of what they get."""
     goals: dict[bytes, SetPeer] = {}
     for key in sorted(wanted.peers):
         goal = _goal(now.peers.get(key), wanted.peers[key], learned.get(key))
         if goal is not None:
             goals[key] = goal
-    holders = {prefix: key for key in now.peers if key in wanted.peers for prefix in now.peers[key].allowed_ips}
-    pending = {
-        key: {holders[prefix] for prefix in goal.peer.allowed_ips if holders.get(prefix, key) != key}
+    # Who keeps all that it has holds nothing that another may get.
+    holders = {prefix: key for key in goals if key in now.peers for prefix in now.peers[key].allowed_ips}
+    blocked = {
+        key: blockers
         for key, goal in goals.items()
+        if (blockers := {holders[prefix] for prefix in goal.peer.allowed_ips if holders.get(prefix, key) != key})
     }
     waiters: dict[bytes, list[bytes]] = {}
-    for key, blockers in pending.items():
+    for key, blockers in blocked.items():
         for blocker in blockers:
             waiters.setdefault(blocker, []).append(key)
 
@@ -169,24 +177,24 @@ def _set_peers(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, En
     def release(holder: bytes) -> list[bytes]:
         freed = []
         for key in waiters.pop(holder, ()):
-            pending[key].discard(holder)
-            if not pending[key]:
+            blocked[key].discard(holder)
+            if not blocked[key]:
+                del blocked[key]
                 freed.append(key)
         return freed
 
-    ready = [key for key, blockers in pending.items() if not blockers]
-    while pending:
+    ready = [key for key in goals if key not in blocked]
+    while ready or blocked:
         # Waves keep the order deterministic and by key; the last of a wave may free the first of the next.
         while ready:
             following: list[bytes] = []
             for key in ready:
                 operations.append(goals[key])
-                del pending[key]
                 following += release(key)
             ready = sorted(following)
-        if pending:
+        if blocked:
             # Peers swap prefixes in a ring: one of them lets go first, and gets its new ones when its turn comes.
-            key = _in_a_ring(pending)
+            key = _in_a_ring(blocked)
             held, goal_peer = now.peers[key].allowed_ips, goals[key].peer
             kept = tuple(prefix for prefix in goal_peer.allowed_ips if prefix in set(held))
             operations.append(SetPeer(replace(goal_peer, allowed_ips=kept, endpoint=None)))
@@ -194,18 +202,20 @@ def _set_peers(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, En
     return operations
 
 
-def _in_a_ring(pending: Mapping[bytes, set[bytes]]) -> bytes:
+def _in_a_ring(blocked: Mapping[bytes, set[bytes]]) -> bytes:
     """A peer that, by way of others, waits for itself: where the walk from waiter to holder comes back."""
     seen: set[bytes] = set()
-    key = min(pending)
+    key = min(blocked)
     while key not in seen:
         seen.add(key)
-        key = min(pending[key])
+        key = min(blocked[key])
     return key
 
 
 def _goal(now: WgPeer | None, wanted: WgPeer, last: Endpoint | None) -> SetPeer | None:
     """The `SetPeer` that makes `now` into `wanted`, or None when they are equal but for roaming."""
+    if now is wanted:
+        return None
     if now is None:
         return SetPeer(_in_order(wanted))
     roamed = wanted.endpoint == last and now.endpoint is not None

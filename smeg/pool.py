@@ -7,7 +7,9 @@ here verifies: `chain.Chain` says what enters.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Self
 
 from immutables import Map
@@ -26,27 +28,24 @@ from smeg.records import Standing
 
 
 class Pool:
-    __slots__ = ("_admitted", "_credentials", "_fresh", "_issuers", "_notary", "_papers", "_standings", "mesh")
+    __slots__ = ("_credentials", "_fresh", "_issuers", "_notary", "_standings", "mesh")
 
     def __init__(self, mesh: str, notary: Notary) -> None:
         self.mesh = mesh
         self._notary = notary
         self._issuers: Map[bytes, AdminCertificate | InviteCertificate] = Map()
-        self._papers: Map[bytes, bytes] = Map()
-        """Credential → packed: the node certificate, and the countersignature if it has one."""
         self._standings: Map[bytes, Standing] = Map()
+        """By credential."""
         self._credentials: Map[bytes, bytes] = Map()
         """Countersigned node certificate → the lowest countersignature of it."""
-        self._admitted: Map[NodeKey, Map[NodeKey, None]] = Map()
-        """Countersigner → whom it let in."""
         self._fresh: dict[bytes, bytes] = {}
         """Raw, by hash: what entered since the last `drain`."""
 
     def fork(self) -> Self:
         """Another with the same content, which changes on its own."""
         made = type(self)(self.mesh, self._notary)
-        made._issuers, made._papers, made._standings = self._issuers, self._papers, self._standings
-        made._credentials, made._admitted, made._fresh = self._credentials, self._admitted, dict(self._fresh)
+        made._issuers, made._standings = self._issuers, self._standings
+        made._credentials, made._fresh = self._credentials, dict(self._fresh)
         return made
 
     def __contains__(self, certificate: bytes) -> bool:
@@ -76,11 +75,15 @@ class Pool:
         return frozenset(standing.node for standing in self._standings.values() if standing.invite == invite)
 
     def resting_on(self, nodes: Iterable[NodeKey]) -> set[NodeKey]:
-        """Everybody whom one of these ever let in, and whom those did, and so on."""
+        """Everybody whom one of these ever let in, and whom those did, and so on. Looks at all credentials."""
+        admitted: defaultdict[NodeKey, list[NodeKey]] = defaultdict(list)
+        for standing in self._standings.values():
+            if standing.above is not None:
+                admitted[standing.above.node].append(standing.node)
         found: set[NodeKey] = set()
         open_ones = list(nodes)
         while open_ones:
-            below = [node for node in self._admitted.get(open_ones.pop(), ()) if node not in found]
+            below = [node for node in admitted[open_ones.pop()] if node not in found]
             found.update(below)
             open_ones += below
         return found
@@ -102,7 +105,7 @@ class Pool:
         """Raw documents that somebody who has the countersigner's chain needs to follow this one."""
         standing = self._standings[credential]
         issuers = self.lineage_of_certificate(standing.invite or standing.admin)
-        return issuers + unpack(self._papers[credential], self.mesh)
+        return [*issuers, *self._unpack(standing)]
 
     def lineage_of_certificate(self, issuer: bytes) -> list[bytes]:
         """The chain of issuers down to this one's certificate, root's child first."""
@@ -115,10 +118,10 @@ class Pool:
 
     def ancestry(self, credentials: Iterable[bytes]) -> list[bytes]:
         """Raw documents of everything that these rest on, ancestors first, each once. Issuers' hashes will do too."""
-        return [raw for bundle in self.bundles(credentials) for raw in bundle]
+        return [raw for bundle in self.bundles(credentials).values() for raw in bundle]
 
-    def bundles(self, credentials: Iterable[bytes]) -> list[list[bytes]]:
-        """Likewise, a node certificate and its countersignature together: one is of no use without the other."""
+    def bundles(self, credentials: Iterable[bytes]) -> dict[bytes, list[bytes]]:
+        """Likewise, by credential: a node certificate and its countersignature are of no use without each other."""
         found: dict[bytes, list[bytes]] = {}
         certificates: set[bytes] = set()
         stack = list(credentials)[::-1]
@@ -134,9 +137,9 @@ class Pool:
             if standing is None:
                 found[at] = [self._issuers[at].document.raw]
             else:
-                found[at] = unpack(self._papers[at], self.mesh)[standing.certificate in certificates :]
+                found[at] = list(self._unpack(standing))[standing.certificate in certificates :]
                 certificates.add(standing.certificate)
-        return list(found.values())
+        return found
 
     def _above(self, certificate: bytes, standing: Standing | None) -> tuple[bytes, ...]:
         """The issuer and the credential on which this one rests at once."""
@@ -151,8 +154,12 @@ class Pool:
             return issuer.document.raw
         credential = self._credentials.get(certificate)
         if credential is not None:
-            return unpack(self._papers[credential], self.mesh)[0]
-        return unpack(self._papers[certificate], self.mesh)[-1]
+            return self._unpack(self._standings[credential])[0]
+        return self._unpack(self._standings[certificate])[-1]
+
+    def _unpack(self, standing: Standing) -> tuple[bytes, ...]:
+        """The node certificate, and the countersignature if there is one."""
+        return unpack(standing.papers, self.mesh, _values(standing))
 
     def _keep_issuer(self, certificate: AdminCertificate | InviteCertificate) -> None:
         self._issuers = self._issuers.set(certificate.document.hash, certificate)
@@ -160,18 +167,21 @@ class Pool:
 
     def _keep(self, standing: Standing, *papers: Certificate) -> None:
         """`papers` are the node certificate and its countersignature."""
-        raws = [paper.document.raw for paper in papers]
+        packed = pack([paper.document.raw for paper in papers], self.mesh, _values(standing))
+        standing = replace(standing, papers=packed)
         self._standings = self._standings.set(standing.credential, standing)
-        self._papers = self._papers.set(standing.credential, pack(raws, self.mesh))
         for paper in papers:
             if paper.document.hash not in self._credentials:
                 self._fresh[paper.document.hash] = paper.document.raw
-        by = standing.above
-        if by is not None:
-            held: Map[NodeKey, None] = self._admitted.get(by.node, Map())
-            self._admitted = self._admitted.set(by.node, held.set(standing.node, None))
+        if standing.above is not None:
             lowest = min(standing.credential, self._credentials.get(standing.certificate, standing.credential))
             self._credentials = self._credentials.set(standing.certificate, lowest)
+
+
+def _values(standing: Standing) -> tuple[bytes, ...]:
+    """What its papers name and it holds anyway, in the order of their fields."""
+    own = (standing.invite or standing.admin, standing.node, standing.wireguard, standing.curve)
+    return own if standing.above is None else (*own, standing.certificate, standing.above.credential)
 
 
 def parents(certificate: Certificate) -> tuple[bytes, ...]:

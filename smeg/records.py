@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
 
-from smeg.certificates import MAX_SERIAL, Role
+from smeg.certificates import MAX_SERIAL, Grant, Role
 from smeg.device import Endpoint
 from smeg.documents import Document, Fields, Kind, encode, seal
 from smeg.endpoints import MAX_ENDPOINTS, is_dialable, parse_endpoint
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, Secret
+from smeg.packing import pack, unpack
 
 MAX_COUNTER = 2**53 - 1
 MAX_STEP = 2**32
@@ -31,9 +32,12 @@ PREFIX_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A node's own words, of one moment."""
+    """A node's own words, of one moment. There is one for each member: what was signed is kept packed."""
 
-    document: Document = field(repr=False)
+    mesh: str
+    hash: bytes
+    """Of the document."""
+    packed: bytes = field(repr=False)
     node: NodeKey
     counter: int
     credential: bytes
@@ -50,7 +54,16 @@ class Record:
     @property
     def order(self) -> tuple[int, bytes]:
         """Bigger is newer; at one counter the lower hash wins, everywhere."""
-        return self.counter, bytes(255 - octet for octet in self.document.hash)
+        return self.counter, bytes(255 - octet for octet in self.hash)
+
+    @property
+    def raw(self) -> bytes:
+        """What was signed, unpacked each time."""
+        return unpack(self.packed, self.mesh, (self.node, self.credential))[0]
+
+    @property
+    def document(self) -> Document:
+        return Document(Kind.RECORD, self.mesh, self.raw, self.hash)
 
 
 class Action(StrEnum):
@@ -79,8 +92,16 @@ class Remove:
     @property
     def order(self) -> tuple[int, int, bytes]:
         """Of two of one action the bigger wins: a later certificate's, then the later leave, then the lower hash."""
-        hash_order = bytes(255 - octet for octet in self.document.hash)
+        hash_order = bytes(255 - octet for octet in self.hash)
         return self.serial, self.counter, hash_order
+
+    @property
+    def hash(self) -> bytes:
+        return self.document.hash
+
+    @property
+    def raw(self) -> bytes:
+        return self.document.raw
 
     def covers(self, serial: int, counter: int) -> bool:
         """Whether a record at `counter` under the certificate `serial` is ended by this."""
@@ -101,10 +122,7 @@ class Standing:
     wireguard: bytes
     curve: bytes
     serial: int
-    role: Role
-    prefixes: tuple[IPv6Network, ...]
-    exit: bool
-    expires: int
+    grant: Grant
     credential: bytes
     certificate: bytes
     """Hash of the node certificate; the credential itself when an admin issued that."""
@@ -112,11 +130,26 @@ class Standing:
     """Hash of the admin certificate at the head."""
     invite: bytes | None
     """Hash of the invite; None when an admin issued the certificate itself."""
-    countersigner: NodeKey | None
-    countersigner_serial: int
-    """The serial under which the countersigner signed; -1 when there was none."""
     above: Standing | None = field(default=None, repr=False, compare=False)
-    """The standing under which the countersigner signed."""
+    """The standing under which the countersigner signed; None when an admin issued the certificate itself."""
+    papers: bytes = field(default=b"", repr=False, compare=False)
+    """The node certificate and the countersignature, packed by the pool."""
+
+    @property
+    def role(self) -> Role:
+        return self.grant.role
+
+    @property
+    def prefixes(self) -> tuple[IPv6Network, ...]:
+        return self.grant.prefixes
+
+    @property
+    def expires(self) -> int:
+        return self.grant.expires
+
+    @property
+    def countersigner(self) -> NodeKey | None:
+        return None if self.above is None else self.above.node
 
     def line(self) -> Iterator[Standing]:
         """This one, then those that it rests on, up to one that an admin gave."""
@@ -181,11 +214,14 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
     if len(document.raw) > MAX_RECORD:
         raise RemoteError("malformed", f"a record of {len(document.raw)} bytes: the bound is {MAX_RECORD}")
     fields = fields or document.fields()
+    node, credential = fields.signer("node"), fields.digest("credential")
     return Record(
-        document,
-        fields.signer("node"),
+        document.mesh,
+        document.hash,
+        pack([document.raw], document.mesh, (node, credential)),
+        node,
         fields.integer("counter", 1, MAX_COUNTER),
-        fields.digest("credential"),
+        credential,
         fields.text("name", 63),
         fields.integer("collision", 0, 255, 0),
         _endpoints(fields, "gossip"),

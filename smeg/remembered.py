@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from smeg.certificates import Certificate
 from smeg.chain import Chain
 from smeg.errors import RemoteError
-from smeg.keys import NodeKey
+from smeg.keys import NodeKey, base64
 from smeg.notary import Notary
 from smeg.records import Action, Record, Remove, Standing
 from smeg.stored import StoredMesh
@@ -24,6 +24,13 @@ class Remembered:
     """The newest own record; None when there is none yet, or the database was lost."""
     left: bool
     """Whether this node has said that it leaves, this stay of it."""
+
+
+def about(node: NodeKey, documents: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Those that name a node, and none that it said itself left out: what `remember` needs, and nothing has to be read
+    for it."""
+    name = base64(node).encode()
+    return tuple(raw for raw in documents if name in raw)
 
 
 def remember(stored: StoredMesh, node: NodeKey, notary: Notary) -> Remembered:

@@ -64,18 +64,27 @@ class Repair:
         return pack(Word.NEED, list(nodes)[:MAX_NODES])
 
     def documents(self, nodes: Iterable[NodeKey]) -> list[bytes]:
-        """All there is of some nodes: certificates first, then records, then removes."""
+        """All there is of some nodes: certificates, each followed by the record that rests on it, then removes."""
+        return _payloads(Word.DOCUMENTS, self._bundles(nodes))
+
+    def everything(self) -> list[bytes]:
+        """All there is, for one who knows nothing."""
+        return _payloads(Word.STATE, self._bundles(self._replica))
+
+    def _bundles(self, nodes: Iterable[NodeKey]) -> list[list[bytes]]:
         statements = [statement for node in nodes for statement in self._replica.statements(node)]
         roots = dict.fromkeys(s.credential if isinstance(s, Record) else s.by for s in statements)
         bundles = self._chain.bundles(root for root in roots if root)
-        records = [s.document.raw for s in statements if isinstance(s, Record)]
-        removes = [s.document.raw for s in statements if isinstance(s, Remove)]
-        return _payloads([*bundles, *([raw] for raw in records + removes)])
+        for record in (s for s in statements if isinstance(s, Record)):
+            # Not after all certificates: a joiner would count nobody until it had verified thousands.
+            bundles[record.credential].append(record.raw)
+        removes = [s.raw for s in statements if isinstance(s, Remove)]
+        return [*bundles.values(), *([raw] for raw in removes)]
 
     def _statements(self, nodes: Iterable[NodeKey]) -> list[bytes]:
         """What is said of nodes that the other side knows: it has their certificates, or else asks for them."""
         statements = (statement for node in nodes for statement in self._replica.statements(node))
-        return _payloads([statement.document.raw] for statement in statements)
+        return _payloads(Word.DOCUMENTS, ([statement.raw] for statement in statements))
 
     def _range(self, digits: str) -> list[bytes]:
         """What to say about a range that differs: its listing when it is small, else its parts."""
@@ -111,7 +120,7 @@ class Repair:
         return [*out, self.need(lacking)] if lacking else out
 
 
-def _payloads(bundles: Iterable[list[bytes]]) -> list[bytes]:
+def _payloads(word: Word, bundles: Iterable[list[bytes]]) -> list[bytes]:
     """As many as are needed, none too large. What belongs together comes together: whoever takes the first of them in
     has no use for half of it, and would have to ask for all that rests on it."""
     payloads: list[bytes] = []
@@ -120,11 +129,11 @@ def _payloads(bundles: Iterable[list[bytes]]) -> list[bytes]:
     for bundle in bundles:
         more = sum(len(item) + _LENGTH for item in bundle)
         if waiting and (size + more > MAX_PAYLOAD or len(waiting) + len(bundle) > MAX_ITEMS):
-            payloads.append(pack(Word.DOCUMENTS, waiting))
+            payloads.append(pack(word, waiting))
             waiting, size = [], 1
         waiting += bundle
         size += more
-    return [*payloads, pack(Word.DOCUMENTS, waiting)] if waiting else payloads
+    return [*payloads, pack(word, waiting)] if waiting else payloads
 
 
 def _nodes(items: list[bytes]) -> list[NodeKey]:

@@ -71,7 +71,7 @@ class Replica:
         if record.counter > (known.counter if known else 0) + MAX_STEP:
             raise RemoteError("counter-step", f"a record whose counter jumps to {record.counter}")
         if known is not None:
-            if record.document.hash == known.document.hash:
+            if record.hash == known.hash:
                 return Outcome.KNOWN
             if record.counter < known.counter:
                 return Outcome.OLDER
@@ -87,7 +87,7 @@ class Replica:
         evict = remove.action is Action.EVICT
         known = (self.evicts if evict else self.leaves).get(remove.node)
         if known is not None:
-            if remove.document.hash == known.document.hash:
+            if remove.hash == known.hash:
                 return Outcome.KNOWN
             if remove.order < known.order:
                 return Outcome.OLDER
@@ -134,10 +134,10 @@ class Replica:
     __hash__ = None  # type: ignore[assignment]
 
     def _update_digest(self, node: NodeKey) -> None:
-        hashes = b"".join(statement.document.hash for statement in self.statements(node))
+        hashes = b"".join(statement.hash for statement in self.statements(node))
         marks = bytes([node in self.records, node in self.evicts, node in self.leaves])
         self.digest.set(node, blake2b(marks + hashes, digest_size=8).digest())
 
 
 def _hashes(statements: Mapping[NodeKey, Record | Remove]) -> dict[NodeKey, bytes]:
-    return {node: statement.document.hash for node, statement in statements.items()}
+    return {node: statement.hash for node, statement in statements.items()}

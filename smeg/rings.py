@@ -40,7 +40,7 @@ class _Ring:
     def __init__(self, found: list[int]) -> None:
         order = sorted(range(len(found)), key=found.__getitem__)
         self.places = array("Q", [found[index] for index in order])
-        self.order = array("L", order)
+        self.order = array("I", order)
 
 
 class Rings:

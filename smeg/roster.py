@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from itertools import chain
 
 from immutables import Map
 
@@ -42,11 +43,11 @@ class Roster:
         "_counting",
         "_evicts",
         "_expired",
-        "_filed",
         "_members",
         "_mesh",
         "_next_expiry",
         "_orphans",
+        "_others",
         "_out",
         "_overdrawn_before",
         "_quarantined",
@@ -62,8 +63,8 @@ class Roster:
         self._changed: dict[NodeKey, Member | None] = {}
         """What `_members` lacks: many updates in a row, as when everything is new, make one table."""
         self._quarantined = Members()
-        self._filed: Map[NodeKey, Standing] = Map()
-        """By which standing everybody was judged."""
+        self._others: Map[NodeKey, Standing] = Map()
+        """By which standing those were judged who are neither members nor in quarantine."""
         self._out: Map[NodeKey, None] = Map()
         """Who was evicted or orphaned: it takes no place of its invite."""
         self._counting: Map[bytes, int] = Map()
@@ -81,7 +82,7 @@ class Roster:
         """Another over forks of its replica and chain, which changes on its own."""
         made = Roster(self._mesh, replica, chain)
         made._members, made._quarantined = self.members, self._quarantined
-        made._filed, made._out, made._counting = self._filed, self._out, self._counting
+        made._others, made._out, made._counting = self._others, self._out, self._counting
         made._overdrawn_before, made._evicts, made._orphans = self._overdrawn_before, self._evicts, self._orphans
         made._expired, made._next_expiry, made.version = self._expired, self._next_expiry, self.version
         return made
@@ -129,7 +130,7 @@ class Roster:
 
     def expire(self, wall: int) -> bool:
         """Judge whoever may have expired by now, or is back because the clock was set back."""
-        back = [node for node in self._expired if self._filed[node].expires > wall]
+        back = [node for node in self._expired if self._others[node].expires > wall]
         if wall < self._next_expiry and not back:
             return False
         members = self.members.values()
@@ -156,15 +157,13 @@ class Roster:
 
     def _file(self, node: NodeKey) -> set[NodeKey]:
         """Keep the look-ups to what counts now; the users of invites that are overdrawn since, or no more."""
-        before, now = self._filed.get(node), self._standing(node)
+        before, now = self._judged_by(node), self._standing(node)
         if now is None:
             return set()
         took = before.invite if before is not None and node not in self._out else None
         # Who is out anyway takes nobody's place: evicting who let in a straw man undoes the harm.
         out = self._evicted(node) or self._orphaned(now)
         takes = None if out else now.invite
-        if now is not before:
-            self._filed = self._filed.set(node, now)
         if out != (node in self._out):
             self._out = self._out.set(node, None) if out else self._out.delete(node)
         affected: set[NodeKey] = set()
@@ -180,7 +179,18 @@ class Roster:
         if self._overdrawn(invite) == (invite in self._overdrawn_before):
             return set()
         self._overdrawn_before ^= {invite}
-        return {node for node, standing in self._filed.items() if standing.invite == invite}
+        judged = chain.from_iterable(
+            (
+                ((member.key, member.standing) for member in self.members.values()),
+                ((member.key, member.standing) for member in self._quarantined.values()),
+                self._others.items(),
+            )
+        )
+        return {node for node, standing in judged if standing.invite == invite}
+
+    def _judged_by(self, node: NodeKey) -> Standing | None:
+        known = self.get(node) or self._quarantined.get(node)
+        return self._others.get(node) if known is None else known.standing
 
     def _judge(self, nodes: Iterable[NodeKey], wall: int) -> bool:
         """Put everybody where it belongs; whether that changed anything."""
@@ -201,6 +211,11 @@ class Roster:
                 quarantined[node] = now[1]
             if (verdict is Verdict.EXPIRED) != (node in self._expired):
                 turned.add(node)
+            standing = self._standing(node) if now == (None, None) else None
+            if standing is not None:
+                self._others = self._others.set(node, standing)
+            elif node in self._others:
+                self._others = self._others.delete(node)
         self._expired ^= turned
         self._changed.update(members)
         if quarantined:
@@ -248,10 +263,11 @@ class Roster:
 
     def _cut_off(self, standing: Standing) -> bool:
         """Whether an evict of its countersigner, under the serial or invite that signed, does not keep it."""
-        evict = self._replica.evicts.get(standing.countersigner) if standing.countersigner is not None else None
-        if evict is None or standing.above is None:
+        above = standing.above
+        evict = self._replica.evicts.get(above.node) if above is not None else None
+        if evict is None or above is None:
             return False
-        if standing.countersigner_serial > evict.serial and not evict.ends_invite(standing.above.invite):
+        if above.serial > evict.serial and not evict.ends_invite(above.invite):
             return False
         return standing.node[:PREFIX_BYTES] not in evict.admitted
 

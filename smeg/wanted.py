@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network
 
-from smeg.addresses import overlay_prefix
+from smeg.addresses import host_prefix, overlay_prefix
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint, WgPeer
 from smeg.keys import NodeKey
@@ -57,7 +57,7 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
         # Key order: of two members at one address the lower key keeps it.
         if member.address not in taken:
             taken.add(member.address)
-            allowed[member.key].append(IPv6Network(member.address))
+            allowed[member.key].append(host_prefix(member.address))
     if own.role is Role.CLIENT:
         left_out = view.members.keys() - allowed.keys()
         for upstream in view.members.rings.upstream(view.own, left_out)[:1]:

@@ -22,6 +22,8 @@ class Word(bytes, Enum):
 
     DOCUMENTS = b"D"
     """Signed documents, issuers before what they issued."""
+    STATE = b"S"
+    """Likewise: all there is, for one who knew nothing. It is no news to anybody else."""
     ROOT = b"R"
     """The digest of everything, 8 bytes: the start of a repair."""
     PARTS = b"P"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smeg.addresses import MESH_ID, mesh_id, node_id, overlay_address, overlay_prefix
+from smeg.addresses import MESH_ID, host_prefix, mesh_id, node_id, overlay_address, overlay_prefix
 from smeg.endpoints import parse_endpoint
 from smeg.errors import RemoteError
 from smeg.keys import Secret, check_ed25519, from_wireguard_text, node_key
@@ -28,6 +28,13 @@ def vectors(page: str, name: str) -> Any:
     found = re.search(rf"```json {name}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     assert found is not None
     return json.loads(found[1])
+
+
+@QUICK
+@given(st.integers(0, 2**128 - 1).map(IPv6Address))
+def test_the_prefix_of_one_address_is_what_any_other_way_of_making_it_gives(address: IPv6Address) -> None:
+    prefix = host_prefix(address)
+    assert (prefix, hash(prefix), str(prefix)) == (IPv6Network(address), hash(IPv6Network(address)), f"{address}/128")
 
 
 @pytest.mark.parametrize("vector", vectors("addresses.md", "meshes"), ids=lambda vector: vector["mesh_id"][:8])

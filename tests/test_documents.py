@@ -190,20 +190,21 @@ def test_the_largest_evict_is_read_and_fits_into_a_gossip_message() -> None:
 
 def test_what_the_notary_keeps_is_bounded_in_number_and_bytes() -> None:
     notary = Notary(bound=4, bound_bytes=3000)
-    records = [GUEST.record(counter) for counter in range(1, 12)]
+    records = [GUEST.record(counter).raw for counter in range(1, 12)]
     for record in records:
-        notary.read(record.raw)
-        notary.signed(record, GUEST.key)
-    kept = [statement.document.raw for statement in notary._read.values()]
-    assert kept == [record.raw for record in records[-4:]]
-    notary.read(sized(GUEST, 2900))
-    assert sum(len(statement.document.raw) for statement in notary._read.values()) <= 3000
+        notary.signed(notary.read(record), GUEST.key)
+    assert [statement.document.raw for statement in notary._read.values()] == records[-4:]
+    short = len(MESH.evict(GUEST, [FOUNDER]).raw)
+    large = seal_evict(MESH.id, GUEST.key, 1, MESH.admin, MESH.admin_seed, frozenset(), "r" * (3000 - short))
+    assert 2900 < len(large.raw) <= 3000
+    notary.read(large.raw)
+    assert [statement.document.hash for statement in notary._read.values()] == [large.hash]
     assert len(notary._signed) <= 4
 
 
 def test_a_signature_is_checked_once() -> None:
     notary = Notary()
-    record = GUEST.record(1)
+    record = notary.read(GUEST.record(1).raw)
     assert all(notary.signed(record, GUEST.key) for _ in range(5))
     assert not notary.signed(record, FOUNDER.key)
     assert notary.verified == 2

@@ -8,9 +8,11 @@ import pytest
 
 from smeg import membership
 from smeg import messages as m
+from smeg.keys import x25519_public
 from smeg.ledger import Ledger
-from smeg.membership import RUMOUR_WINDOW, Membership
-from smeg.records import OwnRecord
+from smeg.membership import RUMOUR_WINDOW, Membership, presentation
+from smeg.range_digest import EMPTY
+from smeg.records import OwnRecord, read_record
 from smeg.wire import Word, pack, unpack
 from tests.builders import NOTARY, WALL, MadeMesh, Node
 
@@ -19,7 +21,7 @@ ROOT = Word.ROOT.value
 OWN, TALKER, *OTHERS = (MESH.founder(f"member {number}") for number in range(12))
 
 
-def core() -> Membership:
+def core(reverse: bool = False) -> Membership:
     documents = [raw for node in (OWN, TALKER, *OTHERS) for raw in node.documents()]
     made = Membership(
         MESH.id,
@@ -30,7 +32,7 @@ def core() -> Membership:
         Random(1),
         lambda: WALL,
         1e6,
-        tuple(dict.fromkeys(documents)),
+        tuple(dict.fromkeys(documents[::-1] if reverse else documents)),
     )
     made.begin(0.0)
     return made
@@ -52,6 +54,37 @@ def test_of_many_records_of_one_author_in_a_window_only_the_newest_is_pushed_on(
     newest = TALKER.record(8, OwnRecord("name-8")).raw
     assert pushed
     assert all(items == [newest] for items in pushed)
+
+
+def test_what_one_is_told_who_knew_nothing_is_kept_but_pushed_on_to_nobody() -> None:
+    made = core()
+    newest = TALKER.record(2, OwnRecord("newest"))
+    out = made.handle(heard(TALKER, pack(Word.STATE, [newest.raw])), 1.0)
+    out += [*made.settle(1.0), *made.handle(m.Tick(), 1.0 + RUMOUR_WINDOW)]
+    assert [message.documents for message in out if isinstance(message, m.Learned)] == [(newest.raw,)]
+    assert not [message for message in out if isinstance(message, m.Spread)]
+
+
+def test_who_presents_itself_and_knows_nothing_is_told_all_as_no_news() -> None:
+    made, asker = core(), OTHERS[0]
+    payload = presentation(EMPTY, [document.raw for document in asker.papers], read_record(asker.record(1)))
+    guest = m.Received(MESH.id, m.Channel.JOIN, None, x25519_public(asker.curve), payload)
+    said = [unpack(message.payload) for message in made.handle(guest, 1.0) if isinstance(message, m.SendGuest)]
+    assert {word for word, _ in said} == {Word.STATE}
+    told = [raw for _, items in said for raw in items]
+    for node in (OWN, TALKER):
+        # So it has company as soon as it has read anything.
+        assert told.index(node.record(1).raw) == told.index(node.papers[-1].raw) + 1
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 512])
+def test_what_was_on_disk_counts_in_whatever_order_and_pieces_it_is_read(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "READ_AT_ONCE", at_once)
+    whole = core(reverse=False)
+    assert core(reverse=True).ledger.replica == whole.ledger.replica
+    assert len(whole.ledger.roster.members) == 12
 
 
 def test_what_one_member_draws_by_asking_again_and_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

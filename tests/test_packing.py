@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smeg.keys import base64
-from smeg.packing import pack, unpack
+from smeg.packing import MAX_KNOWN, pack, unpack
 from tests.builders import QUICK, MadeMesh
 
 MESH = MadeMesh("packing")
@@ -33,7 +33,19 @@ BODIES = st.one_of(
 @example([bytes(64) + b'"' + b"A" * 42 + b'B"'])
 @example(PAPERS)
 def test_what_is_packed_comes_back_byte_for_byte(documents: list[bytes]) -> None:
-    assert unpack(pack(documents, MESH.id), MESH.id) == documents
+    assert unpack(pack(documents, MESH.id), MESH.id) == tuple(documents)
+
+
+@QUICK
+@given(st.lists(st.binary(min_size=32, max_size=32), max_size=MAX_KNOWN + 1).map(tuple), SIGNATURES, TEXTS)
+def test_what_is_known_anyway_comes_back_too(known: tuple[bytes, ...], signature: bytes, text: str) -> None:
+    document = signature + orjson.dumps([text, *map(base64, known), base64(bytes(32))])
+    assert unpack(pack([document, document], MESH.id, known), MESH.id, known) == (document, document)
+
+
+def test_a_record_takes_little_more_than_its_signature() -> None:
+    record = GUEST.record(1)
+    assert len(pack([record.raw], MESH.id, (GUEST.key, GUEST.credential))) < 64 + 60
 
 
 def test_a_node_certificate_and_its_countersignature_take_little_more_than_their_signatures_and_keys() -> None:
