@@ -1,6 +1,6 @@
 """All figures, anew: `make bench`, or some of them.
 
-    python -m scenarios.bench [--quick] [--part NAME ...] [--seeds N] [--resume] [--folder DIR]
+    python -m scenarios.bench [--quick] [--part NAME ...] [--seeds N] [--resume] [--report] [--folder DIR]
 
 Real daemons are measured first, one thing at a time; then the simulated trials, one on each core. Every trial leaves
 its outcome in the folder at once, so that `--resume` goes on after an interruption. At the end stands the table; the
@@ -193,6 +193,7 @@ def publish(result: Result, outcomes: Sequence[Outcome], command: str) -> None:
 @click.option("--seeds", default=10, show_default=True, type=click.IntRange(1), help="For the rows of 3,000 members.")
 @click.option("--jobs", "at_once", type=click.IntRange(1), help="Trials at a time; one on each core if not given.")
 @click.option("--resume", is_flag=True, help="Keep what the folder holds of an earlier run.")
+@click.option("--report", is_flag=True, help="Measure nothing: show what the folder holds.")
 @click.option("--folder", default=FOLDER, show_default=True, type=click.Path(path_type=Path))
 @click.option("--publish", "published", is_flag=True, help="Write docs/performance.json and the pictures.")
 def main(
@@ -201,6 +202,7 @@ def main(
     seeds: int,
     at_once: int | None,
     resume: bool,
+    report: bool,
     folder: Path,
     published: bool,
 ) -> None:
@@ -215,10 +217,11 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     result = Result()
     for part in REAL:
-        if part in chosen:
-            result.extend(run_real(part, quickly, folder, resume))
+        if part in chosen and (not report or (folder / f"{part}.json").exists()):
+            result.extend(run_real(part, quickly, folder, resume or report))
     jobs = [job for part, some in suite.items() if part in chosen for job in some]
-    run(jobs, folder, resume, at_once)
+    if not report:
+        run(jobs, folder, resume, at_once)
     outcomes = read(folder, jobs)
     result.extend(targets.rows(outcomes))
     show(result, as_json=False)
