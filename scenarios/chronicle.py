@@ -15,6 +15,10 @@ from smeg.core import Message
 from smeg.keys import NodeKey
 
 
+LATE_NEWS = 0.5
+"""seconds after somebody's return in which news of its death may still arrive: it was true when it was said."""
+
+
 @dataclass(slots=True)
 class Witness:
     """What one node thinks, as its console heard last."""
@@ -85,6 +89,7 @@ class Chronicle:
         """Virtual seconds."""
         self.dead: set[NodeKey] = set()
         """Hosts or daemons that are down."""
+        self._back_at: dict[NodeKey, float] = {}
         self.apart: dict[NodeKey, int] = {}
         """Sides of a partition: each may think the others dead."""
         self.excused: set[NodeKey] = set()
@@ -114,6 +119,7 @@ class Chronicle:
     def returned(self, subjects: frozenset[NodeKey]) -> Event:
         """From now on they should be thought alive."""
         self.dead -= subjects
+        self._back_at.update(dict.fromkeys(subjects, self.now()))
         self.returns.append(Event(self.now(), subjects))
         return self.returns[-1]
 
@@ -140,7 +146,8 @@ class Chronicle:
             for event in self.deaths:
                 if subject in event.subjects:
                     event.note(subject, knower, now)
-            if subject not in self.dead and self._together(knower, subject):
+            late = now < self._back_at.get(subject, -LATE_NEWS) + LATE_NEWS
+            if subject not in self.dead and not late and self._together(knower, subject):
                 if knower in self.excused or subject in self.excused:
                     self.excused_deaths[subject] += 1
                 else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scenarios.chronicle import Chronicle, Witness
+from scenarios.chronicle import LATE_NEWS, Chronicle, Witness
 from smeg import messages as m
 from smeg.keys import NodeKey
 from smeg.members import Members
@@ -65,6 +65,10 @@ def test_who_is_thought_dead_and_lives_is_noted_with_by_whom_and_when() -> None:
     told.thinks(B, D)
     assert len(told.chronicle.false) == 2
     told.chronicle.returned(frozenset({D}))
+    told.now += LATE_NEWS - 0.1
+    told.thinks(A, B, C, D)
+    assert len(told.chronicle.false) == 2, "it was on its way"
+    told.now += 0.2
     told.thinks(C, D)
     assert told.chronicle.false[-1].subject == D
 
