@@ -14,7 +14,6 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.keys import NodeKey
 
-
 LATE_NEWS = 0.5
 """seconds after somebody's return in which news of its death may still arrive: it was true when it was said."""
 
