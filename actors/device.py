@@ -62,7 +62,7 @@ class DeviceSettings:
     keepalive: int
     """seconds; for clients."""
     handshake_interval: float
-    """seconds between two readings of what WireGuard saw; 0 for never."""
+    """seconds between two readings of what WireGuard saw; 0 where nothing shakes hands."""
 
 
 class DeviceActor(Actor):
@@ -192,16 +192,22 @@ class DeviceActor(Actor):
         self._state = simulate(state, operations)
         target = reuse(target, self._state)
         self._planned = target.peers
-        new = [key for key in target.peers if key not in state.peers]
-        # A client's keep-alive has shaken hands already, maybe before the peer knew it.
-        first = [key for key in new if target.public_key < key and not target.peers[key].keepalive]
-        self._nudges.extend(first)
-        self._second_nudges.extend((now + SECOND_NUDGE, key) for key in new if key not in first)
-        self._plan_nudges(now)
+        if self._settings.handshake_interval:
+            self._shake_hands([key for key in target.peers if key not in state.peers], target, now)
         if not operations:
             return []
         self._version += 1
         return [m.DeviceApplied(self.mesh, self._version, target)]
+
+    def _shake_hands(self, new: list[bytes], target: DeviceState, now: float) -> None:
+        """Plan the nudges of new peers: at once by one side, later by the other."""
+        for key in new:
+            # A client's keep-alive has shaken hands already, maybe before the peer knew it.
+            if target.public_key < key and not target.peers[key].keepalive:
+                self._nudges.append(key)
+            else:
+                self._second_nudges.append((now + SECOND_NUDGE, key))
+        self._plan_nudges(now)
 
     def _configured(self) -> dict[bytes, Endpoint]:
         return {key: peer.endpoint for key, peer in self._planned.items() if peer.endpoint is not None}
