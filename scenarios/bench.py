@@ -26,7 +26,7 @@ import click
 from scenarios import crowd, joiner, large_pages, serf, tables, targets
 from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
-from scenarios.measurement import tell
+from scenarios.measurement import PACE, pace, tell
 from scenarios.trials import TRIALS, Known, Outcome
 from smeg.errors import LocalError
 
@@ -150,6 +150,7 @@ def run_real(part: str, quickly: bool, folder: Path, resume: bool) -> Result:
     if not (resume and path.exists()):
         tell(f"{part}: real processes")
         result = real(part, quickly)
+        result.add(f"{PACE}, after {part}", pace(), "s")
         path.write_text(json.dumps({"rows": result.rows, "samples": result.samples}))
     raw = json.loads(path.read_text())
     return Result(raw["rows"], raw["samples"])
