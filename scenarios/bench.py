@@ -227,7 +227,8 @@ def main(
     result.extend(targets.rows(outcomes))
     show(result, as_json=False)
     if published:
-        publish(result, outcomes, " ".join(["python -m scenarios.bench", *sys.argv[1:]]))
+        arguments = [argument for argument in sys.argv[1:] if argument != "--report"]
+        publish(result, outcomes, " ".join(["python -m scenarios.bench", *arguments]))
     sys.exit(1 if result.missed else 0)
 
 
