@@ -55,8 +55,8 @@ class Job:
 
 
 def full(seeds: int) -> dict[str, list[Job]]:
-    """Every row that is promised, by part. What takes half an hour of a core each has fewer seeds."""
-    every, few = range(1, seeds + 1), range(1, min(seeds, 3) + 1)
+    """Every row that is promised, by part."""
+    every = range(1, seeds + 1)
     return {
         "faults": [Job("faults", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
         "quiet": [Job("quiet", 3000, seed, 0.05) for seed in every],
@@ -64,7 +64,7 @@ def full(seeds: int) -> dict[str, list[Job]]:
         "partition": [
             Job("partition", 1000, 1, loss, (("share", share),)) for share in (0.1, 0.4) for loss in (0.05, 0.0)
         ],
-        "refresh": [Job("refresh", 3000, seed, loss) for seed in few for loss in (0.05, 0.0)],
+        "refresh": [Job("refresh", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
         "size": [Job("size", members, 1, 0.0) for members in SIZES],
         "repair": [Job("repair", members, 1, 0.0) for members in (3000, 10000)],
         "large": [

@@ -52,7 +52,7 @@ def host_prefix(address: IPv6Address) -> IPv6Network:
     """
     prefix = IPv6Network(int(address))
     prefix.network_address = address
-    del prefix.hosts
+    vars(prefix).pop("hosts", None)
     return prefix
 
 

@@ -141,7 +141,8 @@ class Claims:
         by none that live, until others take their places."""
         while self._recent and (oldest := next(iter(self._recent.values())))[0] < now - RECENT_NEWS:
             del self._recent[oldest[1].member]
-        receivers, raw = tuple(to), [claim.pack() for _, claim in self._recent.values()]
+        receivers = tuple(to)
+        raw = (claim.pack() for _, claim in self._recent.values()) if receivers else ()
         return [message for payload in chunks(Word.CLAIMS, raw) for message in self._circle.spread(receivers, payload)]
 
     def warn(self, member: NodeKey, now: float) -> list[Message]:

@@ -39,7 +39,7 @@ class Company:
         """Where the first peers are reached, at most so many."""
         others = (member for key, member in self._members.items() if key != self._own)
         reached = (member for member in others if member.role is Role.PEER and member.record.gossip)
-        # The first few of thousands: after every change of one member, so nobody looks at the others.
+        # Asked after every change of one member: of thousands only the first few are looked at.
         return tuple(Contact(member.standing.curve, member.record.gossip) for member in islice(reached, most))
 
     def find(self, text: str) -> Member:

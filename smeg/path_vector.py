@@ -3,10 +3,10 @@
 A bridge offers into one mesh the prefixes of its others, each with the meshes that the way crosses. A way through an
 own mesh is a loop; the shortest is taken; of equally short ones `shares` picks for each part of the prefix.
 
-No packet ever goes in a circle, not even while news is on its way. Every node has a *distance* to a prefix: the meshes
-that its way crosses. It changes at once to a way that is no longer than its distance. When all those are gone it says
-so first and has no way at all for `HOLD`, in which everybody hears of it; then it may take a longer one. So whoever
-sends to a node is further away than that node is, at every moment.
+No packet goes in a circle, not even while news is on its way, as long as that takes less than `HOLD`. Every node has a
+*distance* to a prefix: the meshes that its way crosses. It changes at once to a way that is no longer than its
+distance. When all those are gone it says so first and has no way at all for `HOLD`, in which everybody hears of it;
+then it may take a longer one. So whoever sends to a node is further away than that node is, at every moment.
 
 Nothing here looks at signatures, or at what a certificate allows: that was done before an offer came here.
 """
@@ -196,10 +196,6 @@ class PathVector:
         state = self._states.get(prefix)
         return state.taken if state is not None else ()
 
-    def reached(self) -> list[IPv6Network]:
-        """All prefixes to which there is a way, sorted."""
-        return sorted(prefix for prefix, state in self._states.items() if state.taken)
-
     def offer(self, mesh: str, prefix: IPv6Network) -> Offer | None:
         """What this node offers into one of its meshes for a prefix."""
         side = self._sides[mesh]
@@ -211,7 +207,9 @@ class PathVector:
         if towards is not None:
             beyond = towards != mesh and self._sides[towards].bridged
             return Offer(prefix, (Way((self._hop(towards, side, WHOLE),)),)) if beyond else None
-        onward = [taken for taken in self.taken(prefix) if taken.mesh != mesh and self._sides[taken.mesh].bridged]
+        known = (taken for taken in self.taken(prefix) if taken.mesh != mesh and self._sides[taken.mesh].bridged)
+        # Nobody reads a way that is longer than the longest.
+        onward = [taken for taken in known if len(taken.way.hops) < MAX_HOPS]
         ways = tuple(Way((*taken.way.hops, self._hop(taken.mesh, side, taken.mask))) for taken in onward)
         return Offer(prefix, ways) if ways else None
 

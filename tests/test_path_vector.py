@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Network
+from itertools import pairwise
 from random import Random
 
 import networkx
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from smeg import path_vector
 from smeg.addresses import overlay_prefix
 from smeg.path_vector import PathVector
+from smeg.ways import MAX_HOPS
 from tests.bridged_meshes import Box, World, mesh
 
 SEEDS = st.integers(0, 10_000)
@@ -186,3 +188,14 @@ def test_what_is_not_bridged_is_not_offered() -> None:
     assert table.offer(a, overlay_prefix(c)) is None
     assert table.offer(c, overlay_prefix(a)) is None
     assert table.offer(a, overlay_prefix(a)) is None
+
+
+def test_a_way_that_is_as_long_as_one_can_be_is_taken_but_not_offered_on() -> None:
+    ids = [mesh(number) for number in range(MAX_HOPS + 4)]
+    bridges = [Box(number, pair) for number, pair in enumerate(pairwise(ids))]
+    world = World(1, bridges)
+    world.rest()
+    reached = [len(taken[0].way.hops) for box in bridges if (taken := box.table.taken(overlay_prefix(ids[0])))]
+    assert max(reached) == MAX_HOPS
+    offers = [offer for box in bridges for said in box.said.values() for offer in said.values()]
+    assert max(offer.length for offer in offers) == MAX_HOPS
