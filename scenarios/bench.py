@@ -79,9 +79,9 @@ def quick() -> dict[str, list[Job]]:
     """The same trials at a size that takes seconds each."""
     return {
         "faults": [Job("faults", 200, 1, loss) for loss in (0.0, 0.05)],
-        "quiet": [Job("quiet", 100, 1, 0.05, (("seconds", 120.0),))],
+        "quiet": [Job("quiet", 100, 1, 0.05, (("seconds", 60.0),))],
         "slow": [Job("slow", 60, 1, 0.05)],
-        "partition": [Job("partition", 100, 1, 0.05, (("share", share), ("seconds", 60.0))) for share in (0.1, 0.4)],
+        "partition": [Job("partition", 100, 1, 0.05, (("share", share), ("seconds", 30.0))) for share in (0.1, 0.4)],
         "refresh": [Job("refresh", 200, 1, 0.05)],
         "size": [Job("size", members, 1, 0.0) for members in SIZES[:4]],
         "repair": [Job("repair", 1000, 1, 0.0)],
@@ -135,7 +135,7 @@ def real(part: str, quickly: bool) -> Result:
             case _:
                 result = Result()
                 if quickly:
-                    return joiner.measure(300, 5.0, rest=3.0)
+                    return joiner.measure(300, 5.0, rest=1.0)
                 for members in (3000, 10000):
                     result.extend(joiner.measure(members))
                 return result
