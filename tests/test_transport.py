@@ -628,13 +628,14 @@ from smeg.keys import Secret
 transport = Transport(Secret(bytes(31) + bytes([8])), "*", 0, Limits(connect=30.0, answer=30.0), random.Random(1))
 for place, host in enumerate(sys.argv[1:], 1):
     transport.dial(place.to_bytes(32, "big"), (Endpoint(host, 5),), time.monotonic())
-events = []
-while len(events) < len(sys.argv[1:]):
+said = {}
+while len(said) < len(sys.argv[1:]):
     zmq.zmq_poll([(transport.descriptor(), zmq.POLLIN)], 10)
-    events += transport.receive(time.monotonic()).events
-    events += transport.tick(time.monotonic())
-for event in events:
-    print(event.endpoint.host, getattr(event, "reason", "refused"))
+    # Who refuses is dialled again, and refuses again, while another is waited for.
+    for event in [*transport.receive(time.monotonic()).events, *transport.tick(time.monotonic())]:
+        said.setdefault(event.endpoint.host, getattr(event, "reason", "refused"))
+for host, reason in said.items():
+    print(host, reason)
 """
 SEGMENT = (
     "ip link set lo up && ip link add near type veth peer name far && ip link set near up && ip link set far up"
