@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv6Network
 from typing import Any
 
+from smeg.annexes import Annex
 from smeg.device import DeviceState, Endpoint, Handshake
 from smeg.errors import Problem
 from smeg.keys import NodeKey, Secret
 from smeg.members import Members
 from smeg.records import Member, Route
 from smeg.stored import StoredMesh
+from smeg.ways import Offer
 
 
 class Channel(bytes, Enum):
@@ -170,6 +173,15 @@ class MembersChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnexesChanged:
+    """All annexes that a mesh's replica holds, by author and label; also of nodes that are no members now."""
+
+    mesh: str
+    version: int
+    annexes: Mapping[NodeKey, Mapping[str, Annex]]
+
+
+@dataclass(frozen=True, slots=True)
 class RootChanged:
     """The digest of all that this replica knows, 8 bytes: equal replicas have equal ones."""
 
@@ -258,6 +270,26 @@ class RoutesChanged:
     mesh: str
     version: int
     routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OffersChanged:
+    """What this node offers into a mesh: ways whose last hop is its own and not signed yet."""
+
+    mesh: str
+    version: int
+    offers: Mapping[IPv6Network, Offer]
+    passports: Mapping[tuple[str, NodeKey], tuple[bytes, ...]]
+    """For each hop of these ways, by the mesh that it crosses and its bridge, the certificates that prove it to be a
+    member there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """By which certificates this node is a member of a mesh, issuers first: for those who are not in it."""
+
+    mesh: str
+    certificates: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
