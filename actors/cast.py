@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from actors.base import Actor, Address
@@ -14,6 +14,7 @@ from smeg.config_keys import PublicEndpoint
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
+from smeg.route_policy import RoutePolicy
 
 
 class MakeEdge(Protocol):
@@ -44,6 +45,7 @@ class Settings:
     """Off in simulations alone: who beats to nobody is soon accused by those who do."""
     repair_interval: float = 10.0
     handshake_interval: float = 5.0
+    routes: RoutePolicy = field(default_factory=RoutePolicy)
 
 
 def new_ledger(mesh: str) -> Ledger:

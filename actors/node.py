@@ -23,6 +23,7 @@ from actors.wiring import OF_A_MESH, Directory, Role
 from smeg import messages as m
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
+from smeg.keys import node_key
 from smeg.mesh_settings import Keys, Origin
 from smeg.routing import RoutingTable
 from smeg.stored import StoredMesh
@@ -71,8 +72,9 @@ class Node(Actor):
         match role:
             case Role.STORE:
                 return lambda incarnation: StoreActor(runtime, incarnation, node, self._cast.open_disk)
-            case Role.ROUTING:
-                return lambda incarnation: RoutingTableActor(runtime, "", incarnation, node, RoutingTable())
+            case Role.ROUTING if keys is not None:
+                own, policy = node_key(keys.identity), self._cast.settings.routes
+                return lambda n: RoutingTableActor(runtime, "", n, node, RoutingTable(own, policy, runtime.wall))
             case Role.GOSSIP | Role.CONTROL if keys is not None:
                 make = self._cast.gossip if role is Role.GOSSIP else self._cast.control
                 return lambda incarnation: make(runtime, incarnation, node, keys)

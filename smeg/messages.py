@@ -270,6 +270,8 @@ class RoutesChanged:
     mesh: str
     version: int
     routes: tuple[Route, ...]
+    own_routes: tuple[Route, ...] = ()
+    """For packets from this node's own address in the mesh, where they go another way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The path vector: what bridges offer into each mesh, which way this node takes to each prefix, what it offers on.
 
 A bridge offers into one mesh the prefixes of its others, each with the meshes that the way crosses. A way through an
-own mesh is a loop; the shortest is taken; of equally short ones `shares` picks for each part of the prefix.
+own mesh is a loop; the shortest is taken; of equally short ones `shares` picks for each part of the prefix. Where the
+choice is this node's alone, between members that have one prefix behind themselves, all of them are given.
 
 No packet goes in a circle, not even while news is on its way, as long as that takes less than `HOLD`. Every node has a
 *distance* to a prefix: the meshes that its way crosses. It changes at once to a way that is no longer than its
@@ -41,6 +42,11 @@ class Taken:
     def via(self) -> NodeKey:
         return self.way.hops[-1].node
 
+    @property
+    def is_exit(self) -> bool:
+        """Whether the member has the prefix behind itself."""
+        return not self.way.hops[-1].mesh
+
 
 @dataclass(slots=True)
 class Side:
@@ -75,19 +81,36 @@ class PathVector:
         self._states: dict[IPv6Network, _State] = {}
         self._dirty: set[IPv6Network] = set()
         self._elsewhere = False
-        """Whether the own meshes have changed since the last look."""
+        """Whether the own meshes, or what is behind this node, have changed since the last look."""
+        self._lost: set[IPv6Network] = set()
+        """What was an own mesh's or behind this node before."""
 
     # What is known.
 
     def join(self, mesh: str, place: int, bridged: bool) -> None:
         """This node is in a mesh, at this place."""
-        side = self._sides.setdefault(mesh, Side(place, bridged))
-        side.place, side.bridged = place, bridged
+        side = self._sides.get(mesh)
+        if side is None:
+            self._sides[mesh] = Side(place, bridged)
+        elif (side.place, side.bridged) != (place, bridged):
+            side.place, side.bridged = place, bridged
+        else:
+            return
         self._move()
 
     def leave(self, mesh: str) -> None:
-        if self._sides.pop(mesh, None) is not None:
+        side = self._sides.pop(mesh, None)
+        if side is not None:
+            self._dirty |= {prefix for offers in side.offers.values() for prefix in offers}
+            self._lost.add(overlay_prefix(mesh))
             self._move()
+
+    def lead(self, behind: Iterable[IPv6Network]) -> None:
+        """From now on these prefixes are behind this node."""
+        before, self._behind = self._behind, frozenset(behind)
+        if before != self._behind:
+            self._lost |= before
+            self._elsewhere = True
 
     def _move(self) -> None:
         self._overlays = {overlay_prefix(mesh): mesh for mesh in self._sides}
@@ -110,7 +133,7 @@ class PathVector:
         due = {prefix for prefix, state in self._states.items() if (state.held_until or now + 1.0) <= now}
         if self._elsewhere:
             heard = {prefix for side in self._sides.values() for offers in side.offers.values() for prefix in offers}
-            due |= heard | self._states.keys()
+            due |= heard | self._states.keys() | self._lost
         changed: set[IPv6Network] = set()
         for prefix in sorted(self._dirty | due):
             state = self._states.setdefault(prefix, _State())
@@ -121,8 +144,9 @@ class PathVector:
             if not state.taken and state.held_until is None:
                 del self._states[prefix]
         if self._elsewhere:
-            changed |= due | self._overlays.keys() | self._behind
+            changed |= due | self._overlays.keys() | self._behind | self._lost
         self._dirty.clear()
+        self._lost.clear()
         self._elsewhere = False
         return changed
 
@@ -167,6 +191,8 @@ class PathVector:
         """For each part of a prefix the cheapest of some equally long ways."""
         if len(found) <= 1:
             return tuple(found)
+        if not self._is_followed() and all(taken.is_exit for taken in found):
+            return tuple(sorted(found, key=lambda taken: (taken.mesh, taken.via)))
         costs = [self._costs(taken) for taken in found]
         masks: dict[int, int] = {}
         for part, offered in enumerate(zip(*costs, strict=True)):
@@ -184,15 +210,17 @@ class PathVector:
         ends = links(first.mesh, first.near, first.weight) if first.mesh else NO_LINKS
         beyond = 0
         for before, hop in pairwise(way.hops):
-            beyond += links(hop.mesh, before.far, before.weight * hop.weight)[hop.near]
+            beyond += links(hop.mesh, before.far, _weight(before) * hop.weight)[hop.near]
         last = way.hops[-1]
-        beyond += links(taken.mesh, last.far, last.weight * self._weight)[self._sides[taken.mesh].place]
+        own = self._weight if self._is_followed() else 1
+        beyond += links(taken.mesh, last.far, _weight(last) * own)[self._sides[taken.mesh].place]
         return [(end + beyond if way.mask >> part & 1 else inf, ties) for part, end in enumerate(ends)]
 
     # What it says.
 
     def taken(self, prefix: IPv6Network) -> tuple[Taken, ...]:
-        """The ways to a prefix that are taken, none if it cannot be reached."""
+        """The ways to a prefix that are taken, none if it cannot be reached. No two share a part, but for exits: of
+        those that reach the same, whoever asks takes one."""
         state = self._states.get(prefix)
         return state.taken if state is not None else ()
 
@@ -215,3 +243,8 @@ class PathVector:
 
     def _hop(self, towards: str, into: Side, mask: int) -> Hop:
         return Hop(towards, self._own, self._sides[towards].place, into.place, self._weight, mask)
+
+
+def _weight(hop: Hop) -> int:
+    """Of a bridge. At an end of a way it does not count, for the other end knows nothing of it."""
+    return hop.weight if hop.mesh else 1

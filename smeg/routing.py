@@ -1,29 +1,79 @@
-"""The core of the routing table: which prefixes are reached through which member, in every mesh of this daemon.
+"""The core of the routing table: which prefixes are reached in which mesh and through whom, and what is offered on.
 
-A route counts only if it lies inside what its origin's certificate allows and covers nothing of the overlay. Of several
-members that offer one prefix the lowest live key is taken.
+`heard_offers` says what counts of what members offer, `path_vector` which ways are taken, and this joins the two for
+all meshes of the daemon. Out come the routes of each mesh's device and the offers that `mesh` signs and publishes.
+
+A node in several meshes has an address in each. What it sends from its address in a mesh has to take the way that an
+ordinary member there, at that address, would take: only for that one do the others expect it. So beside the table for
+what it forwards there is one for each address, which knows its own mesh alone and this node's offers in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Network
 
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
+from smeg.certificates import Grant
 from smeg.core import Message
-from smeg.records import Member, Route
+from smeg.errors import Problem
+from smeg.heard_offers import HeardOffers
+from smeg.keys import NodeKey
+from smeg.notary import Notary
+from smeg.path_vector import PathVector, Taken
+from smeg.records import Route
+from smeg.route_policy import MeshPolicy, RoutePolicy
+from smeg.shares import part_of, prefixes, rendezvous, shards
+from smeg.ways import DEFAULT, Offer, may_offer
 
-NEVER = tuple(IPv6Network(text) for text in ("::/127", "fe80::/10", "ff00::/8"))
-"""Unspecified and loopback, link-local, multicast: no route may cover any of it, so neither may a default route."""
+GRACE = 3.0
+"""seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
+back would else withdraw what it offered, and offer it again."""
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""What a default route is split into: its other parts carry nothing (RFC 4291, section 2.4)."""
+REMEMBERED = 4096
+"""signatures that are not verified twice."""
+
+
+class _Side:
+    """One of the own meshes."""
+
+    def __init__(self, mesh: str, own: NodeKey, notary: Notary) -> None:
+        self.heard = HeardOffers(mesh, own, notary)
+        self.policy = MeshPolicy()
+        self.started_at: float | None = None
+        self.place: int | None = None
+        """Of this node; None until it takes part in routing."""
+        self.alone: PathVector | None = None
+        """For packets from this node's address here, where it has others too."""
+        self.offers: dict[IPv6Network, Offer] = {}
+        self.own_papers: tuple[bytes, ...] = ()
+        self.routes: dict[IPv6Network, tuple[Route, ...]] = {}
+        self.own_routes: dict[IPv6Network, tuple[Route, ...]] = {}
+        self.routed = False
+        """Whether the device has been told since `routes` changed."""
+        self.said = False
+        """Likewise for `offers`."""
 
 
 class RoutingTable:
-    def __init__(self) -> None:
-        self._members: dict[str, m.MembersChanged] = {}
-        self._pruned: dict[str, m.LivenessChanged] = {}
-        self._told: dict[str, tuple[Route, ...]] = {}
+    """`wall` gives seconds since 1970."""
+
+    def __init__(self, own: NodeKey, policy: RoutePolicy, wall: Callable[[], int]) -> None:
+        self._own = own
+        self._policy = policy
+        self._wall = wall
+        self._notary = Notary(REMEMBERED)
+        self._sides: dict[str, _Side] = {}
+        self._table = PathVector(own, policy.behind, policy.weight)
         self._dirty: set[str] = set()
+        """Meshes of which something was heard."""
+        self._overlays: frozenset[IPv6Network] = frozenset()
         self._version = 0
+        self._refused: set[tuple[str, IPv6Network]] = set()
+
+    # The contract of a core.
 
     def begin(self, now: float) -> list[Message]:
         return []
@@ -31,46 +81,244 @@ class RoutingTable:
     def handle(self, message: Message, now: float) -> list[Message]:
         match message:
             case m.MembersChanged():
-                self._members[message.mesh] = message
-                self._dirty.add(message.mesh)
+                self._side(message.mesh).heard.members = message.members
             case m.LivenessChanged():
-                self._pruned[message.mesh] = message
-                self._dirty.add(message.mesh)
+                self._side(message.mesh).heard.pruned = message.pruned
+            case m.AnnexesChanged():
+                self._side(message.mesh).heard.annexes = message.annexes
+            case m.Admitted():
+                self._side(message.mesh).own_papers = message.certificates
+                for side in self._sides.values():
+                    # What was said may lack them.
+                    side.said = False
+            case m.MeshStarted():
+                side = self._side(message.mesh)
+                side.policy = self._policy.of(message.mesh, message.name)
+                side.started_at = now if side.started_at is None else side.started_at
             case m.MeshStopped():
-                for table in (self._members, self._pruned, self._told):
-                    table.pop(message.mesh, None)
-                self._dirty.discard(message.mesh)
+                self._sides.pop(message.mesh, None)
+                self._table.leave(message.mesh)
+            case m.Tick():
+                self._dirty |= {mesh for mesh in self._sides if self._expired(mesh)}
         return []
 
     def settle(self, now: float) -> list[Message]:
         out: list[Message] = []
-        for mesh in sorted(self._dirty):
-            routes = self._choose(mesh)
-            if self._told.get(mesh) != routes:
-                self._told[mesh] = routes
-                self._version += 1
-                out.append(m.RoutesChanged(mesh, self._version, routes))
+        overlays = frozenset(map(overlay_prefix, self._sides))
+        for mesh in sorted(self._dirty & self._sides.keys() if overlays == self._overlays else self._sides):
+            out += self._hear(mesh, overlays)
+        self._overlays = overlays
         self._dirty.clear()
+        self._look_from_each()
+        self._move(self._table.settle(now))
+        for side in self._sides.values():
+            if side.alone is not None:
+                self._move_own(side, side.alone.settle(now))
+        for mesh in sorted(self._sides):
+            out += self._tell(mesh, now)
         return out
 
     def next_deadline(self) -> float | None:
-        return None
+        tables = [self._table, *(side.alone for side in self._sides.values() if side.alone is not None)]
+        held = [at for table in tables if (at := table.next_deadline()) is not None]
+        unsaid = (side for side in self._sides.values() if side.place is not None and not side.said)
+        waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
+        return min([*held, *waiting], default=None)
 
-    def _choose(self, mesh: str) -> tuple[Route, ...]:
-        if mesh not in self._members:
-            return ()
-        liveness = self._pruned.get(mesh)
-        pruned = liveness.pruned if liveness is not None else frozenset()
-        chosen: dict[str, Route] = {}
-        for member in self._members[mesh].members.routed:
-            if member.key not in pruned:
-                for prefix in member.record.routes:
-                    if _allowed(mesh, member, prefix):
-                        chosen.setdefault(str(prefix), Route(prefix, member.key))
-        return tuple(sorted(chosen.values(), key=lambda route: route.prefix))
+    def _side(self, mesh: str) -> _Side:
+        self._dirty.add(mesh)
+        return self._sides.setdefault(mesh, _Side(mesh, self._own, self._notary))
+
+    def _expired(self, mesh: str) -> bool:
+        at = self._sides[mesh].heard.next_expiry()
+        return at is not None and at <= self._wall()
+
+    # What is heard.
+
+    def _hear(self, mesh: str, overlays: frozenset[IPv6Network]) -> list[Message]:
+        side = self._sides[mesh]
+        own = side.heard.members.get(self._own)
+        if own is None or side.started_at is None:
+            return []
+        place = part_of(own.address)
+        side.place = place
+        self._table.join(mesh, place, side.policy.bridge)
+        changed = side.heard.update(side.policy, overlays, self._grant, self._wall())
+        for node, offers in changed.items():
+            self._table.hear(mesh, node, offers)
+            if side.alone is not None:
+                side.alone.hear(mesh, node, offers)
+        problems, side.heard.problems = side.heard.problems, []
+        return [m.Alarm(mesh, problem) for problem in problems]
+
+    def _grant(self, mesh: str, node: NodeKey) -> Grant | None:
+        """What a member of one of the own meshes may do there."""
+        side = self._sides.get(mesh)
+        member = side.heard.members.get(node) if side is not None else None
+        return member.standing.grant if member is not None else None
+
+    def _look_from_each(self) -> None:
+        """Keep a table for each address, where there are several."""
+        taking_part = {mesh: side for mesh, side in self._sides.items() if side.place is not None}
+        for mesh, side in taking_part.items():
+            if len(taking_part) == 1:
+                side.alone = None
+                side.routed &= not side.own_routes
+                side.own_routes.clear()
+                continue
+            assert side.place is not None
+            if side.alone is None:
+                side.alone = PathVector(self._own, self._policy.behind)
+                side.alone.join(mesh, side.place, bridged=False)
+                for node, offers in (*side.heard.said().items(), (self._own, dict(side.offers))):
+                    side.alone.hear(mesh, node, offers)
+            side.alone.join(mesh, side.place, bridged=False)
+
+    # What follows.
+
+    def _move(self, changed: Iterable[IPv6Network]) -> None:
+        """Route and offer anew what is reached otherwise now."""
+        for prefix in sorted(changed):
+            routes = self._routes(prefix, self._table.taken(prefix))
+            for mesh, side in self._sides.items():
+                if side.place is None:
+                    continue
+                chosen = tuple(route for via, route in routes if via == mesh)
+                if side.routes.get(prefix, ()) != chosen:
+                    side.routed = False
+                    _set(side.routes, prefix, chosen)
+                self._offer(mesh, side, prefix)
+
+    def _offer(self, mesh: str, side: _Side, prefix: IPv6Network) -> None:
+        offer = self._table.offer(mesh, prefix)
+        if offer is not None and not self._may_offer(mesh, side, offer):
+            offer = None
+        if offer != side.offers.get(prefix):
+            side.said = False
+            if offer is None:
+                del side.offers[prefix]
+            else:
+                side.offers[prefix] = offer
+            if side.alone is not None:
+                side.alone.hear(mesh, self._own, dict(side.offers))
+
+    def _may_offer(self, mesh: str, side: _Side, offer: Offer) -> bool:
+        prefix, own = offer.prefix, prefix_is_own(offer, self._own)
+        if not side.policy.exports.passes(prefix) and prefix != DEFAULT:
+            return False
+        # A default route that was heard is for this node: others choose their exits themselves.
+        if prefix == DEFAULT and not own:
+            return False
+        granted = self._grant(mesh, self._own)
+        allowed = offer.overlay or (granted is not None and may_offer(granted, prefix))
+        if own and not allowed:
+            self._refused.add((mesh, prefix))
+        return allowed
+
+    def _routes(self, prefix: IPv6Network, taken: tuple[Taken, ...]) -> list[tuple[str, Route]]:
+        """The routes to a prefix, each in its mesh."""
+        if not taken:
+            return []
+        if taken[0].way.hops[0].mesh:
+            return [(each.mesh, Route(part, each.via)) for each in taken for part in prefixes(prefix, each.mask)]
+        if len(taken) == 1:
+            return [(taken[0].mesh, Route(prefix, taken[0].via))]
+        meshes = {each.via: each.mesh for each in taken}
+        weights = {each.via: each.way.hops[0].weight for each in taken}
+        return [
+            (meshes[via], Route(part, via))
+            for part in _split(prefix, self._policy.shard_bits)
+            for via in [rendezvous(self._own, part, weights)]
+        ]
+
+    def _move_own(self, side: _Side, changed: Iterable[IPv6Network]) -> None:
+        """Route anew what is sent from one's own address, where that goes another way than what is forwarded."""
+        assert side.alone is not None
+        for prefix in sorted(changed):
+            found = (route for _, route in self._routes(prefix, side.alone.taken(prefix)) if route.via != self._own)
+            chosen = tuple(found) if prefix != DEFAULT else ()
+            if side.own_routes.get(prefix, ()) != chosen:
+                side.routed = False
+                _set(side.own_routes, prefix, chosen)
+
+    # What is said.
+
+    def _tell(self, mesh: str, now: float) -> list[Message]:
+        side = self._sides[mesh]
+        out: list[Message] = []
+        if side.place is None:
+            return out
+        if not side.routed:
+            side.routed = True
+            self._version += 1
+            own = _sorted(_beside(side.own_routes, side.routes))
+            out.append(m.RoutesChanged(mesh, self._version, _sorted(side.routes), own))
+        if not side.said and self._ready(side, now):
+            side.said = True
+            self._version += 1
+            offers = dict(side.offers)
+            out.append(m.OffersChanged(mesh, self._version, offers, self._passports(mesh, offers.values())))
+        out += [self._refusal(place) for place in sorted(self._refused) if place[0] == mesh]
+        self._refused = {place for place in self._refused if place[0] != mesh}
+        return out
+
+    def _ready(self, side: _Side, now: float) -> bool:
+        assert side.started_at is not None
+        return now >= side.started_at + GRACE or all(each.place is not None for each in self._sides.values())
+
+    def _passports(self, into: str, offers: Iterable[Offer]) -> dict[tuple[str, NodeKey], tuple[bytes, ...]]:
+        """What proves each hop of these."""
+        found: dict[tuple[str, NodeKey], tuple[bytes, ...]] = {}
+        for way in (way for offer in offers for way in offer.ways):
+            *before, _ = way.hops
+            brought = before[-1].node if before else self._own
+            entered = [*(hop.mesh for hop in way.hops[1:]), into]
+            for hop, mesh in zip(way.hops, entered, strict=True):
+                place = (hop.mesh or mesh, hop.node)
+                if place not in found:
+                    found[place] = self._papers(place, way.hops[-1].mesh, brought)
+        return found
+
+    def _papers(self, place: tuple[str, NodeKey], heard_in: str, brought: NodeKey) -> tuple[bytes, ...]:
+        """What proves somebody to be in a mesh: own papers, or those that came with the way."""
+        mesh, node = place
+        if node == self._own:
+            return self._sides[mesh].own_papers
+        passports = self._sides[heard_in].heard.passports(brought)
+        return passports.papers(mesh, node) if passports is not None else ()
+
+    def _refusal(self, place: tuple[str, IPv6Network]) -> m.Alarm:
+        mesh, prefix = place
+        option = "--exit" if prefix == DEFAULT else f"--prefix {prefix}"
+        message = f"this node should offer {prefix}, but its certificate in the mesh does not allow it"
+        return m.Alarm(mesh, Problem("advertise-refused", message, f"join anew by a token that was made with {option}"))
 
 
-def _allowed(mesh: str, member: Member, prefix: IPv6Network) -> bool:
-    if prefix.overlaps(overlay_prefix(mesh)) or any(prefix.overlaps(never) for never in NEVER):
-        return False
-    return any(prefix.subnet_of(wider) for wider in member.standing.prefixes)
+def prefix_is_own(offer: Offer, own: NodeKey) -> bool:
+    """Whether the prefix is behind this node itself."""
+    first = offer.ways[0].hops[0]
+    return not first.mesh and first.node == own
+
+
+def _split(prefix: IPv6Network, bits: int) -> list[IPv6Network]:
+    if not bits:
+        return [prefix]
+    return [prefix, *shards(GLOBAL_UNICAST, bits)] if prefix == DEFAULT else list(shards(prefix, bits))
+
+
+def _set(routes: dict[IPv6Network, tuple[Route, ...]], prefix: IPv6Network, chosen: tuple[Route, ...]) -> None:
+    if chosen:
+        routes[prefix] = chosen
+    else:
+        routes.pop(prefix, None)
+
+
+def _beside(
+    own: dict[IPv6Network, tuple[Route, ...]], routes: dict[IPv6Network, tuple[Route, ...]]
+) -> dict[IPv6Network, tuple[Route, ...]]:
+    """Those that go another way than what is forwarded."""
+    return {prefix: chosen for prefix, chosen in own.items() if routes.get(prefix) != chosen}
+
+
+def _sorted(routes: dict[IPv6Network, tuple[Route, ...]]) -> tuple[Route, ...]:
+    return tuple(sorted((route for chosen in routes.values() for route in chosen), key=lambda route: route.prefix))

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import struct
 from base64 import b32decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import IPv6Network
 
 from smeg.addresses import MESH_ID, MESH_ID_BYTES, overlay_prefix
+from smeg.certificates import Grant
 from smeg.errors import RemoteError
 from smeg.keys import KEY_BYTES, SIGNATURE_BYTES, NodeKey, Secret, base32, sign, verify
 from smeg.shares import MAX_WEIGHT, PARTS, WHOLE
 
 MAX_HOPS = 16
 """meshes that a way crosses."""
+DEFAULT = IPv6Network("::/0")
 _HOP = struct.Struct(f">{MESH_ID_BYTES}s{KEY_BYTES}sBBBI")
 HOP_BYTES = _HOP.size + SIGNATURE_BYTES
+MAX_ENTRIES = 45
+"""hops of all ways of one offer, those that several share counted once: what fits into a document."""
 _NO_MESH = bytes(MESH_ID_BYTES)
 _DOMAIN = b"smegmesh/1/hop\0"
 
@@ -67,9 +72,6 @@ class Way:
     def mask(self) -> int:
         return self.hops[-1].mask
 
-    def pack(self) -> bytes:
-        return b"".join(hop.pack() for hop in self.hops)
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -82,10 +84,15 @@ class Offer:
     def length(self) -> int:
         return len(self.ways[0].hops)
 
+    @property
+    def overlay(self) -> bool:
+        """Whether it leads into a mesh, not to a prefix behind somebody."""
+        return bool(self.ways[0].hops[0].mesh)
+
 
 Offers = Mapping[IPv6Network, Offer]
-Allowed = Callable[[str, NodeKey], tuple[IPv6Network, ...] | None]
-"""What a member of a mesh may offer by its certificate there; None for who is not proven to be one."""
+Allowed = Callable[[str, NodeKey], Grant | None]
+"""What a member of a mesh may do by its certificate there; None for who is not proven to be one."""
 
 
 def seal_way(way: Way, prefix: IPv6Network, into: str, seed: Secret) -> Way:
@@ -95,24 +102,46 @@ def seal_way(way: Way, prefix: IPv6Network, into: str, seed: Secret) -> Way:
     return Way((*before, replace(own, signature=signature)))
 
 
-def unpack_way(raw: bytes) -> Way:
-    """Inverse of `Way.pack`: form and bounds only. Raises `RemoteError`."""
-    count, rest = divmod(len(raw), HOP_BYTES)
-    if rest or not 1 <= count <= MAX_HOPS:
-        raise RemoteError("malformed", f"a way of {len(raw)} bytes: 1 to {MAX_HOPS} hops of {HOP_BYTES} are allowed")
-    hops: list[Hop] = []
-    for at in range(0, len(raw), HOP_BYTES):
-        mesh, node, near, far, weight, mask = _HOP.unpack_from(raw, at)
-        if near >= PARTS or far >= PARTS or not 1 <= weight <= MAX_WEIGHT or not mask:
-            raise RemoteError("malformed", "a hop whose place, weight or parts are out of bounds")
-        named = "" if mesh == _NO_MESH else base32(mesh)
-        signature = raw[at + _HOP.size : at + HOP_BYTES]
-        hops.append(Hop(named, NodeKey(node), near, far, weight, mask, signature))
-    return Way(tuple(hops))
+def pack_ways(ways: Iterable[Way]) -> bytes:
+    """Several ways to one prefix, as the tree that they are: each hop once, after the number of the one before it."""
+    numbers: dict[tuple[Hop, ...], int] = {(): 0}
+    entries: list[bytes] = []
+    for way in ways:
+        for length in range(1, len(way.hops) + 1):
+            hops = way.hops[:length]
+            if hops not in numbers:
+                numbers[hops] = len(numbers)
+                entries.append(bytes([numbers[hops[:-1]]]) + hops[-1].pack())
+    return b"".join(entries)
+
+
+def unpack_ways(raw: bytes) -> tuple[Way, ...]:
+    """Inverse of `pack_ways`: form and bounds only. Raises `RemoteError`."""
+    count, rest = divmod(len(raw), 1 + HOP_BYTES)
+    if rest or not 1 <= count <= MAX_ENTRIES:
+        raise RemoteError("malformed", f"ways of {len(raw)} bytes: 1 to {MAX_ENTRIES} hops of {1 + HOP_BYTES} each")
+    known: list[tuple[Hop, ...]] = [()]
+    before: set[int] = set()
+    for at in range(0, len(raw), 1 + HOP_BYTES):
+        number = raw[at]
+        if number >= len(known) or len(known[number]) == MAX_HOPS:
+            raise RemoteError("malformed", f"a hop that follows none, or more than {MAX_HOPS}")
+        before.add(number)
+        known.append((*known[number], _unpack_hop(raw[at + 1 : at + 1 + HOP_BYTES])))
+    return tuple(Way(hops) for number, hops in enumerate(known) if number not in before)
+
+
+def _unpack_hop(raw: bytes) -> Hop:
+    mesh, node, near, far, weight, mask = _HOP.unpack_from(raw)
+    if near >= PARTS or far >= PARTS or not 1 <= weight <= MAX_WEIGHT or not mask:
+        raise RemoteError("malformed", "a hop whose place, weight or parts are out of bounds")
+    named = "" if mesh == _NO_MESH else base32(mesh)
+    return Hop(named, NodeKey(node), near, far, weight, mask, raw[_HOP.size :])
 
 
 def check_offer(offer: Offer, into: str, by: NodeKey, allowed: Allowed) -> None:
-    """Raise `RemoteError` unless everything that `by` offers into a mesh is as it claims."""
+    """Raise `RemoteError` unless everything that `by` offers into a mesh is as it claims, and within what its
+    certificate allows. The way into another mesh needs no permission: that it leads there is proven."""
     taken = 0
     for way in offer.ways:
         if way.hops[-1].node != by:
@@ -122,8 +151,15 @@ def check_offer(offer: Offer, into: str, by: NodeKey, allowed: Allowed) -> None:
         taken |= way.mask
         _check_way(way, offer.prefix, into, allowed)
     granted = allowed(into, by)
-    if granted is None or not _inside(offer.prefix, granted):
+    if granted is None or not (offer.overlay or may_offer(granted, offer.prefix)):
         raise RemoteError("not-allowed", f"{offer.prefix} is not within what its certificate allows")
+
+
+def may_offer(granted: Grant, prefix: IPv6Network) -> bool:
+    """Whether a certificate allows a prefix behind its holder. All of it is asked for by name."""
+    if prefix == DEFAULT:
+        return granted.exit
+    return any(prefix.subnet_of(wider) for wider in granted.prefixes)
 
 
 def _check_way(way: Way, prefix: IPv6Network, into: str, allowed: Allowed) -> None:
@@ -134,7 +170,7 @@ def _check_way(way: Way, prefix: IPv6Network, into: str, allowed: Allowed) -> No
         raise RemoteError("looping-way", "a way that crosses a mesh twice")
     if first.mesh and prefix != overlay_prefix(first.mesh):
         raise RemoteError("forged-way", f"{prefix} is not the prefix of the mesh where its way ends")
-    if not first.mesh and (granted := allowed(entered[0], first.node)) is not None and not _inside(prefix, granted):
+    if not first.mesh and (granted := allowed(entered[0], first.node)) is not None and not may_offer(granted, prefix):
         raise RemoteError("not-allowed", f"{prefix} is not within what the certificate of its origin allows")
     before, mask = b"", WHOLE
     for hop, mesh in zip(way.hops, entered, strict=True):
@@ -142,13 +178,15 @@ def _check_way(way: Way, prefix: IPv6Network, into: str, allowed: Allowed) -> No
             raise RemoteError("forged-way", "a hop that takes parts which the one before it does not")
         if allowed(hop.mesh or mesh, hop.node) is None:
             raise RemoteError("unproven-way", "a hop through a mesh by somebody who does not prove to be in it")
-        if not verify(hop.node, hop.signature, hop.covered(prefix, mesh, before)):
+        if not _signed(hop.node, hop.signature, hop.covered(prefix, mesh, before)):
             raise RemoteError("bad-signature", "a hop that its bridge did not sign as it stands")
         before, mask = hop.signature, hop.mask
 
 
-def _inside(prefix: IPv6Network, granted: tuple[IPv6Network, ...]) -> bool:
-    return any(prefix.subnet_of(wider) for wider in granted)
+@lru_cache(maxsize=1 << 12)
+def _signed(node: NodeKey, signature: bytes, covered: bytes) -> bool:
+    """Offers are looked at again whenever a certificate changes, and the first hops are the same in many."""
+    return verify(node, signature, covered)
 
 
 def _mesh_bytes(mesh: str) -> bytes:

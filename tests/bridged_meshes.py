@@ -34,8 +34,9 @@ def key(number: int) -> NodeKey:
 class Box:
     """A daemon."""
 
-    def __init__(self, number: int, meshes: Iterable[str], behind: Iterable[IPv6Network] = ()) -> None:
+    def __init__(self, number: int, meshes: Iterable[str], behind: Iterable[IPv6Network] = (), weight: int = 1) -> None:
         self.number = number
+        self.weight = weight
         self.key = key(number)
         self.meshes = tuple(meshes)
         self.alive = True
@@ -43,7 +44,7 @@ class Box:
         self.start()
 
     def start(self) -> None:
-        self.table = PathVector(self.key, self.behind)
+        self.table = PathVector(self.key, self.behind, self.weight)
         self.said: dict[str, dict[IPv6Network, Offer]] = {each: {} for each in self.meshes}
         for each in self.meshes:
             self.table.join(each, self.place(each), bridged=True)

@@ -87,6 +87,10 @@ class Node:
         return node_key(self.identity)
 
     @property
+    def wireguard_key(self) -> bytes:
+        return x25519_public(self.wireguard)
+
+    @property
     def credential(self) -> bytes:
         return self.papers[-1].hash
 
@@ -111,6 +115,8 @@ class MadeMesh:
     """A mesh with its root and its first admin, made from a label."""
 
     label: str
+    persons: bool = False
+    """Whether a node's identity follows from its label alone, so that it can be in several meshes."""
     root: Secret = field(init=False)
     admin_seed: Secret = field(init=False)
     admin: Document = field(init=False)
@@ -177,7 +183,8 @@ class MadeMesh:
 
     def _bare(self, label: str, serial: int) -> Node:
         base = f"{self.label}/node/{label}"
-        keys = secret(base), secret(f"{base}/wireguard"), secret(f"{base}/curve")
+        identity = secret(f"person/{label}") if self.persons else secret(base)
+        keys = identity, secret(f"{base}/wireguard"), secret(f"{base}/curve")
         return Node(label, self.id, *keys, serial, (self.admin,), grant())
 
 

@@ -26,7 +26,8 @@ def random_world(seed: int, meshes: int = 8, boxes: int = 40) -> World:
     chance = Random(seed)
     ids = [mesh(number) for number in range(chance.randint(2, meshes))]
     count = [1 if chance.random() < 0.75 else chance.choice([2, 2, 3]) for _ in range(chance.randint(2, boxes))]
-    return World(seed, [Box(n, chance.sample(ids, min(k, len(ids)))) for n, k in enumerate(count)])
+    drawn = [(chance.sample(ids, min(k, len(ids))), chance.choice([1, 1, 2, 5])) for k in count]
+    return World(seed, [Box(n, within, weight=weight) for n, (within, weight) in enumerate(drawn)])
 
 
 def ring(seed: int, meshes: int, spur: bool = False) -> World:
@@ -89,7 +90,8 @@ def test_deaths_and_returns_never_make_a_circle_and_end_in_shortest_ways(seed: i
         if dead and chance.random() < 0.4:
             world.start(chance.choice(dead))
         else:
-            for box in chance.sample([box for box in world.boxes if box.alive], 1):
+            living = [box for box in world.boxes if box.alive]
+            for box in living and chance.sample(living, 1):
                 world.kill(box)
         world.run(chance.choice([1.0, 10.0]))
     world.rest()
@@ -175,6 +177,44 @@ def test_a_prefix_behind_a_node_is_reached_from_every_mesh() -> None:
             between = distances(world)[box.number, gateway.meshes[0]]
             assert len(taken.way.hops) == between + 1
             assert taken.way.hops[0].node == gateway.key
+
+
+def exit_of(world: World, box: Box, to: IPv6Network) -> list[Box]:
+    """Where a packet from here to a prefix behind somebody goes."""
+    passed = [box]
+    while to not in passed[-1].behind:
+        taken = passed[-1].table.taken(to)
+        passed.append(world.by_key[taken[0].via])
+    return passed
+
+
+@FEW
+@given(SEEDS)
+def test_what_comes_from_behind_an_exit_comes_the_way_that_led_there(seed: int) -> None:
+    lan, chance = IPv6Network("2001:db8:1::/48"), Random(seed)
+    world = random_world(seed)
+    ends = [box for box in world.boxes if len(box.meshes) == 1]
+    for gateway in chance.sample(ends, min(3, len(ends))):
+        gateway.behind = (lan,)
+        gateway.start()
+        world.start(gateway)
+    world.rest()
+    for box in ends:
+        if lan in box.behind or not box.table.taken(lan):
+            continue
+        forth = exit_of(world, box, lan)
+        if box.meshes != forth[-1].meshes:
+            back = world.walk(forth[-1], box.meshes[0], box.place(box.meshes[0]))
+            assert [*back, box] == forth[::-1]
+
+
+def test_of_exits_in_the_own_mesh_all_are_given_to_choose_from() -> None:
+    lan, a = IPv6Network("2001:db8:1::/48"), mesh(1)
+    exits = [Box(n, (a,), (lan,), weight=n + 1) for n in range(3)]
+    world = World(1, [*exits, Box(9, (a,))])
+    world.rest()
+    taken = world.boxes[-1].table.taken(lan)
+    assert {(one.via, one.way.hops[0].weight) for one in taken} == {(box.key, box.weight) for box in exits}
 
 
 def test_what_is_not_bridged_is_not_offered() -> None:

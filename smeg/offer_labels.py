@@ -1,0 +1,72 @@
+"""How ways and what proves them stand in annexes: a label for each prefix, and one for each certificate.
+
+The certificates of all bridges on a bridge's ways have most of their issuers in common, so each stands for itself,
+once. Nothing here is verified but form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv6Network
+
+from smeg.annexes import Annex
+from smeg.documents import document_hash
+from smeg.errors import RemoteError
+from smeg.keys import NodeKey, Secret, base32
+from smeg.ways import MAX_ENTRIES, Offer, Way, pack_ways, seal_way, unpack_ways
+
+_OFFER = "offer:"
+_PAPER = "paper:"
+_HASH = 16
+"""bytes of a certificate's hash in its label: nobody else's count, so it need only tell one's own apart."""
+
+
+def bodies(
+    mesh: str,
+    offers: Mapping[IPv6Network, Offer],
+    passports: Mapping[tuple[str, NodeKey], tuple[bytes, ...]],
+    seed: Secret,
+) -> dict[str, bytes]:
+    """What a bridge's annexes in a mesh say: its offers, signed, and the certificates that prove their hops."""
+    found: dict[str, bytes] = {}
+    for prefix, offer in offers.items():
+        sealed = [seal_way(way, prefix, mesh, seed) for way in _fitting(offer.ways)]
+        found[f"{_OFFER}{prefix}"] = pack_ways(sealed)
+    for raw in {raw for papers in passports.values() for raw in papers}:
+        found[_PAPER + base32(document_hash(raw)[:_HASH])] = raw
+    return found
+
+
+def _fitting(ways: tuple[Way, ...]) -> list[Way]:
+    """As many as one annex holds: those with the most parts."""
+    kept: list[Way] = []
+    for way in sorted(ways, key=lambda way: (-way.mask.bit_count(), way.mask)):
+        hops = {other.hops[:length] for other in (*kept, way) for length in range(1, len(other.hops) + 1)}
+        if len(hops) <= MAX_ENTRIES:
+            kept.append(way)
+    return kept
+
+
+def papers(annexes: Mapping[str, Annex]) -> list[bytes]:
+    """The certificates among somebody's annexes."""
+    return [annex.body for label, annex in sorted(annexes.items()) if label.startswith(_PAPER) and annex.body]
+
+
+def offered(annexes: Mapping[str, Annex]) -> dict[IPv6Network, Annex]:
+    """Those of somebody's annexes that offer a prefix; others' labels are not ours to judge."""
+    found: dict[IPv6Network, Annex] = {}
+    for label, annex in annexes.items():
+        if label.startswith(_OFFER) and annex.body:
+            try:
+                found[IPv6Network(label.removeprefix(_OFFER))] = annex
+            except ValueError:
+                continue
+    return found
+
+
+def read_offer(prefix: IPv6Network, annex: Annex) -> Offer:
+    """What an annex offers. Raises `RemoteError`."""
+    ways = unpack_ways(annex.body)
+    if str(prefix) != annex.label.removeprefix(_OFFER):
+        raise RemoteError("malformed", f"an offer of {annex.label[:60]}, which is not how a prefix is written")
+    return Offer(prefix, ways)

@@ -1,0 +1,61 @@
+"""What a node does with routes by its user's will: what it offers, what it takes, whether it bridges, mesh by mesh.
+
+Values only, made from the configuration; `routing` acts on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network
+
+from smeg.ways import DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixFilter:
+    """Rules in order, each a prefix that passes or one that does not; the first that holds a route decides. What none
+    holds passes if all rules only refuse."""
+
+    rules: tuple[tuple[IPv6Network, bool], ...] = ()
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> PrefixFilter:
+        """`2001:db8::/32` passes, `!2001:db8::/32` does not. Raises `ValueError`."""
+        return cls(tuple((IPv6Network(text.removeprefix("!")), not text.startswith("!")) for text in texts))
+
+    def passes(self, prefix: IPv6Network) -> bool:
+        found = next((passes for wider, passes in self.rules if prefix.subnet_of(wider)), None)
+        return not any(passes for _, passes in self.rules) if found is None else found
+
+
+@dataclass(frozen=True, slots=True)
+class MeshPolicy:
+    """For one mesh."""
+
+    bridge: bool = False
+    """Whether it is offered to the other meshes that are bridged, and they to it."""
+    accept_defaults: bool = False
+    """Whether a default route through an exit of the mesh is taken."""
+    imports: PrefixFilter = PrefixFilter()
+    exports: PrefixFilter = PrefixFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePolicy:
+    behind: frozenset[IPv6Network] = frozenset()
+    """What this node itself leads to: `DEFAULT` for an exit."""
+    weight: int = 1
+    """The share of this node among redundant bridges and exits, against the others'."""
+    shard_bits: int = 0
+    """A prefix with several exits is split into two to the power of this many parts."""
+    general: MeshPolicy = MeshPolicy()
+    meshes: Mapping[str, MeshPolicy] = field(default_factory=dict)
+    """By name or id, where it is another than in general."""
+
+    def of(self, mesh: str, name: str) -> MeshPolicy:
+        return self.meshes.get(mesh) or self.meshes.get(name) or self.general
+
+    @property
+    def is_exit(self) -> bool:
+        return DEFAULT in self.behind
