@@ -127,6 +127,11 @@ class RoutingTable:
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
         return min([*held, *waiting], default=None)
 
+    @property
+    def ways(self) -> PathVector:
+        """To be looked at: by which ways which prefix is reached."""
+        return self._table
+
     def _side(self, mesh: str) -> _Side:
         self._dirty.add(mesh)
         return self._sides.setdefault(mesh, _Side(mesh, self._own, self._notary))
