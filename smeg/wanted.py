@@ -1,8 +1,8 @@
 """What this node's device in one mesh should look like: a pure function of members, liveness and routes.
 
-Every live member is a WireGuard peer with its own address; prefixes behind it follow the chosen routes. Prefixes of
-different peers never overlap but by being longer: WireGuard gives each prefix to one peer and each packet to the
-longest match.
+With whom this node has tunnels, and which of them leads to whom, `carriers` says; prefixes behind a member go where its
+address goes, by the chosen routes. Prefixes of different peers never overlap but by being longer: WireGuard gives each
+prefix to one peer and each packet to the longest match.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network
 
 from smeg.addresses import host_prefix, overlay_prefix
+from smeg.carriers import hops
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint, WgPeer
 from smeg.keys import NodeKey
@@ -43,36 +44,36 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
     if own is None:
         return None
     prefix = overlay_prefix(view.mesh)
-    live = [member for key, member in view.members.items() if key != view.own and key not in view.pruned]
-    if own.role is Role.CLIENT:
-        live = [member for member in live if member.role is Role.PEER]
+    ways = hops(own, view.members, view.pruned)
+    neighbours = [view.members[key] for key in sorted(ways.neighbours)]
     # Key order here too: of two members who claim one WireGuard key the lower keeps it, and nobody has ours.
     first: dict[bytes, Member] = {own.standing.wireguard: own}
-    for member in live:
+    for member in neighbours:
         first.setdefault(member.standing.wireguard, member)
-    live = [member for member in live if first[member.standing.wireguard] is member]
-    allowed: dict[NodeKey, list[IPv6Network]] = {member.key: [] for member in live}
+    neighbours = [member for member in neighbours if first[member.standing.wireguard] is member]
+    allowed: dict[NodeKey, list[IPv6Network]] = {member.key: [] for member in neighbours}
     taken = {own.address}
-    for member in live:
+    for key in sorted(ways.to):
         # Key order: of two members at one address the lower key keeps it.
-        if member.address not in taken:
-            taken.add(member.address)
-            allowed[member.key].append(host_prefix(member.address))
-    if own.role is Role.CLIENT:
-        left_out = view.members.keys() - allowed.keys()
-        for upstream in view.members.rings.upstream(view.own, left_out)[:1]:
-            allowed[upstream].append(prefix)
+        address = view.members[key].address
+        if ways.to[key] in allowed and address not in taken:
+            taken.add(address)
+            allowed[ways.to[key]].append(host_prefix(address))
+    if ways.default in allowed:
+        allowed[ways.default].append(prefix)
     routes = {prefix}
     for route in view.routes:
-        if route.via in allowed and route.prefix not in routes:
-            allowed[route.via].append(route.prefix)
+        lives = route.via in view.members and route.via not in view.pruned and route.via != view.own
+        hop = ways.via(route.via) if lives else None
+        if hop in allowed and route.prefix not in routes:
+            allowed[hop].append(route.prefix)
             routes.add(route.prefix)
     keepalive = view.keepalive if own.role is Role.CLIENT else 0
     peers = {
         member.standing.wireguard: WgPeer(
             member.standing.wireguard, tuple(sorted(allowed[member.key])), choose(member), keepalive
         )
-        for member in live
+        for member in neighbours
     }
     return DeviceState(
         own.standing.wireguard,
