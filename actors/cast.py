@@ -10,7 +10,7 @@ from actors.base import Actor, Address
 from actors.device import DeviceActor, OpenBackend, Underlay
 from actors.runtime import Runtime
 from actors.store import Disk
-from smeg.config_keys import PublicEndpoint
+from smeg.config_values import PublicEndpoint
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary

@@ -57,6 +57,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         restart_grace=config.restart_grace,
         repair_interval=config.repair_interval,
         handshake_interval=0.0 if config.backend == "dry-run" else 5.0,
+        routes=config.routes,
     )
     return Cast(
         settings,

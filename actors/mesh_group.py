@@ -19,7 +19,7 @@ from actors.supervision import Make
 from actors.wiring import Role
 from smeg import messages as m
 from smeg.certificates import Role as NodeRole
-from smeg.config_keys import PublicEndpoint
+from smeg.config_values import PublicEndpoint
 from smeg.device import Endpoint, InterfaceSpec
 from smeg.heartbeat import Detection, Heartbeat
 from smeg.keys import node_key

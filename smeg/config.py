@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
+from ipaddress import IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from smeg.config_keys import KEYS, Key, PublicEndpoint, control_socket
+from smeg.config_keys import KEYS, Key
+from smeg.config_values import PublicEndpoint, control_socket
 from smeg.errors import LocalError
+from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
+from smeg.shares import DEFAULT
 
 __all__ = ["KEYS", "Config", "PublicEndpoint", "control_socket", "default_text", "defaults", "parse", "table"]
 
@@ -40,14 +44,36 @@ class Config:
     restart_grace: float = 30.0
     repair_interval: float = 10.0
     advertise_routes: bool = False
+    advertise: tuple[IPv6Network, ...] = ()
     advertise_defaults: bool = False
+    accept_defaults: bool = False
+    import_routes: tuple[PrefixRule, ...] = ()
+    export_routes: tuple[PrefixRule, ...] = ()
+    weight: int = 1
+    shards: int = 1
+    exit_probe: tuple[PublicEndpoint, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
+    meshes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By a mesh's name or id, what is set for it alone, by field."""
 
     @property
     def control_socket(self) -> Path:
         """Where the daemon listens for the command line."""
         return control_socket(self.runtime_dir)
+
+    @property
+    def routes(self) -> RoutePolicy:
+        """What is said of routes, in general and for each mesh."""
+        behind = {*self.advertise, *([DEFAULT] if self.advertise_defaults else [])}
+        meshes = {mesh: _mesh_policy(replace(self, **own)) for mesh, own in self.meshes.items()}
+        bits = self.shards.bit_length() - 1
+        return RoutePolicy(frozenset(behind), self.weight, bits, _mesh_policy(self), meshes)
+
+
+def _mesh_policy(config: Config) -> MeshPolicy:
+    imports, exports = PrefixFilter(config.import_routes), PrefixFilter(config.export_routes)
+    return MeshPolicy(config.advertise_routes, config.accept_defaults, imports, exports)
 
 
 def defaults(hostname: str, root: bool, environ: Mapping[str, str]) -> Config:
@@ -89,7 +115,9 @@ def default_text(key: Key) -> str:
 def table() -> str:
     """All keys as a Markdown table."""
     lines = ["| Key | Value | Unit | Default | Meaning |", "|---|---|---|---|---|"]
-    lines += [f"| `{k.name}` | {k.expected} | {k.unit} | {default_text(k)} | {k.meaning} |" for k in KEYS]
+    for key in KEYS:
+        name = f"`{key.name}`{' *' if key.each_mesh else ''}"
+        lines.append(f"| {name} | {key.expected} | {key.unit} | {default_text(key)} | {key.meaning} |")
     return "\n".join(lines) + "\n"
 
 
@@ -102,7 +130,8 @@ def parse(text: str, source: str, base: Config | None = None) -> Config:
     from smeg.config_reading import Reading
 
     reading = Reading(text)
-    config = replace(defaults("node", True, {}) if base is None else base, **reading.values)
+    base = defaults("node", True, {}) if base is None else base
+    config = replace(base, **reading.values, meshes={**base.meshes, **reading.meshes})
     if config.state_dir == config.runtime_dir:
         line = reading.lines.get("runtimeDir") or reading.lines.get("stateDir", 1)
         reading.wrong(line, "runtimeDir", "is the same folder as stateDir", "a folder of its own")

@@ -21,7 +21,8 @@ from smeg.offer_labels import offered, papers, read_offer
 from smeg.passports import Passports
 from smeg.records import Member, Standing
 from smeg.route_policy import MeshPolicy
-from smeg.ways import DEFAULT, Offer, Offers, check_offer
+from smeg.shares import DEFAULT
+from smeg.ways import Offer, Offers, check_offer
 
 NEVER = tuple(IPv6Network(text) for text in ("::/127", "fe80::/10", "ff00::/8"))
 """Unspecified and loopback, link-local, multicast: no route may cover any of it."""

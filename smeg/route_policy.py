@@ -5,28 +5,30 @@ Values only, made from the configuration; `routing` acts on them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Network
 
-from smeg.ways import DEFAULT
+from smeg.shares import DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixRule:
+    """Whether what a prefix holds passes."""
+
+    prefix: IPv6Network
+    passes: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixFilter:
-    """Rules in order, each a prefix that passes or one that does not; the first that holds a route decides. What none
-    holds passes if all rules only refuse."""
+    """Rules in order: the first that holds a route decides. What none holds passes if all rules only refuse."""
 
-    rules: tuple[tuple[IPv6Network, bool], ...] = ()
-
-    @classmethod
-    def parse(cls, texts: Iterable[str]) -> PrefixFilter:
-        """`2001:db8::/32` passes, `!2001:db8::/32` does not. Raises `ValueError`."""
-        return cls(tuple((IPv6Network(text.removeprefix("!")), not text.startswith("!")) for text in texts))
+    rules: tuple[PrefixRule, ...] = ()
 
     def passes(self, prefix: IPv6Network) -> bool:
-        found = next((passes for wider, passes in self.rules if prefix.subnet_of(wider)), None)
-        return not any(passes for _, passes in self.rules) if found is None else found
+        found = next((rule.passes for rule in self.rules if prefix.subnet_of(rule.prefix)), None)
+        return not any(rule.passes for rule in self.rules) if found is None else found
 
 
 @dataclass(frozen=True, slots=True)

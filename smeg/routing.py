@@ -24,8 +24,8 @@ from smeg.notary import Notary
 from smeg.path_vector import PathVector, Taken
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
-from smeg.shares import part_of, prefixes, rendezvous, shards
-from smeg.ways import DEFAULT, Offer, may_offer
+from smeg.shares import DEFAULT, part_of, prefixes, rendezvous, shards
+from smeg.ways import Offer, may_offer
 
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes

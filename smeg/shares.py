@@ -26,6 +26,7 @@ PARTS = 1 << PART_BITS
 WHOLE = (1 << PARTS) - 1
 """All parts, as a mask."""
 MAX_WEIGHT = 255
+DEFAULT = IPv6Network("::/0")
 _OVERLAY = 64
 """Length of a mesh's prefix."""
 _UNIT = 2.0**32

@@ -19,11 +19,10 @@ from smeg.addresses import MESH_ID, MESH_ID_BYTES, overlay_prefix
 from smeg.certificates import Grant
 from smeg.errors import RemoteError
 from smeg.keys import KEY_BYTES, SIGNATURE_BYTES, NodeKey, Secret, base32, sign, verify
-from smeg.shares import MAX_WEIGHT, PARTS, WHOLE
+from smeg.shares import DEFAULT, MAX_WEIGHT, PARTS, WHOLE
 
 MAX_HOPS = 16
 """meshes that a way crosses."""
-DEFAULT = IPv6Network("::/0")
 _HOP = struct.Struct(f">{MESH_ID_BYTES}s{KEY_BYTES}sBBBI")
 HOP_BYTES = _HOP.size + SIGNATURE_BYTES
 MAX_ENTRIES = 45

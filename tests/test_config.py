@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from ipaddress import IPv6Network
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smeg.config import KEYS, Config, PublicEndpoint, defaults, parse, table
-from smeg.config_keys import NO_LONGER_USED, public_endpoint
+from smeg.config_keys import NO_LONGER_USED
+from smeg.config_values import public_endpoint
 from smeg.errors import LocalError
+from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule
+from smeg.shares import DEFAULT
 
 DOC = Path(__file__).parent.parent / "docs" / "configuration.md"
 ALL = """
@@ -32,6 +36,17 @@ heartBeatInterval: 0.2
 repairInterval: 3600
 advertiseRoutes: true
 advertiseDefaults: on
+acceptDefaults: true
+advertise: [2001:db8:1::/48, 2001:db8:2::/48]
+importRoutes: ["2001:db8::/32"]
+exportRoutes: "!2001:db8:2::/48"
+weight: 255
+shards: 8
+exitProbe: "[2001:db8::99]:443"
+meshes:
+  office:
+    advertiseRoutes: false
+    importRoutes: ["!2001:db8:3::/48"]
 logLevel: debug
 logFormat: json
 """
@@ -54,6 +69,13 @@ WRONG = {
     "repairInterval": ".inf",
     "advertiseRoutes": "1",
     "advertiseDefaults": "'true'",
+    "acceptDefaults": "maybe",
+    "advertise": "2001:db8::1/48",
+    "importRoutes": "everything",
+    "exportRoutes": "!2001:db8::",
+    "weight": "0",
+    "shards": "6",
+    "exitProbe": "192.0.2.1:80",
     "logLevel": "loud",
     "logFormat": "xml",
 }
@@ -94,6 +116,19 @@ def test_every_key_takes_effect() -> None:
         repair_interval=3600.0,
         advertise_routes=True,
         advertise_defaults=True,
+        accept_defaults=True,
+        advertise=(IPv6Network("2001:db8:1::/48"), IPv6Network("2001:db8:2::/48")),
+        import_routes=(PrefixRule(IPv6Network("2001:db8::/32"), True),),
+        export_routes=(PrefixRule(IPv6Network("2001:db8:2::/48"), False),),
+        weight=255,
+        shards=8,
+        exit_probe=(PublicEndpoint("2001:db8::99", 443),),
+        meshes={
+            "office": {
+                "advertise_routes": False,
+                "import_routes": (PrefixRule(IPv6Network("2001:db8:3::/48"), False),),
+            }
+        },
         log_level="debug",
         log_format="json",
     )
@@ -256,10 +291,10 @@ def test_any_host_name_becomes_a_name_that_the_file_could_hold(hostname: str) ->
 
 
 def test_the_table_has_every_field_once_and_the_documentation_has_the_table() -> None:
-    assert sorted(key.field for key in KEYS) == sorted(field.name for field in fields(Config))
+    assert sorted(key.field for key in KEYS) == sorted(field.name for field in fields(Config) if field.name != "meshes")
     document = DOC.read_text()
     assert table() in document
-    assert re.findall(r"^\| `(\w+)` \|", document, re.MULTILINE) == [key.name for key in KEYS]
+    assert re.findall(r"^\| `(\w+)`(?: \*)? \|", document, re.MULTILINE) == [key.name for key in KEYS]
 
 
 PIECES = (
@@ -291,3 +326,38 @@ def test_no_text_does_more_than_be_refused_at_lines_that_it_has(text: str) -> No
             found = re.match(r"node\.yaml:(\d+): .+: .", mistake)
             assert found, mistake
             assert 1 <= int(found[1]) <= count, mistake
+
+
+def test_what_is_said_of_routes_becomes_a_policy_for_each_mesh() -> None:
+    policy = parse(ALL, "node.yaml").routes
+    lans = {IPv6Network("2001:db8:1::/48"), IPv6Network("2001:db8:2::/48")}
+    assert (policy.behind, policy.weight, policy.shard_bits) == (frozenset({DEFAULT, *lans}), 255, 3)
+    imports = PrefixFilter((PrefixRule(IPv6Network("2001:db8::/32"), True),))
+    exports = PrefixFilter((PrefixRule(IPv6Network("2001:db8:2::/48"), False),))
+    assert policy.of("an-id", "home") == MeshPolicy(True, True, imports, exports)
+    office = PrefixFilter((PrefixRule(IPv6Network("2001:db8:3::/48"), False),))
+    assert policy.of("an-id", "office") == MeshPolicy(False, True, office, exports)
+    assert not parse("mtu: 1400", "node.yaml").routes.general.bridge
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("meshes: yes\n", [(1, "meshes: is a single value")]),
+        ("meshes:\n  office: yes\n", [(2, "meshes.office: is a single value")]),
+        ("meshes:\n  office:\n    mtu: 1400\n", [(3, "meshes.office.mtu: is not a key; expected one of")]),
+        ("meshes:\n  office:\n    advertiseroutes: true\n", [(3, "did you mean advertiseRoutes?")]),
+        ("meshes:\n  office:\n    advertiseRoutes: 7\n", [(3, "meshes.office.advertiseRoutes: is a number, 7")]),
+        ("meshes:\n  a: {}\n  a: {}\n", [(3, "a: is set twice, first in line 2")]),
+        ("meshes:\n  [a]: {}\n", [(2, "meshes: has a key that is not text")]),
+        ('advertise: ["2001:db8::/48", "::/0"]\n', [(1, "is the default route, which advertiseDefaults offers")]),
+        ("advertise: 2001:db8::5/48\n", [(1, "did you mean 2001:db8::/48?")]),
+        ("weight: 256\nshards: 512\n", [(1, "out of range"), (2, "out of range")]),
+    ],
+)
+def test_what_is_wrong_for_one_mesh_is_said_with_its_place(text: str, said: list[tuple[int, str]]) -> None:
+    found = mistakes(text)
+    assert len(found) == len(said)
+    for line, (number, words) in zip(found, said, strict=True):
+        assert line.startswith(f"{number}: ")
+        assert words in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv6Network
 from typing import cast
@@ -13,16 +14,22 @@ from hypothesis import strategies as st
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
 from smeg.certificates import Grant
+from smeg.config_values import rule
 from smeg.keys import NodeKey
 from smeg.offer_labels import bodies
-from smeg.route_policy import MeshPolicy, PrefixFilter, RoutePolicy
+from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
 from smeg.routing import RoutingTable
-from smeg.shares import part_of
-from smeg.ways import DEFAULT, Hop, Offer, Way
+from smeg.shares import DEFAULT, part_of
+from smeg.ways import Hop, Offer, Way
 from tests.builders import QUICK, WALL, grant, secret
 from tests.routed_meshes import BRIDGE, Daemon, Meshes, annex, bridging
 
 LAN = IPv6Network("2001:db8:1::/48")
+
+
+def rules(texts: Iterable[str]) -> PrefixFilter:
+    found = [rule(text) for text in texts]
+    return PrefixFilter(tuple(each for each in found if isinstance(each, PrefixRule)))
 
 
 def chain() -> Meshes:
@@ -277,9 +284,9 @@ def test_a_bridge_beside_another_sends_from_its_own_address_as_any_member_there_
 
 def test_what_a_filter_holds_back_is_neither_taken_nor_offered() -> None:
     world = chain()
-    refusing = PrefixFilter.parse([f"!{overlay_prefix(world['d'].id)}"])
+    refusing = rules([f"!{overlay_prefix(world['d'].id)}"])
     picky = world.add("picky", "a", RoutePolicy(general=MeshPolicy(imports=refusing)))
-    world.add("ab", "ab", bridging(general=MeshPolicy(bridge=True, exports=PrefixFilter.parse(["fd00::/8"]))))
+    world.add("ab", "ab", bridging(general=MeshPolicy(bridge=True, exports=rules(["fd00::/8"]))))
     world.add("gateway", "b", leading(LAN))
     world.settle()
     assert picky.vias(world["a"]).keys() == {overlay_prefix(world[each].id) for each in "bc"}
@@ -289,12 +296,12 @@ def test_what_a_filter_holds_back_is_neither_taken_nor_offered() -> None:
 
 @QUICK
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), max_size=4), st.integers(8, 16))
-def test_the_first_rule_that_holds_a_prefix_decides(rules: list[tuple[int, bool]], length: int) -> None:
-    texts = [f"{'' if passes else '!'}{IPv6Network((0x2000 << 112, bits))}" for bits, passes in rules if bits >= 4]
+def test_the_first_rule_that_holds_a_prefix_decides(drawn: list[tuple[int, bool]], length: int) -> None:
+    texts = [f"{'' if passes else '!'}{IPv6Network((0x2000 << 112, bits))}" for bits, passes in drawn if bits >= 4]
     prefix = IPv6Network((0x2000 << 112, length))
     held = [not text.startswith("!") for text in texts if prefix.subnet_of(IPv6Network(text.removeprefix("!")))]
     expected = held[0] if held else all(text.startswith("!") for text in texts)
-    assert PrefixFilter.parse(texts).passes(prefix) is expected
+    assert rules(texts).passes(prefix) is expected
 
 
 def test_a_daemon_that_comes_back_says_nothing_until_its_meshes_have_started() -> None:

@@ -13,7 +13,8 @@ from smeg.addresses import mesh_id, overlay_prefix
 from smeg.certificates import EVERYWHERE, Grant, Role
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, Secret, node_key
-from smeg.ways import DEFAULT, HOP_BYTES, MAX_ENTRIES, Hop, Offer, Way, check_offer, pack_ways, seal_way, unpack_ways
+from smeg.shares import DEFAULT
+from smeg.ways import HOP_BYTES, MAX_ENTRIES, Hop, Offer, Way, check_offer, pack_ways, seal_way, unpack_ways
 from tests.builders import QUICK, secret
 
 MESHES = [mesh_id(bytes([number]) * 32) for number in range(5)]
