@@ -33,8 +33,8 @@ class Tunnels:
     direct: frozenset[NodeKey]
     """Those that the client's record names beside its carrier."""
 
-    def __contains__(self, peer: NodeKey) -> bool:
-        return peer in (self.carrier, self.warm) or peer in self.direct
+    def all(self) -> frozenset[NodeKey]:
+        return self.direct | {key for key in (self.carrier, self.warm) if key is not None}
 
     def leads(self, peer: NodeKey) -> bool:
         """Whether packets between this peer and the client take a tunnel of their own."""
@@ -81,7 +81,7 @@ def _of_peer(own: NodeKey, members: Members, dead: Container[NodeKey]) -> Hops:
         found = tunnels(members[key], members, dead) if key not in dead else None
         if found is not None:
             to[key] = key if found.leads(own) else found.carrier
-            if own in found:
+            if found.leads(own) or own == found.warm:
                 neighbours.add(key)
     return Hops(frozenset(neighbours), to, None)
 
@@ -97,8 +97,7 @@ def _of_client(own: Member, members: Members, dead: Container[NodeKey]) -> Hops:
         theirs = tunnels(members[key], members, dead) if key != own.key and key not in dead else None
         if theirs is not None and (through := _between(mine, theirs)) != mine.carrier:
             to[key] = through
-    neighbours = {mine.carrier, *mine.direct} | ({mine.warm} if mine.warm is not None else set())
-    return Hops(frozenset(neighbours), to, mine.carrier)
+    return Hops(mine.all(), to, mine.carrier)
 
 
 def _between(mine: Tunnels, theirs: Tunnels) -> NodeKey:

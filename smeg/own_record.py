@@ -56,6 +56,10 @@ class OwnRecordWriter:
         """Whether the newest record says something else than is wanted."""
         return self._written != (self._wanted, self.standing.credential)
 
+    def has_moved(self) -> bool:
+        """Whether the newest record names a carrier that is it no more."""
+        return self.record is not None and self.record.via[:1] not in ((), self._wanted.via[:1])
+
     def revise(self) -> Document | None:
         """The next record, if there is anything new to say."""
         if not self.has_news():

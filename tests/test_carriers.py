@@ -200,7 +200,7 @@ def test_all_peers_and_the_client_itself_find_the_same_carrier_and_it_has_a_tunn
             expected = client if found.leads(peer) else found.carrier
             assert fabric.owner(peer, address(client)) == expected
             mine = members[client].standing.wireguard in fabric.devices[peer].peers
-            assert mine == (peer in found) == (members[peer].standing.wireguard in fabric.devices[client].peers)
+            assert mine == (peer in found.all()) == (members[peer].standing.wireguard in fabric.devices[client].peers)
 
 
 MESH_ADDRESS = IPv6Network((int(address(clients()[0])) >> 64 << 64, 64))[0]

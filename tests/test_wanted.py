@@ -100,9 +100,9 @@ def test_every_prefix_is_one_peers_and_follows_the_address_of_who_has_it(
     assert IPv6Network(me.address) not in given_
     assert state.addresses == (IPv6Interface((me.address, 128)),)
     for route in routed(known, pruned):
-        through = ways.via(route.via) if route.via != me.key else None
-        assert given_.get(route.prefix) == (known[through].standing.wireguard if through is not None else None)
-        assert (route.prefix in state.routes) == (through is not None)
+        hop = ways.via(route.via) if route.via != me.key else None
+        assert given_.get(route.prefix) == (known[hop].standing.wireguard if hop is not None else None)
+        assert (route.prefix in state.routes) == (hop is not None)
     assert {prefix for prefix in given_ if not prefix.subnet_of(OVERLAY)} <= {*PREFIXES}
 
 
@@ -128,7 +128,8 @@ def test_a_client_sends_all_of_the_overlay_through_its_carrier_and_keeps_a_secon
     live = tuple(key for key in known.rings.peers if key not in pruned)
     chosen = Rings.of(live).favourites(me.key)
     assert set(state.peers) == {known[key].standing.wireguard for key in chosen}
-    assert allowed(state) == {OVERLAY: known[key].standing.wireguard for key in chosen[:1]}
+    given_ = allowed(state)
+    assert [(OVERLAY, known[key].standing.wireguard) for key in chosen[:1]] == list(given_.items())
     assert all(peer.keepalive == 25 for peer in state.peers.values())
 
 
