@@ -138,6 +138,8 @@ class Dashboard:
             "mtu": view.plan.mtu,
             "addresses": [str(address) for address in view.plan.addresses],
             "routes": [str(route) for route in view.plan.routes],
+            "unmarked_routes": [str(route) for route in view.plan.unmarked_routes],
+            "own_routes": [str(route) for route in view.plan.own_routes],
             "peers": [
                 {
                     "name": names.get(key, ""),
