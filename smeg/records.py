@@ -50,6 +50,8 @@ class Record:
     keepalive: int
     """seconds; what others need not know, but `wg show` readers ask for."""
     routes: tuple[IPv6Network, ...]
+    floor: int = 0
+    """Annexes of this node with a lower counter are void."""
 
     @property
     def order(self) -> tuple[int, bytes]:
@@ -191,6 +193,7 @@ class OwnRecord:
     keepalive: int = 0
     collision: int = 0
     routes: tuple[IPv6Network, ...] = ()
+    floor: int = 0
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -206,6 +209,8 @@ def seal_record(mesh: str, own: OwnRecord, counter: int, credential: bytes, seed
         "keepalive": own.keepalive,
         "routes": [str(prefix) for prefix in own.routes],
     }
+    if own.floor:
+        fields["floor"] = own.floor
     return seal(Kind.RECORD, mesh, {**own.extra, **fields}, seed)
 
 
@@ -228,6 +233,7 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         _endpoints(fields, "wireguard"),
         fields.integer("keepalive", 0, 65535, 0),
         fields.prefixes("routes"),
+        fields.integer("floor", 0, MAX_COUNTER, 0),
     )
 
 
