@@ -20,6 +20,7 @@ from smeg.errors import LocalError, Problem
 from smeg.keys import node_key
 from smeg.mesh_settings import Keys
 from smeg.requests import Command
+from smeg.route_policy import RoutePolicy
 
 PATIENCE = 60.0
 """seconds after which an unanswered request is given up."""
@@ -31,11 +32,18 @@ class ControlActor(Actor):
     role = Role.CONTROL
 
     def __init__(
-        self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys, path: Path, name: str
+        self,
+        runtime: Runtime,
+        incarnation: int,
+        supervisor: Address,
+        keys: Keys,
+        path: Path,
+        name: str,
+        policy: RoutePolicy,
     ) -> None:
         super().__init__(runtime, "", incarnation, supervisor)
         self._path = path
-        self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now())
+        self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now(), policy)
         self._server: ControlServer | None = None
         # Answers to what a predecessor passed on must not meet a ticket of ours.
         self._ticket = incarnation << 32
@@ -99,6 +107,11 @@ class ControlActor(Actor):
                 return self._dashboard.list_meshes()
             case "members":
                 return self._dashboard.members(str(mesh or ""), command.arguments.get("state"))
+            case "routes":
+                return self._dashboard.routes(str(mesh) if mesh else None, self.runtime.wall())
+            case "why":
+                destination = command.arguments.get("destination")
+                return self._dashboard.why(str(destination or ""), self.runtime.wall())
             case "plan":
                 return self._dashboard.plan(str(mesh or ""))
             case "status":

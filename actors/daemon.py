@@ -63,7 +63,9 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         settings,
         lambda: Store(config.state_dir, runtime.entropy),
         lambda world, n, node, keys: GossipActor(world, n, node, keys, config.gossip_address, config.gossip_port),
-        lambda world, n, node, keys: ControlActor(world, n, node, keys, config.control_socket, config.name),
+        lambda world, n, node, keys: ControlActor(
+            world, n, node, keys, config.control_socket, config.name, config.routes
+        ),
         lambda spec: open_backend(config.backend, config.wireguard_program, spec),
         Resolver,
     )

@@ -13,11 +13,11 @@ from actors.runtime import Runtime
 from smeg import authority
 from smeg import messages as m
 from smeg.core import Message
-from smeg.dashboard import find_mesh
 from smeg.device import MAX_INTERFACE_NAME
 from smeg.errors import LocalError, Problem
 from smeg.keys import new_secret
 from smeg.mesh_settings import Keys, Origin
+from smeg.mesh_view import find_mesh
 from smeg.naming import interface_name
 from smeg.stored import StoredMesh
 from smeg.tokens import Token, read_token

@@ -28,6 +28,7 @@ from smeg.keys import NodeKey, new_secret, node_key, x25519_public
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
+from smeg.route_policy import RoutePolicy
 
 
 class Host:
@@ -49,6 +50,7 @@ class Host:
         self.disk = MemoryDisk(self.identity, self.curve)
         self.station: Station = world.network.station(x25519_public(self.curve), self.name, self.address)
         self.backend: DryRunBackend | None = None
+        self._policy = RoutePolicy()
 
     @property
     def runtime(self) -> VirtualHost:
@@ -56,7 +58,9 @@ class Host:
 
     def start(self, **settings: Any) -> None:
         """Start the daemon; `settings` as in `Settings`."""
-        node = Node(self._runtime, self._cast({**self.world.settings, **settings}), self.ended.append)
+        cast = self._cast({**self.world.settings, **settings})
+        self._policy = cast.settings.routes
+        node = Node(self._runtime, cast, self.ended.append)
         self._node = Address(node)
         node._start_actor_loop()
         node.open()
@@ -84,7 +88,7 @@ class Host:
     def _console(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
         console = Console(runtime, incarnation, supervisor, self)
         self.console = Address(console)
-        self.dashboard = Dashboard(node_key(keys.identity), self.name, runtime.now())
+        self.dashboard = Dashboard(node_key(keys.identity), self.name, runtime.now(), self._policy)
         return console
 
     def hear(self, message: Message) -> None:

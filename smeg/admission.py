@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from smeg.annexes import Annex
 from smeg.certificates import (
     Certificate,
     Countersignature,
@@ -56,7 +57,7 @@ class Admission:
         for raw in documents:
             statement = self._notary.read(raw)
             check_mesh(statement, self._chain.mesh)
-            if isinstance(statement, (Record, Remove)):
+            if isinstance(statement, (Record, Remove, Annex)):
                 raise RemoteError("malformed", "a request to join with other documents than certificates")
             offered[statement.document.hash] = statement
             if isinstance(statement, NodeCertificate):

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from smeg import __version__
 from smeg import messages as m
@@ -16,42 +15,27 @@ from smeg.addresses import node_id
 from smeg.carriers import tunnels
 from smeg.certificates import Role
 from smeg.core import Message
-from smeg.device import DeviceState, Handshake
 from smeg.errors import LocalError, Problem
+from smeg.forecast import forecast
 from smeg.keys import NodeKey, wireguard_text
 from smeg.members import Members
+from smeg.mesh_view import MeshView, find_mesh
 from smeg.records import Member
+from smeg.route_policy import RoutePolicy
+from smeg.route_reports import Reports
 
 KEPT_ALARMS = 20
 STATES = ("alive", "daemon-down", "pruned", "quarantined")
 """Of a member."""
 _WHICH_STATES = f"states of members: {', '.join(STATES)}"
-V = TypeVar("V")
-
-
-@dataclass(slots=True)
-class MeshView:
-    """What is known of one mesh."""
-
-    id: str
-    name: str
-    state: str = "starting"
-    interface: str = ""
-    backend: str = ""
-    address: str = ""
-    epoch: int = 0
-    members: m.MembersChanged | None = None
-    liveness: m.LivenessChanged | None = None
-    device_problem: Problem | None = None
-    plan: DeviceState | None = None
-    handshakes: dict[bytes, Handshake] = field(default_factory=dict)
 
 
 class Dashboard:
     """`Node` says by `MeshKnown` which meshes there are; the rest comes from their actors."""
 
-    def __init__(self, node: NodeKey, name: str, started: float) -> None:
+    def __init__(self, node: NodeKey, name: str, started: float, policy: RoutePolicy) -> None:
         self._node = node
+        self._policy = policy
         self._name = name
         self._started = started
         self._meshes: dict[str, MeshView] = {}
@@ -86,28 +70,7 @@ class Dashboard:
             case _:
                 view = self._meshes.get(getattr(message, "mesh", ""))
                 if view is not None:
-                    self._hear_of_mesh(view, message)
-
-    def _hear_of_mesh(self, view: MeshView, message: Message) -> None:
-        match message:
-            case m.MeshStarted():
-                view.state, view.address, view.interface = "active", message.address, message.interface
-            case m.MembersChanged():
-                view.members = message
-                own = message.members.get(self._node)
-                view.address = str(own.address) if own is not None else view.address
-            case m.LivenessChanged():
-                view.liveness = message
-            case m.EpochSeen():
-                view.epoch = message.epoch
-            case m.DeviceReady():
-                view.interface, view.backend, view.device_problem = message.interface, message.backend, None
-            case m.DeviceApplied():
-                view.device_problem, view.plan = None, message.plan
-            case m.DeviceFailed():
-                view.device_problem = message.problem
-            case m.HandshakesSeen():
-                view.handshakes = dict(message.handshakes)
+                    view.hear(message, self._node)
 
     def find(self, text: str) -> MeshView:
         """The mesh of this name, id, or unique beginning of one. Raises `LocalError`."""
@@ -126,6 +89,17 @@ class Dashboard:
         rows = [self._member(view, member, state) for member, state in found if state in wanted]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
 
+    def routes(self, text: str | None, wall: int) -> dict[str, Any]:
+        """Which ways are known and taken, in all meshes or in one. `wall` is in seconds since 1970."""
+        return self._reports(wall).routes(self.find(text) if text else None)
+
+    def why(self, destination: str, wall: int) -> dict[str, Any]:
+        """By which steps a packet gets to an address or a member, and by which rules. Raises `LocalError`."""
+        return self._reports(wall).why(destination)
+
+    def _reports(self, wall: int) -> Reports:
+        return Reports(self._node, self._meshes, forecast(self._node, self._policy, self._meshes, (), wall))
+
     def plan(self, text: str) -> dict[str, Any]:
         """What the interface of a mesh is set to: as `wg showconf` would say it, with the members' names."""
         view = self.find(text)
@@ -141,6 +115,8 @@ class Dashboard:
             "mtu": view.plan.mtu,
             "addresses": [str(address) for address in view.plan.addresses],
             "routes": [str(route) for route in view.plan.routes],
+            "unmarked_routes": [str(route) for route in view.plan.unmarked_routes],
+            "own_routes": [str(route) for route in view.plan.own_routes],
             "peers": [
                 {
                     "name": names.get(key, ""),
@@ -248,16 +224,3 @@ def _tunnels(view: MeshView, member: Member) -> tuple[list[dict[str, str]], dict
     names = {key: {"node": node_id(key), "name": members[key].record.name} for key in found.all()}
     via = [names[key] for key in (found.carrier, *sorted(found.direct))]
     return via, names[found.warm] if found.warm is not None else None
-
-
-def find_mesh(names: dict[str, str], text: str, values: dict[str, V]) -> V:
-    """Resolve a mesh named by its name, its id or a unique beginning of either. Raises `LocalError`."""
-    exact = [mesh for mesh, name in names.items() if text in (mesh, name)]
-    found = exact or [mesh for mesh, name in names.items() if text and (mesh.startswith(text) or name.startswith(text))]
-    if not found:
-        known = ", ".join(sorted(names.values())) or "none"
-        raise LocalError("unknown-mesh", f"no mesh here is called {text!r}", f"meshes of this node: {known}")
-    if len(found) > 1:
-        could = ", ".join(f"{names[mesh]} ({mesh[:12]})" for mesh in sorted(found))
-        raise LocalError("ambiguous-mesh", f"{text!r} could be any of {could}", "give more of the name or the id")
-    return values[found[0]]

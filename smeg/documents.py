@@ -38,6 +38,7 @@ class Kind(StrEnum):
     COUNTERSIGNATURE = "countersignature"
     RECORD = "record"
     REMOVE = "remove"
+    ANNEX = "annex"
 
 
 _KINDS: Mapping[object, Kind] = {kind.value: kind for kind in Kind}
@@ -147,8 +148,10 @@ class Fields:
 
     def blob(self, name: str, longest: int) -> bytes:
         value = self._body.get(name, "")
+        if not isinstance(value, str):
+            raise self._wrong(name, "base64")
         try:
-            data = from_base64(value) if isinstance(value, str) else b""
+            data = from_base64(value)
         except ValueError as error:
             raise self._wrong(name, "base64") from error
         if len(data) > longest:

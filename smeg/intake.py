@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from immutables import Map
 
 from smeg.allowance import Allowances
+from smeg.annexes import Annex
 from smeg.certificates import AdminCertificate, Certificate, Countersignature, NodeCertificate
 from smeg.chain import Chain, MissingDocuments
 from smeg.errors import Problem, RemoteError
@@ -24,6 +25,9 @@ from smeg.replica import Outcome, Replica
 RECORDS_RATE = 2.0
 RECORDS_BURST = 10.0
 """Records of one author that count: in a second, and at once after a rest."""
+ANNEXES_RATE = 64.0
+ANNEXES_BURST = 1024.0
+"""Likewise annexes: all that one may have come at once to who lacks them."""
 LATER = frozenset({"missing-documents", "no-credential", "unknown-node"})
 """What documents are refused for that may count once others are known."""
 MAX_PACES = 1024
@@ -36,6 +40,8 @@ class Taken:
 
     changed: dict[NodeKey, list[Record | Remove]] = field(default_factory=dict)
     """Statements that count now, by node."""
+    annexes: list[Annex] = field(default_factory=list)
+    """Annexes that count now."""
     first_seen: set[NodeKey] = field(default_factory=set)
     """Nodes whose certificates others may not have yet."""
     obsolete: list[bytes] = field(default_factory=list)
@@ -51,7 +57,7 @@ class Taken:
 
 
 class Intake:
-    __slots__ = ("_alarmed", "_chain", "_mesh", "_notary", "_now", "_paces", "_replica", "refused")
+    __slots__ = ("_alarmed", "_annex_paces", "_chain", "_mesh", "_notary", "_now", "_paces", "_replica", "refused")
 
     def __init__(self, mesh: str, replica: Replica, chain: Chain, notary: Notary) -> None:
         self._mesh = mesh
@@ -64,6 +70,7 @@ class Intake:
         """The highest counter of each node that was reported as given twice: who repeats it reports nothing."""
         self._paces = Allowances(RECORDS_RATE, RECORDS_BURST, None, MAX_PACES)
         """By author; an honest one writes at most one record a second."""
+        self._annex_paces = Allowances(ANNEXES_RATE, ANNEXES_BURST, None, MAX_PACES)
         self._now: float | None = None
 
     def fork(self, replica: Replica, chain: Chain) -> Intake:
@@ -73,7 +80,7 @@ class Intake:
         return made
 
     def take(self, documents: Iterable[bytes], now: float | None = None) -> Taken:
-        """Let every document count that may. With `now`, monotonic seconds, no author's records count too fast.
+        """Let every document count that may. With `now`, monotonic seconds, no author's statements count too fast.
 
         What came too fast is left to a later repair, so that replicas are equal once the author has calmed down.
         """
@@ -82,6 +89,7 @@ class Intake:
         offered: dict[bytes, Certificate] = {}
         records: list[Record] = []
         removes: list[Remove] = []
+        annexes: list[Annex] = []
         for raw in documents:
             try:
                 statement = self._notary.read(raw)
@@ -94,6 +102,8 @@ class Intake:
                     records.append(statement)
                 case Remove():
                     removes.append(statement)
+                case Annex():
+                    annexes.append(statement)
                 case _:
                     offered[statement.document.hash] = statement
         self._take_credentials(offered, taken)
@@ -103,7 +113,14 @@ class Intake:
         # After the records: a leave counts only for a node that is known.
         for remove in removes:
             self._guard(self._take_remove, remove, offered, taken)
+        for annex in annexes:
+            self._guard(self._take_annex, annex, offered, taken)
         taken.certificates = self._chain.drain()
+        dropped = self._replica.drain()
+        if dropped:
+            taken.obsolete += dropped
+            # Some may have come and gone in one message.
+            taken.annexes = [annex for annex in taken.annexes if self._replica.holds(annex)]
         return taken
 
     def _take_credentials(self, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
@@ -134,7 +151,7 @@ class Intake:
                 self.refused[error.problem.code] += 1
 
     def _guard(
-        self, take: object, statement: Record | Remove, offered: Mapping[bytes, Certificate], taken: Taken
+        self, take: object, statement: Record | Remove | Annex, offered: Mapping[bytes, Certificate], taken: Taken
     ) -> None:
         assert callable(take)
         try:
@@ -163,20 +180,39 @@ class Intake:
         if known is not None and self._now is not None:
             # Only now: what others forge in an author's name must not use its allowance up.
             self._paces.take(record.node, self._now)
-        conflict = outcome in (Outcome.CONFLICT_TAKEN, Outcome.CONFLICT_REFUSED)
-        if conflict and self._alarmed.get(record.node, 0) < record.counter:
-            self._alarmed = self._alarmed.set(record.node, record.counter)
-            taken.alarms.append(
-                Problem(
-                    "double-counter",
-                    f"{record.name} published two records with counter {record.counter}",
-                    "two daemons may run with a copy of the same state; stop one and evict the node if it goes on",
-                )
-            )
+        message = f"{record.name} published two records with counter {record.counter}"
+        self._watch_counter(outcome, record, message, taken)
         if outcome in (Outcome.NEWER, Outcome.CONFLICT_TAKEN):
             self._note(taken, record, known)
             if known is None or known.credential != record.credential:
                 taken.first_seen.add(record.node)
+
+    def _watch_counter(self, outcome: Outcome, said: Record | Annex, message: str, taken: Taken) -> None:
+        """Report a writer that gave one counter to two statements."""
+        conflict = outcome in (Outcome.CONFLICT_TAKEN, Outcome.CONFLICT_REFUSED)
+        if conflict and self._alarmed.get(said.node, 0) < said.counter:
+            self._alarmed = self._alarmed.set(said.node, said.counter)
+            hint = "two daemons may run with a copy of the same state; stop one and evict the node if it goes on"
+            taken.alarms.append(Problem("double-counter", message, hint))
+
+    def _take_annex(self, annex: Annex, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
+        record = self._replica.records.get(annex.node)
+        if record is None:
+            raise RemoteError("unknown-node", "an annex of a node that is not known")
+        if self._replica.judge(annex) in (Outcome.KNOWN, Outcome.OLDER):
+            return
+        if self._now is not None and not self._annex_paces.holds(annex.node, self._now):
+            raise RemoteError("author-rate", "more annexes of one author than anybody honest writes")
+        if not self._notary.signed(annex, annex.node):
+            raise RemoteError("bad-signature", "an annex that its node did not sign")
+        self._chain.establish(record.credential, offered)
+        outcome = self._replica.attach(annex)
+        if self._now is not None:
+            self._annex_paces.take(annex.node, self._now)
+        message = f"{record.name} published two annexes {annex.label} with counter {annex.counter}"
+        self._watch_counter(outcome, annex, message, taken)
+        if outcome in (Outcome.NEWER, Outcome.CONFLICT_TAKEN):
+            taken.annexes.append(annex)
 
     def _take_remove(self, remove: Remove, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         evict = remove.action is Action.EVICT

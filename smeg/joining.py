@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from smeg import messages as m
+from smeg.annexes import Annex
 from smeg.certificates import Certificate, Countersignature, Grant, new_node
 from smeg.chain import Chain, MissingDocuments
 from smeg.core import Message
@@ -155,7 +156,7 @@ class Joining:
     def _admitted(self, items: list[bytes]) -> None:
         for raw in items:
             statement = self._notary.read(raw)
-            if isinstance(statement, (Record, Remove)):
+            if isinstance(statement, (Record, Remove, Annex)):
                 own = self._keys.node
                 if statement.node == own and self._notary.signed(statement, own):
                     self.counter = max(self.counter, statement.counter)

@@ -35,7 +35,7 @@ class Ledger:
     def take(self, documents: Iterable[bytes], wall: int, now: float | None = None) -> Taken:
         """Let every document count that may, and judge whom it concerns. `wall` in seconds since 1970.
 
-        With `now`, monotonic seconds, no author's records count too fast.
+        With `now`, monotonic seconds, no author's statements count too fast.
         """
         taken = self.intake.take(documents, now)
         if taken.changed:

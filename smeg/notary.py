@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from smeg.annexes import Annex, read_annex
 from smeg.certificates import Certificate, read_certificate
 from smeg.documents import Document, Fields, Kind, document_hash, parse
 from smeg.errors import RemoteError
 from smeg.records import Record, Remove, read_record, read_remove
 
-Statement = Certificate | Record | Remove
+Statement = Certificate | Record | Remove | Annex
 """What a document says, read by its kind."""
 
 
@@ -47,7 +48,7 @@ class Notary:
 
     def signed(self, statement: Statement, key: bytes) -> bool:
         """Whether `key` signed this."""
-        digest = statement.hash if isinstance(statement, Record) else statement.document.hash
+        digest = statement.hash if isinstance(statement, Record | Annex) else statement.document.hash
         known = self._signed.get((digest, key))
         if known is None:
             self.verified += 1
@@ -63,17 +64,25 @@ def _state(document: Document, fields: Fields) -> Statement:
             return read_record(document, fields)
         case Kind.REMOVE:
             return read_remove(document, fields)
+        case Kind.ANNEX:
+            return read_annex(document, fields)
         case _:
             return read_certificate(document, fields)
 
 
 def _room(statement: Statement) -> int:
     """bytes of its document, as it is kept."""
-    return len(statement.packed if isinstance(statement, Record) else statement.document.raw)
+    match statement:
+        case Record():
+            return len(statement.packed)
+        case Annex():
+            return len(statement.raw) + len(statement.body)
+        case _:
+            return len(statement.document.raw)
 
 
 def check_mesh(statement: Statement, mesh: str) -> None:
     """Raise `RemoteError` (`wrong-mesh`) when it belongs to another mesh."""
-    named = statement.mesh if isinstance(statement, Record) else statement.document.mesh
+    named = statement.mesh if isinstance(statement, Record | Annex) else statement.document.mesh
     if named != mesh:
         raise RemoteError("wrong-mesh", f"a document of mesh {named[:12]} in mesh {mesh[:12]}")

@@ -13,7 +13,7 @@ from smeg.annexes import Annex
 from smeg.documents import document_hash
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, Secret, base32
-from smeg.ways import MAX_ENTRIES, Offer, Way, pack_ways, seal_way, unpack_ways
+from smeg.ways import MAX_WAYS, Offer, Way, pack_ways, seal_way, unpack_ways
 
 _OFFER = "offer:"
 _PAPER = "paper:"
@@ -30,21 +30,20 @@ def bodies(
     """What a bridge's annexes in a mesh say: its offers, signed, and the certificates that prove their hops."""
     found: dict[str, bytes] = {}
     for prefix, offer in offers.items():
-        sealed = [seal_way(way, prefix, mesh, seed) for way in _fitting(offer.ways)]
-        found[f"{_OFFER}{prefix}"] = pack_ways(sealed)
+        found[f"{_OFFER}{prefix}"] = _packed([seal_way(way, prefix, mesh, seed) for way in offer.ways])
     for raw in {raw for papers in passports.values() for raw in papers}:
         found[_PAPER + base32(document_hash(raw)[:_HASH])] = raw
     return found
 
 
-def _fitting(ways: tuple[Way, ...]) -> list[Way]:
+def _packed(ways: list[Way]) -> bytes:
     """As many as one annex holds: those with the most parts."""
-    kept: list[Way] = []
+    packed, kept = b"", list[Way]()
     for way in sorted(ways, key=lambda way: (-way.mask.bit_count(), way.mask)):
-        hops = {other.hops[:length] for other in (*kept, way) for length in range(1, len(other.hops) + 1)}
-        if len(hops) <= MAX_ENTRIES:
-            kept.append(way)
-    return kept
+        more = pack_ways([*kept, way])
+        if len(more) <= MAX_WAYS:
+            packed, kept = more, [*kept, way]
+    return packed
 
 
 def papers(annexes: Mapping[str, Annex]) -> list[bytes]:

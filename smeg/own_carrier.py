@@ -32,7 +32,7 @@ class OwnCarrier:
             case m.LivenessChanged():
                 self._dead = message.pruned
             case m.RoutesChanged():
-                self._exits = frozenset(route.via for route in message.routes)
+                self._exits = frozenset(route.via for route in (*message.routes, *message.own_routes))
 
     def settle(self, own: OwnRecordWriter, now: float) -> None:
         """Let the record name what is chosen now."""

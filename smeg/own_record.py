@@ -41,10 +41,17 @@ class OwnRecordWriter:
         """Continue after a record that is on disk."""
         self.counter = max(self.counter, record.counter)
         said = OwnRecord(
-            record.name, record.gossip, record.wireguard, record.keepalive, record.collision, record.routes, record.via
+            record.name,
+            record.gossip,
+            record.wireguard,
+            record.keepalive,
+            record.collision,
+            record.routes,
+            record.via,
+            record.floor,
         )
         via = record.via if self.standing.role is Role.CLIENT else ()
-        self._wanted = replace(self._wanted, collision=record.collision, via=via)
+        self._wanted = replace(self._wanted, collision=record.collision, via=via, floor=record.floor)
         self._written = (said, record.credential)
         self.record = record
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from smeg.annexes import Annex
 from smeg.certificates import Certificate, Countersignature, Grant, NodeCertificate
 from smeg.chain import Chain
 from smeg.errors import RemoteError
@@ -61,6 +62,6 @@ def _by_mesh(papers: Iterable[bytes], notary: Notary) -> dict[str, dict[bytes, C
             statement = notary.read(raw)
         except RemoteError:
             continue
-        if not isinstance(statement, Record | Remove):
+        if not isinstance(statement, Record | Remove | Annex):
             found.setdefault(statement.document.mesh, {})[statement.document.hash] = statement
     return found

@@ -154,7 +154,7 @@ class PathVector:
         return min((s.held_until for s in self._states.values() if s.held_until is not None), default=None)
 
     def _choose(self, prefix: IPv6Network, state: _State, now: float) -> None:
-        found = self._candidates(prefix)
+        found = self.candidates(prefix)
         shortest = min((len(taken.way.hops) for taken in found), default=None)
         if state.distance is not None and self._is_followed() and (shortest is None or shortest > state.distance):
             if state.held_until is None:
@@ -165,7 +165,7 @@ class PathVector:
         state.distance, state.held_until = shortest, None
         state.taken = self._share([taken for taken in found if len(taken.way.hops) == shortest])
 
-    def _candidates(self, prefix: IPv6Network) -> list[Taken]:
+    def candidates(self, prefix: IPv6Network) -> list[Taken]:
         """All ways to a prefix that are offered and are no loops."""
         if prefix in self._behind or prefix in self._overlays:
             return []
@@ -217,6 +217,11 @@ class PathVector:
         return [(end + beyond if way.mask >> part & 1 else inf, ties) for part, end in enumerate(ends)]
 
     # What it says.
+
+    def prefixes(self) -> list[IPv6Network]:
+        """All that somebody offers, sorted."""
+        offered = (offers for side in self._sides.values() for offers in side.offers.values())
+        return sorted({prefix for offers in offered for prefix in offers})
 
     def taken(self, prefix: IPv6Network) -> tuple[Taken, ...]:
         """The ways to a prefix that are taken, none if it cannot be reached. No two share a part, but for exits: of

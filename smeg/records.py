@@ -54,6 +54,8 @@ class Record:
     routes: tuple[IPv6Network, ...]
     via: tuple[NodeKey, ...] = ()
     """Of a client: its carrier, the peer through which it is reached; then peers with which it keeps direct tunnels."""
+    floor: int = 0
+    """Annexes of this node with a lower counter are void."""
 
     @property
     def order(self) -> tuple[int, bytes]:
@@ -196,6 +198,7 @@ class OwnRecord:
     collision: int = 0
     routes: tuple[IPv6Network, ...] = ()
     via: tuple[NodeKey, ...] = ()
+    floor: int = 0
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -213,6 +216,8 @@ def seal_record(mesh: str, own: OwnRecord, counter: int, credential: bytes, seed
     }
     if own.via:
         fields["via"] = [encode(key) for key in own.via]
+    if own.floor:
+        fields["floor"] = own.floor
     return seal(Kind.RECORD, mesh, {**own.extra, **fields}, seed)
 
 
@@ -236,6 +241,7 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         fields.integer("keepalive", 0, 65535, 0),
         fields.prefixes("routes"),
         fields.node_keys("via", MAX_VIA),
+        fields.integer("floor", 0, MAX_COUNTER, 0),
     )
 
 

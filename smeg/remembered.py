@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from smeg.annexes import Annex
 from smeg.certificates import Certificate
 from smeg.chain import Chain
 from smeg.errors import RemoteError
@@ -57,7 +58,7 @@ def _standing(chain: Chain, admission: Iterable[bytes], notary: Notary) -> Stand
     last = b""
     for raw in admission:
         statement = notary.read(raw)
-        if isinstance(statement, (Record, Remove)):
+        if isinstance(statement, (Record, Remove, Annex)):
             raise RemoteError("malformed", "an admission holds certificates only")
         offered[statement.document.hash] = statement
         last = statement.document.hash

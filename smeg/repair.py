@@ -2,14 +2,16 @@
 
 It opens with the digest of everything (`ROOT`); a large range that differs is answered by the digests of its parts
 (`PARTS`), a small one by what lies in it (`LISTING`), and that by the documents that differ and a request for the
-others (`WANT`, and with certificates `NEED`). It only says what to answer, from what is known now: it remembers nothing
-of a conversation, so one that breaks off costs nothing. It never takes a document in or chooses whom to ask.
+others (`WANT`, and with certificates `NEED`). A node may have many annexes of which one differs, so of these each side
+says first which it holds (`HELD`, `LACK`). It only says what to answer, from what is known now: it remembers nothing of
+a conversation, so one that breaks off costs nothing. It never takes a document in or chooses whom to ask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from smeg.annexes import MAX_ANNEXES
 from smeg.chain import Chain
 from smeg.errors import RemoteError
 from smeg.keys import KEY_BYTES, NodeKey
@@ -24,6 +26,8 @@ MAX_LISTED = 4 * LEAF
 """nodes in a listing, and in the range that it is compared with."""
 _ENTRY = KEY_BYTES + DIGEST_BYTES
 """bytes of a node in a listing."""
+_NAME = 8
+"""bytes of an annex's hash that name it. Who finds another with the same harms itself alone: they are its own."""
 _LENGTH = 2
 """bytes that an item of a payload takes besides its own."""
 
@@ -56,6 +60,11 @@ class Repair:
                 return self.documents(_nodes(items))
             case Word.WANT:
                 return self._statements(_nodes(items))
+            case Word.HELD:
+                return self._beside(*_held(items))
+            case Word.LACK:
+                node, names = _held(items)
+                return _payloads(Word.DOCUMENTS, self._annexes(node, names))
             case _:
                 raise RemoteError("malformed", f"{word.name} has no place in membership gossip")
 
@@ -78,13 +87,30 @@ class Repair:
         for record in (s for s in statements if isinstance(s, Record)):
             # Not after all certificates: a joiner would count nobody until it had verified thousands.
             bundles[record.credential].append(record.raw)
-        removes = [s.raw for s in statements if isinstance(s, Remove)]
-        return [*bundles.values(), *([raw] for raw in removes)]
+        rest = [[s.raw] for s in statements if isinstance(s, Remove)]
+        # Last: nobody belongs by an annex, and an author's may be many.
+        rest += [annex for s in statements if isinstance(s, Record) for annex in self._annexes(s.node)]
+        return [*bundles.values(), *rest]
 
     def _statements(self, nodes: Iterable[NodeKey]) -> list[bytes]:
         """What is said of nodes that the other side knows: it has their certificates, or else asks for them."""
-        statements = (statement for node in nodes for statement in self._replica.statements(node))
-        return _payloads(Word.DOCUMENTS, ([statement.raw] for statement in statements))
+        return _payloads(Word.DOCUMENTS, (bundle for node in nodes for bundle in self._said(node)))
+
+    def _said(self, node: NodeKey, held: frozenset[bytes] = frozenset()) -> list[list[bytes]]:
+        """What is said of and by a node, but for the annexes of these names."""
+        return [*([statement.raw] for statement in self._replica.statements(node)), *self._annexes(node, held)]
+
+    def _annexes(self, node: NodeKey, held: frozenset[bytes] = frozenset()) -> list[list[bytes]]:
+        return [[annex.raw] for annex in self._replica.said(node) if annex.hash[:_NAME] not in held]
+
+    def _names(self, node: NodeKey) -> list[bytes]:
+        return [annex.hash[:_NAME] for annex in self._replica.said(node)]
+
+    def _beside(self, node: NodeKey, held: frozenset[bytes]) -> list[bytes]:
+        """What somebody lacks who holds these annexes of a node."""
+        names = self._names(node)
+        lack = [] if held.issubset(names) else [pack(Word.LACK, [node, b"".join(names)])]
+        return [*_payloads(Word.DOCUMENTS, self._said(node, held)), *lack]
 
     def _range(self, digits: str) -> list[bytes]:
         """What to say about a range that differs: its listing when it is small, else its parts."""
@@ -114,9 +140,14 @@ class Repair:
         theirs = {NodeKey(entry[:KEY_BYTES]): entry[KEY_BYTES:] for entry in entries}
         ours = self._replica.digest.listing(_digits(digits))
         differ = [key for key, digest in ours.items() if key in theirs and theirs[key] != digest]
-        out = self.documents(key for key in ours if key not in theirs) + self._statements(differ)
+        out = self.documents(key for key in ours if key not in theirs)
         lacking = [key for key in theirs if key not in ours]
-        out += [pack(Word.WANT, differ[:MAX_NODES])] if differ else []
+        statements = ([s.raw] for key in differ for s in self._replica.statements(key))
+        out += _payloads(Word.DOCUMENTS, statements)
+        annexed = [key for key in differ if key in self._replica.annexes]
+        out += [pack(Word.HELD, [key, b"".join(self._names(key))]) for key in annexed]
+        plain = [key for key in differ if key not in self._replica.annexes][:MAX_NODES]
+        out += [pack(Word.WANT, plain)] if plain else []
         return [*out, self.need(lacking)] if lacking else out
 
 
@@ -139,6 +170,14 @@ def _payloads(word: Word, bundles: Iterable[list[bytes]]) -> list[bytes]:
 def _nodes(items: list[bytes]) -> list[NodeKey]:
     """Those that are asked for, each once."""
     return [NodeKey(item) for item in dict.fromkeys(items[:MAX_NODES]) if len(item) == KEY_BYTES]
+
+
+def _held(items: list[bytes]) -> tuple[NodeKey, frozenset[bytes]]:
+    """A node, and the names of annexes of it."""
+    node, names = expect(items, KEY_BYTES, None)
+    if len(names) % _NAME or len(names) > MAX_ANNEXES * _NAME:
+        raise RemoteError("malformed", "a list of annexes of the wrong length")
+    return NodeKey(node), frozenset(names[at : at + _NAME] for at in range(0, len(names), _NAME))
 
 
 def _digits(raw: bytes) -> str:

@@ -11,6 +11,7 @@ what it forwards there is one for each address, which knows its own mesh alone a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import IPv6Network
 
 from smeg import messages as m
@@ -25,7 +26,7 @@ from smeg.path_vector import PathVector, Taken
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
 from smeg.shares import DEFAULT, part_of, prefixes, rendezvous, shards
-from smeg.ways import Offer, may_offer
+from smeg.ways import MAX_NAME, Offer, Way, may_offer
 
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
@@ -43,6 +44,7 @@ class _Side:
         self.heard = HeardOffers(mesh, own, notary)
         self.policy = MeshPolicy()
         self.started_at: float | None = None
+        self.name = ""
         self.place: int | None = None
         """Of this node; None until it takes part in routing."""
         self.alone: PathVector | None = None
@@ -93,7 +95,7 @@ class RoutingTable:
                     side.said = False
             case m.MeshStarted():
                 side = self._side(message.mesh)
-                side.policy = self._policy.of(message.mesh, message.name)
+                side.policy, side.name = self._policy.of(message.mesh, message.name), message.name
                 side.started_at = now if side.started_at is None else side.started_at
             case m.MeshStopped():
                 self._sides.pop(message.mesh, None)
@@ -124,6 +126,11 @@ class RoutingTable:
         unsaid = (side for side in self._sides.values() if side.place is not None and not side.said)
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
         return min([*held, *waiting], default=None)
+
+    @property
+    def ways(self) -> PathVector:
+        """To be looked at: by which ways which prefix is reached."""
+        return self._table
 
     def _side(self, mesh: str) -> _Side:
         self._dirty.add(mesh)
@@ -191,8 +198,8 @@ class RoutingTable:
 
     def _offer(self, mesh: str, side: _Side, prefix: IPv6Network) -> None:
         offer = self._table.offer(mesh, prefix)
-        if offer is not None and not self._may_offer(mesh, side, offer):
-            offer = None
+        if offer is not None:
+            offer = self._named(offer, side) if self._may_offer(mesh, side, offer) else None
         if offer != side.offers.get(prefix):
             side.said = False
             if offer is None:
@@ -201,6 +208,16 @@ class RoutingTable:
                 side.offers[prefix] = offer
             if side.alone is not None:
                 side.alone.hear(mesh, self._own, dict(side.offers))
+
+    def _named(self, offer: Offer, side: _Side) -> Offer:
+        """With the names that people in other meshes have no other way to know."""
+        own = side.heard.members[self._own].record.name
+        ways = []
+        for way in offer.ways:
+            *before, last = way.hops
+            crossed = self._sides[last.mesh].name if last.mesh else ""
+            ways.append(Way((*before, replace(last, name=own[:MAX_NAME], mesh_name=crossed[:MAX_NAME]))))
+        return Offer(offer.prefix, tuple(ways))
 
     def _may_offer(self, mesh: str, side: _Side, offer: Offer) -> bool:
         prefix, own = offer.prefix, prefix_is_own(offer, self._own)

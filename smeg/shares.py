@@ -18,8 +18,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network, collapse_addresses
 from math import log
+from typing import TYPE_CHECKING
 
-from smeg.keys import NodeKey
+if TYPE_CHECKING:
+    # The command line, which reads the configuration's defaults, waits for no cryptography.
+    from smeg.keys import NodeKey
 
 PART_BITS = 5
 PARTS = 1 << PART_BITS

@@ -2,7 +2,9 @@
 
 With whom this node has tunnels, and which of them leads to whom, `carriers` says; prefixes behind a member go where its
 address goes, by the chosen routes. Prefixes of different peers never overlap but by being longer: WireGuard gives each
-prefix to one peer and each packet to the longest match.
+prefix to one peer and each packet to the longest match. Where a route for what is forwarded and one for what this node
+sends itself give a prefix to two of them, the first counts: for a moment, while news is on its way, both kinds go
+there.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network
 
 from smeg.addresses import host_prefix, overlay_prefix
-from smeg.carriers import hops
+from smeg.carriers import Hops, hops
 from smeg.certificates import Role
-from smeg.device import DeviceState, Endpoint, WgPeer
+from smeg.device import DeviceState, Endpoint, Table, WgPeer
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.records import Member, Route
+from smeg.swallowed import places, table_for
 
 ChooseEndpoint = Callable[[Member], Endpoint | None]
 """Which of a member's endpoints to use: a literal address that this host has a route to, or None."""
@@ -36,6 +39,8 @@ class View:
     mtu: int
     keepalive: int
     """seconds; what a client keeps its NAT mapping open with."""
+    own_routes: tuple[Route, ...] = ()
+    """For packets from this node's own address, where they go another way."""
 
 
 def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
@@ -61,13 +66,7 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
             allowed[ways.to[key]].append(host_prefix(address))
     if ways.default in allowed:
         allowed[ways.default].append(prefix)
-    routes = {prefix}
-    for route in view.routes:
-        lives = route.via in view.members and route.via not in view.pruned and route.via != view.own
-        hop = ways.via(route.via) if lives else None
-        if hop in allowed and route.prefix not in routes:
-            allowed[hop].append(route.prefix)
-            routes.add(route.prefix)
+    tables = _route(view, prefix, ways, allowed)
     keepalive = view.keepalive if own.role is Role.CLIENT else 0
     peers = {
         member.standing.wireguard: WgPeer(
@@ -81,6 +80,30 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
         view.mtu,
         True,
         (IPv6Interface((own.address, 128)),),
-        tuple(sorted(routes)),
+        tuple(sorted(tables[Table.MAIN])),
         peers,
+        tuple(sorted(tables[Table.UNMARKED])),
+        tuple(sorted(tables[Table.OWN])),
     )
+
+
+def _route(
+    view: View, overlay: IPv6Network, ways: Hops, allowed: dict[NodeKey, list[IPv6Network]]
+) -> dict[Table, set[IPv6Network]]:
+    """The kernel routes, by table; gives each prefix to the neighbour that gets what goes there."""
+    tables: dict[Table, set[IPv6Network]] = {Table.MAIN: {overlay}, Table.UNMARKED: set(), Table.OWN: set()}
+    if not view.routes and not view.own_routes:
+        return tables
+    found = places(endpoint for key in allowed for endpoint in view.members[key].record.wireguard)
+    given: set[IPv6Network] = set()
+    for routes, own in ((view.routes, False), (view.own_routes, True)):
+        for prefix, via in ((route.prefix, route.via) for route in routes):
+            lives = via in view.members and via not in view.pruned and via != view.own
+            hop = ways.via(via) if lives else None
+            if hop not in allowed or prefix.subnet_of(overlay):
+                continue
+            if prefix not in given:
+                given.add(prefix)
+                allowed[hop].append(prefix)
+            tables[Table.OWN if own else table_for(prefix, found)].add(prefix)
+    return tables

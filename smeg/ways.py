@@ -24,9 +24,12 @@ from smeg.shares import DEFAULT, MAX_WEIGHT, PARTS, WHOLE
 MAX_HOPS = 16
 """meshes that a way crosses."""
 _HOP = struct.Struct(f">{MESH_ID_BYTES}s{KEY_BYTES}sBBBI")
-HOP_BYTES = _HOP.size + SIGNATURE_BYTES
-MAX_ENTRIES = 45
-"""hops of all ways of one offer, those that several share counted once: what fits into a document."""
+HOP_BYTES = _HOP.size + 2 + SIGNATURE_BYTES
+"""Of a hop without names."""
+MAX_NAME = 63
+MAX_WAYS = 5600
+"""bytes of all ways of one offer: what fits into a document. With short names that is some forty hops, those that
+several ways share counted once."""
 _NO_MESH = bytes(MESH_ID_BYTES)
 _DOMAIN = b"smegmesh/1/hop\0"
 
@@ -45,14 +48,18 @@ class Hop:
     weight: int = 1
     mask: int = WHOLE
     """The parts of the prefix for which it takes this way."""
+    name: str = ""
+    """What its bridge is called: for people, as the next."""
+    mesh_name: str = ""
     signature: bytes = b""
 
     def pack(self) -> bytes:
-        """`HOP_BYTES` on the wire."""
+        """`HOP_BYTES` on the wire, and the names."""
         return self._said() + self.signature
 
     def _said(self) -> bytes:
-        return _HOP.pack(_mesh_bytes(self.mesh), self.node, self.near, self.far, self.weight, self.mask)
+        fixed = _HOP.pack(_mesh_bytes(self.mesh), self.node, self.near, self.far, self.weight, self.mask)
+        return fixed + _text(self.name) + _text(self.mesh_name)
 
     def covered(self, prefix: IPv6Network, into: str, before: bytes) -> bytes:
         """What its signature covers; `before` is that of the hop before it, empty for the first."""
@@ -116,26 +123,48 @@ def pack_ways(ways: Iterable[Way]) -> bytes:
 
 def unpack_ways(raw: bytes) -> tuple[Way, ...]:
     """Inverse of `pack_ways`: form and bounds only. Raises `RemoteError`."""
-    count, rest = divmod(len(raw), 1 + HOP_BYTES)
-    if rest or not 1 <= count <= MAX_ENTRIES:
-        raise RemoteError("malformed", f"ways of {len(raw)} bytes: 1 to {MAX_ENTRIES} hops of {1 + HOP_BYTES} each")
+    if not 0 < len(raw) <= MAX_WAYS:
+        raise RemoteError("malformed", f"ways of {len(raw)} bytes: the bound is {MAX_WAYS}")
     known: list[tuple[Hop, ...]] = [()]
     before: set[int] = set()
-    for at in range(0, len(raw), 1 + HOP_BYTES):
+    at = 0
+    while at < len(raw):
         number = raw[at]
         if number >= len(known) or len(known[number]) == MAX_HOPS:
             raise RemoteError("malformed", f"a hop that follows none, or more than {MAX_HOPS}")
         before.add(number)
-        known.append((*known[number], _unpack_hop(raw[at + 1 : at + 1 + HOP_BYTES])))
+        hop, at = _unpack_hop(raw, at + 1)
+        known.append((*known[number], hop))
     return tuple(Way(hops) for number, hops in enumerate(known) if number not in before)
 
 
-def _unpack_hop(raw: bytes) -> Hop:
-    mesh, node, near, far, weight, mask = _HOP.unpack_from(raw)
+def _unpack_hop(raw: bytes, at: int) -> tuple[Hop, int]:
+    """The hop that begins there, and where it ends."""
+    if len(raw) - at < HOP_BYTES:
+        raise RemoteError("malformed", "a hop that is cut short")
+    mesh, node, near, far, weight, mask = _HOP.unpack_from(raw, at)
     if near >= PARTS or far >= PARTS or not 1 <= weight <= MAX_WEIGHT or not mask:
         raise RemoteError("malformed", "a hop whose place, weight or parts are out of bounds")
+    name, at = _read_text(raw, at + _HOP.size)
+    mesh_name, at = _read_text(raw, at)
+    end = at + SIGNATURE_BYTES
+    if end > len(raw):
+        raise RemoteError("malformed", "a hop that is cut short")
     named = "" if mesh == _NO_MESH else base32(mesh)
-    return Hop(named, NodeKey(node), near, far, weight, mask, raw[_HOP.size :])
+    return Hop(named, NodeKey(node), near, far, weight, mask, name, mesh_name, raw[at:end]), end
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode("ascii", "replace")[:MAX_NAME]
+    return bytes([len(raw)]) + raw
+
+
+def _read_text(raw: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + raw[at] if at < len(raw) else len(raw) + 1
+    text = raw[at + 1 : end]
+    if end > len(raw) or len(text) > MAX_NAME or not text.isascii() or not text.decode("ascii").isprintable():
+        raise RemoteError("malformed", "a hop whose name is cut short, too long or not printable")
+    return text.decode("ascii"), end
 
 
 def check_offer(offer: Offer, into: str, by: NodeKey, allowed: Allowed) -> None:

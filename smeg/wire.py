@@ -34,6 +34,11 @@ class Word(bytes, Enum):
     """Node keys: send what there is of them, with all certificates."""
     WANT = b"W"
     """Node keys: send what is said of them, without the certificates."""
+    HELD = b"H"
+    """A node's key, then the names of the annexes of it that are held: send what else there is of it, without the
+    certificates, and say what is lacking."""
+    LACK = b"K"
+    """Likewise, to somebody who holds others: send those."""
     ASK = b"A"
     """Guest: admin's, invite's and own node certificate, and proof that the WireGuard key is held."""
     PRESENT = b"I"

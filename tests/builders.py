@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from smeg.addresses import mesh_id
 from smeg.admission import Admission
+from smeg.annexes import Annex, read_annex, seal_annex
 from smeg.certificates import (
     EVERYWHERE,
     Certificate,
@@ -104,6 +105,9 @@ class Node:
 
     def leave(self, counter: int, serial: int | None = None) -> Document:
         return seal_leave(self.mesh, self.key, self.serial if serial is None else serial, counter, self.identity)
+
+    def annex(self, label: str, counter: int = 1, body: bytes = b"said") -> Document:
+        return seal_annex(self.mesh, self.key, label, counter, body, self.identity)
 
     def documents(self, counter: int = 1) -> list[bytes]:
         """All that makes this node known to somebody who knows nothing."""
@@ -260,7 +264,8 @@ class Desk:
 
     def everything(self) -> list[bytes]:
         statements = [s.document.raw for node in self.replica for s in self.replica.statements(node)]
-        return [*self.chain.documents(), *statements]
+        annexes = [annex.raw for node in self.replica for annex in self.replica.said(node)]
+        return [*self.chain.documents(), *statements, *annexes]
 
 
 def offered(documents: Iterable[bytes], notary: Notary = NOTARY) -> dict[bytes, Certificate]:
@@ -268,7 +273,7 @@ def offered(documents: Iterable[bytes], notary: Notary = NOTARY) -> dict[bytes, 
     found: dict[bytes, Certificate] = {}
     for raw in documents:
         statement = notary.read(raw)
-        assert not isinstance(statement, (Record, Remove))
+        assert not isinstance(statement, (Record, Remove, Annex))
         found[statement.document.hash] = statement
     return found
 
@@ -277,6 +282,10 @@ def record_of(document: Document) -> Record:
     statement = NOTARY.read(document.raw)
     assert isinstance(statement, Record)
     return statement
+
+
+def annex_of(document: Document) -> Annex:
+    return read_annex(document)
 
 
 def remove_of(document: Document) -> Remove:

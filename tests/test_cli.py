@@ -37,6 +37,19 @@ ROOT = Path(__file__).parent.parent
 NOBODY = 65534
 LONG = 60.0
 """seconds; no test that passes waits so long."""
+STEP = {"mesh": "paris", "from": "here", "to": "bridge", "rule": "the only way"}
+WHY = {"destination": "fd00::7", "name": "", "reached": True, "steps": [STEP], "problem": ""}
+WAY = {
+    "mesh": "paris",
+    "prefix": "fd01::/64",
+    "via": "bridge",
+    "node": "b" * 52,
+    "path": ["paris", "lyon"],
+    "bridges": ["bridge"],
+    "state": "chosen",
+    "parts": ["fd01::/65", "fd01:0:0:0:8000::/65"],
+    "rule": "the only way",
+}
 TOKEN = "smeg1." + "Abc_-9" * 40
 MADE = {"mesh": {"name": "paris", "id": "abcdefghijklmnop"}, "address": "fd00::1", "interface": "smeg0"}
 STATUS: dict[str, Any] = {
@@ -140,6 +153,9 @@ def read_terminal(terminal: int) -> str:
             {"mesh": "paris", "state": list(STATES)},
         ),
         (["status"], "status", {"mesh": None}),
+        (["routes"], "routes", {"mesh": None}),
+        (["routes", "paris", "--offered"], "routes", {"mesh": "paris"}),
+        (["why", "fd00::7"], "why", {"destination": "fd00::7"}),
         (["status", "paris"], "status", {"mesh": "paris"}),
         (["evict", "paris", "lyon"], "evict", {"mesh": "paris", "node": "lyon", "reason": ""}),
         (["evict", "p", "l", "--reason", "stolen"], "evict", {"mesh": "p", "node": "l", "reason": "stolen"}),
@@ -523,6 +539,22 @@ def test_what_is_shown_is_printable_and_printable_text_is_shown_as_it_is(text: s
     assert not text.isprintable() or clean(text) == text
 
 
+def test_why_shows_each_step_with_its_rule(daemon: CannedDaemon) -> None:
+    daemon.answers["why"] = WHY
+    assert run(daemon, "why", "fd00::7").stdout == "to fd00::7\n1  here > bridge  in paris\n   the only way\n"
+    daemon.answers["why"] = {**WHY, "reached": False, "steps": [], "problem": "nobody offers it"}
+    assert "not reached: nobody offers it" in run(daemon, "why", "fd00::7").stdout
+
+
+def test_routes_shows_the_way_and_what_is_taken_of_it(daemon: CannedDaemon) -> None:
+    offer = {"mesh": "lyon", "prefix": "fd02::/64", "path": ["paris"], "behind": ""}
+    daemon.answers["routes"] = {"routes": [WAY], "offers": [offer]}
+    shown = run(daemon, "routes").stdout
+    assert "paris > lyon" in shown
+    assert "fd01::/65 fd01:0:0:0:8000::/65" in shown
+    assert run(daemon, "routes", "--offered").stdout.splitlines()[1].split() == ["lyon", "fd02::/64", "paris", "-"]
+
+
 scalars: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 strange = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.text(max_size=3), scalars, max_size=2)
 
@@ -531,12 +563,16 @@ def objects(names: Iterable[str], values: st.SearchStrategy[Any]) -> st.SearchSt
     return st.dictionaries(st.sampled_from(sorted(names)), values, max_size=4)
 
 
-rows = objects({*MEMBER, *STATUS["meshes"][0], *STATUS["gossip"], "message", "hint", "last_error"}, strange)
-results = objects({*STATUS, *MADE, "members"}, strange | rows | st.lists(strange | rows, max_size=2))
+rows = objects(
+    {*MEMBER, *STATUS["meshes"][0], *STATUS["gossip"], *STEP, *WAY, "message", "hint", "last_error"}, strange
+)
+results = objects(
+    {*STATUS, *MADE, *WHY, "members", "routes", "offers"}, strange | rows | st.lists(strange | rows, max_size=2)
+)
 
 
 @given(results)
 def test_no_result_is_too_strange_to_be_shown(result: dict[str, Any]) -> None:
-    for view in (views.made_mesh, views.meshes, views.members, views.status):
+    for view in (views.made_mesh, views.meshes, views.members, views.status, views.routes, views.offers, views.why):
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             view(result)

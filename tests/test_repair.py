@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scenarios.trials import converse
+from smeg.annexes import MAX_ANNEXES
+from smeg.errors import RemoteError
 from smeg.ledger import Ledger
+from smeg.wire import Word, unpack
 from tests.builders import NOTARY, QUICK, WALL, MadeMesh
 
 MESH = MadeMesh("repair")
@@ -57,3 +61,69 @@ def test_equal_replicas_say_one_word() -> None:
     said, documents, messages = converse(knowing(known), knowing(known))
     assert (documents, messages) == (0, 1)
     assert said < 16
+
+
+# Annexes.
+
+SAYING = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 30), st.integers(1, 3)), max_size=40)
+"""Whose annex, under which label, with which counter."""
+
+
+def saying(known: dict[int, int], annexes: set[tuple[int, int, int]]) -> Ledger:
+    made = knowing(known)
+    said = (NODES[number].annex(f"label {label}", counter).raw for number, label, counter in annexes)
+    made.take(said, WALL)
+    return made
+
+
+@QUICK
+@given(COUNTERS, COUNTERS, SAYING, SAYING)
+def test_annexes_are_repaired_with_what_they_stand_beside(
+    left: dict[int, int], right: dict[int, int], ours: set[tuple[int, int, int]], theirs: set[tuple[int, int, int]]
+) -> None:
+    one, other = saying(left, ours), saying(right, theirs)
+    both = knowing(left)
+    both.replica.merge(one.replica)
+    both.replica.merge(other.replica)
+    for _ in range(3):
+        converse(one, other)
+    assert one.replica == other.replica == both.replica
+
+
+def test_one_lost_annex_of_many_is_found_and_comes_alone() -> None:
+    known = {number: 1 for number in range(len(NODES))}
+    annexes = {(number, label, 2) for number in range(5) for label in range(100)}
+    one, other = saying(known, annexes), saying(known, annexes - {(3, 42, 2)})
+    for speaker, hearer in ((one, other), (other, one)):
+        speaker, hearer = speaker.fork(), hearer.fork()
+        said, documents, _ = converse(speaker, hearer)
+        assert speaker.replica == hearer.replica
+        assert documents < 3 * len(NODES[3].annex("label 42", 2).raw + NODES[3].record().raw)
+        assert said < 3000
+
+
+def test_who_knows_nothing_hears_of_annexes_after_everything_else() -> None:
+    told = [
+        raw
+        for payload in saying({0: 1, 1: 1}, {(0, 1, 2), (1, 1, 2)}).repair.everything()
+        for raw in unpack(payload)[1]
+    ]
+    said = {NODES[number].annex("label 1", 2).raw for number in (0, 1)}
+    assert set(told[-2:]) == said
+
+
+@pytest.mark.parametrize("word", [Word.HELD, Word.LACK])
+@pytest.mark.parametrize(
+    "items",
+    [[], [b""], [bytes(32)], [bytes(31), b""], [bytes(32), b"1234567"], [bytes(32), bytes(8 * MAX_ANNEXES + 8)]],
+)
+def test_a_malformed_list_of_annexes_is_refused(word: Word, items: list[bytes]) -> None:
+    with pytest.raises(RemoteError):
+        knowing({1: 1}).repair.answer(word, items)
+
+
+def test_who_says_it_holds_annexes_that_nobody_else_does_is_asked_once_and_answered_finitely() -> None:
+    ledger = saying({1: 1}, {(1, 1, 2)})
+    answers = ledger.repair.answer(Word.HELD, [NODES[1].key, bytes(8 * 5)])
+    assert [unpack(answer)[0] for answer in answers] == [Word.DOCUMENTS, Word.LACK]
+    assert ledger.repair.answer(Word.LACK, [NODES[1].key, NODES[1].annex("label 1", 2).hash[:8]]) == []

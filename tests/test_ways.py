@@ -14,7 +14,7 @@ from smeg.certificates import EVERYWHERE, Grant, Role
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, Secret, node_key
 from smeg.shares import DEFAULT
-from smeg.ways import HOP_BYTES, MAX_ENTRIES, Hop, Offer, Way, check_offer, pack_ways, seal_way, unpack_ways
+from smeg.ways import HOP_BYTES, MAX_WAYS, Hop, Offer, Way, check_offer, pack_ways, seal_way, unpack_ways
 from tests.builders import QUICK, secret
 
 MESHES = [mesh_id(bytes([number]) * 32) for number in range(5)]
@@ -38,7 +38,7 @@ def chain(length: int, prefix: IPv6Network | None = None) -> Way:
     way = Way(())
     for number in range(length):
         mesh = "" if prefix and not number else MESHES[number]
-        hop = Hop(mesh, node_key(SEEDS[number]), number, number + 1)
+        hop = Hop(mesh, node_key(SEEDS[number]), number, number + 1, name=f"b{number}", mesh_name="home" * number)
         way = seal_way(Way((*way.hops, hop)), to, MESHES[number + 1], SEEDS[number])
     return way
 
@@ -152,7 +152,7 @@ def test_one_changed_byte_is_noticed(length: int, data: st.DataObject) -> None:
         check_all(bytes(raw), length)
 
 
-@pytest.mark.parametrize("size", [0, 1, HOP_BYTES, HOP_BYTES + 2, (MAX_ENTRIES + 1) * (HOP_BYTES + 1)])
+@pytest.mark.parametrize("size", [0, 1, HOP_BYTES, HOP_BYTES + 2, MAX_WAYS + 1])
 def test_what_is_no_way_is_refused(size: int) -> None:
     with pytest.raises(RemoteError):
         unpack_ways(bytes(size))

@@ -153,6 +153,26 @@ def plan(settings: Settings, mesh: str) -> None:
 
 @main.command()
 @click.argument("mesh", required=False)
+@click.option("--offered", is_flag=True, help="What this node offers, instead of what it knows.")
+@shared_options
+@pass_settings
+def routes(settings: Settings, mesh: str | None, offered: bool) -> None:
+    """The ways that members offer, in all meshes or in MESH: which are taken, and why."""
+    result = settings.ask("routes", {"mesh": mesh})
+    settings.show(result, views.offers if offered else views.routes)
+
+
+@main.command()
+@click.argument("destination")
+@shared_options
+@pass_settings
+def why(settings: Settings, destination: str) -> None:
+    """By which steps a packet gets to DESTINATION, an address or a member, and by which rule each was chosen."""
+    settings.show(settings.ask("why", {"destination": destination}), views.why)
+
+
+@main.command()
+@click.argument("mesh", required=False)
 @shared_options
 @pass_settings
 def status(settings: Settings, mesh: str | None) -> int:

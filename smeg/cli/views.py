@@ -75,6 +75,50 @@ def plan(result: Row) -> None:
     show_table([column.upper() for column in columns], table)
 
 
+def routes(result: Row) -> None:
+    columns = ("mesh", "prefix", "via", "path", "bridges", "state", "parts", "rule")
+    table = [
+        (
+            _text(row, "mesh"),
+            _text(row, "prefix"),
+            _text(row, "via"),
+            _joined(row, "path", " > "),
+            _joined(row, "bridges", " > "),
+            _text(row, "state"),
+            _list(row, "parts") or "-",
+            _text(row, "rule"),
+        )
+        for row in _rows(result, "routes")
+    ]
+    show_table([column.upper() for column in columns], table, ("PARTS", "BRIDGES", "PATH", "MESH"))
+
+
+def offers(result: Row) -> None:
+    rows = _rows(result, "offers")
+    if not rows:
+        click.echo("this node offers nothing", err=True)
+        return
+    table = [
+        (_text(row, "mesh"), _text(row, "prefix"), _joined(row, "path", " > ") or "-", _text(row, "behind"))
+        for row in rows
+    ]
+    show_table(("INTO", "PREFIX", "THROUGH", "BEHIND"), table)
+
+
+def why(result: Row) -> None:
+    name = f" ({_text(result, 'name')})" if result.get("name") else ""
+    click.echo(f"to {clean(_text(result, 'destination') + name)}")
+    steps = _rows(result, "steps")
+    if not steps and result.get("reached") is True:
+        click.echo("that is this node itself")
+    for number, step in enumerate(steps, 1):
+        mesh = f"  in {_text(step, 'mesh')}" if step.get("mesh") else ""
+        click.echo(f"{number}  {clean(_text(step, 'from') + ' > ' + _text(step, 'to') + mesh)}")
+        click.echo(f"   {clean(_text(step, 'rule'))}")
+    if result.get("reached") is not True:
+        click.echo(f"not reached: {clean(_text(result, 'problem'))}")
+
+
 def status(result: Row) -> None:
     healthy = "healthy" if result.get("healthy") is True else "not healthy"
     show_fields(
@@ -142,6 +186,11 @@ def _list(row: Row, name: str) -> str:
 
 def _names(row: Row, name: str) -> str:
     return " ".join(_text(each, "name") for each in _rows(row, name))
+
+
+def _joined(row: Row, name: str, between: str) -> str:
+    value = row.get(name)
+    return between.join(map(str, value)) if isinstance(value, list) else ""
 
 
 def _id(row: Row, name: str) -> str:
