@@ -15,6 +15,7 @@ from actors.base import Actor, Address
 from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
+from smeg.addresses import overlay_prefix
 from smeg.core import Message
 from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
 from smeg.errors import LocalError
@@ -22,6 +23,7 @@ from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.plan import difference, reuse, simulate
 from smeg.records import Member
+from smeg.swallowed import outside
 from smeg.wanted import View, wanted
 
 TRY_AGAIN = 5.0
@@ -86,6 +88,7 @@ class DeviceActor(Actor):
         self._open_backend = open_backend
         self._underlay = underlay
         self._view = View(mesh, own, Members(), frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
+        self._overlay = overlay_prefix(mesh)
         self._backend: Backend | None = None
         self._released = False
         self._state: DeviceState | None = None
@@ -114,7 +117,7 @@ class DeviceActor(Actor):
             case m.LivenessChanged():
                 self._change(replace(self._view, pruned=message.pruned))
             case m.RoutesChanged():
-                self._change(replace(self._view, routes=message.routes))
+                self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
             case m.Resolved():
                 self._dirty = True
             case m.Tick():
@@ -231,7 +234,7 @@ class DeviceActor(Actor):
         return all(configured.get(key) == self._choose(member, now) for key, member in known)
 
     def _choose(self, member: Member, now: float) -> Endpoint | None:
-        return self._underlay.choose(member.record.wireguard, now)
+        return self._underlay.choose(outside(member.record.wireguard, self._overlay), now)
 
     def _tick(self, now: float) -> Iterable[Message]:
         out: list[Message] = []

@@ -29,6 +29,8 @@ from smeg.mesh_settings import Keys, MeshSettings
 from smeg.stored import StoredMesh
 
 PORTS_TRIED = 16
+DEFAULT_GOSSIP_PORT = 51800
+"""Of the configuration."""
 
 
 class MeshGroup:
@@ -54,7 +56,7 @@ class MeshGroup:
     def device(self, entry: MeshEntry, others: Iterable[MeshEntry]) -> Make:
         stored, settings, cast = entry.stored, self._cast.settings, self._cast
         runtime, node, own = self._runtime, self._node, self._own
-        spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu)
+        spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu, self._gossip_ports())
         ports = self._ports(stored, others)
         device = DeviceSettings(ports, settings.mtu, settings.keepalive, settings.handshake_interval)
         return lambda n: cast.device(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
@@ -106,6 +108,10 @@ class MeshGroup:
             return MeshActor(runtime, stored.id, n, self._node, core)
 
         return make
+
+    def _gossip_ports(self) -> tuple[int, ...]:
+        """Its own, and the one that members have who chose none."""
+        return tuple(sorted({self._underlay.port, DEFAULT_GOSSIP_PORT} - {0}))
 
     def _ports(self, stored: StoredMesh, others: Iterable[MeshEntry]) -> tuple[int, ...]:
         """A known mesh keeps its port; a new one takes the first that is free."""

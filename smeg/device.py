@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from ipaddress import IPv6Interface, IPv6Network
 from typing import Protocol
 
@@ -15,6 +16,19 @@ from smeg.keys import Secret
 
 MAX_INTERFACE_NAME = 15
 """bytes; Linux IFNAMSIZ less the terminating zero."""
+MARK = 0x53 << 24
+"""What WireGuard's own packets bear (`fwmark`), so that no route of a mesh takes them, of whichever mesh they are."""
+
+
+class Table(Enum):
+    """Where a kernel route stands, and with that which packets it is for. `docs/routing.md` has the rules between."""
+
+    MAIN = "main"
+    """All packets; among the host's own routes the longest match counts."""
+    UNMARKED = "unmarked"
+    """All but WireGuard's own, after every route of the host but its default."""
+    OWN = "own"
+    """Those from the interface's own addresses, before everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +67,24 @@ class DeviceState:
     addresses: tuple[IPv6Interface, ...]
     """Sorted. Link-local addresses are not ours and are left out."""
     routes: tuple[IPv6Network, ...]
-    """Sorted. Kernel routes out of this interface that smegmesh made or would make."""
+    """Sorted. Kernel routes out of this interface that smegmesh made or would make, in the main table."""
     peers: Mapping[bytes, WgPeer]
     """By public key."""
+    unmarked_routes: tuple[IPv6Network, ...] = ()
+    """Sorted; likewise, in the table that marked packets pass by."""
+    own_routes: tuple[IPv6Network, ...] = ()
+    """Sorted; likewise, for packets from the interface's addresses."""
+    fwmark: int = MARK
+    """On the packets that WireGuard sends."""
+
+    def routes_in(self, table: Table) -> tuple[IPv6Network, ...]:
+        match table:
+            case Table.MAIN:
+                return self.routes
+            case Table.UNMARKED:
+                return self.unmarked_routes
+            case Table.OWN:
+                return self.own_routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +102,7 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class SetInterface:
-    """Set port, MTU and up. The private key stays in the backend, which got it by `open`."""
+    """Set port, MTU, mark and up. The private key stays in the backend, which got it by `open`."""
 
     listen_port: int
     mtu: int
@@ -92,11 +121,13 @@ class RemoveAddress:
 @dataclass(frozen=True, slots=True)
 class AddRoute:
     prefix: IPv6Network
+    table: Table = Table.MAIN
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveRoute:
     prefix: IPv6Network
+    table: Table = Table.MAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +153,8 @@ class InterfaceSpec:
     private_key: Secret = field(repr=False)
     listen_port: int
     mtu: int
+    gossip_ports: tuple[int, ...] = ()
+    """TCP; what goes to or comes from one of these never goes by routes for unmarked packets."""
 
 
 class Backend(Protocol):

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from random import Random
 
+from immutables import Map
+
 from smeg import messages as m
 from smeg.admission import Admission
 from smeg.allowance import Allowances
+from smeg.annexes import Annex
 from smeg.certificates import Role
 from smeg.core import Message
 from smeg.documents import document_hash
@@ -50,8 +53,8 @@ class News:
 
     certificates: dict[bytes, None] = field(default_factory=dict)
     """Raw, issuers before what they issued."""
-    statements: dict[tuple[NodeKey, type[Record | Remove]], bytes] = field(default_factory=dict)
-    """Raw; a newer one about the same node displaces an older one."""
+    statements: dict[tuple[NodeKey, type[Record | Remove | Annex], str], bytes] = field(default_factory=dict)
+    """Raw; a newer one of its kind about the same node, and under the same label, displaces an older one."""
     heard_from: set[NodeKey] = field(default_factory=set)
 
 
@@ -92,6 +95,8 @@ class Membership:
         self._obsolete: list[bytes] = []
         self._told_version = -1
         self._told_root = EMPTY
+        self._told_annexes: Map[NodeKey, Map[str, Annex]] = Map()
+        self._annexes_version = 0
         self._flush_at: float | None = None
         self._flushed_at = -RUMOUR_WINDOW
         self._repair_at: float | None = None
@@ -139,6 +144,11 @@ class Membership:
             verdict = self._roster.verdict(self._own, self._wall()).value
             quarantined = self._roster.quarantined
             out.append(m.MembersChanged(self._mesh, self._roster.version, self._members, quarantined, verdict))
+        annexes = self._replica.annexes
+        if annexes is not self._told_annexes and (annexes or self._told_annexes):
+            self._told_annexes = annexes
+            self._annexes_version += 1
+            out.append(m.AnnexesChanged(self._mesh, self._annexes_version, annexes))
         root = self._replica.digest.of()
         if root != self._told_root:
             self._told_root = root
@@ -195,7 +205,8 @@ class Membership:
             return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, pack(Word.REFUSED, answer))]
         self._learned += self._chain.lineage(standing.credential)
         # What is known of it from an earlier stay goes with it: its counter has to continue above.
-        earlier = [statement.raw for statement in self._replica.statements(standing.node)]
+        said = (*self._replica.statements(standing.node), *self._replica.said(standing.node)[-1:])
+        earlier = [statement.raw for statement in said]
         payloads = chunks(Word.ADMITTED, [*earlier, *self._chain.ancestry([standing.credential])])
         return [m.SendGuest(self._mesh, m.Channel.WELCOME, message.curve, payload) for payload in payloads]
 
@@ -244,6 +255,7 @@ class Membership:
             self._learned.append(statement.raw)
             if isinstance(statement, Remove):
                 out += self._tell_evicted(statement)
+        self._learned += [annex.raw for annex in taken.annexes]
         return [*out, self._hand_over()] if len(self._learned) >= LEARNED_AT_ONCE else out
 
     def _hand_over(self) -> m.Learned:
@@ -260,8 +272,10 @@ class Membership:
             for statement in statements:
                 *issuers, raw = self._with_issuer(statement)
                 self._news.certificates.update(dict.fromkeys(issuers))
-                self._news.statements[node, type(statement)] = raw
-        if taken.changed:
+                self._news.statements[node, type(statement), ""] = raw
+        for annex in taken.annexes:
+            self._news.statements[annex.node, Annex, annex.label] = annex.raw
+        if taken.changed or taken.annexes:
             if sender is not None:
                 self._news.heard_from.add(sender)
             if self._flush_at is None:

@@ -14,6 +14,7 @@ from ipaddress import IPv6Network
 from itertools import groupby
 
 from smeg.device import (
+    MARK,
     AddAddress,
     AddRoute,
     DeviceState,
@@ -24,6 +25,7 @@ from smeg.device import (
     RemoveRoute,
     SetInterface,
     SetPeer,
+    Table,
     WgPeer,
 )
 from smeg.errors import LocalError
@@ -45,13 +47,13 @@ def difference(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, En
     operations: list[Operation] = []
     if _interface_differs(now, wanted):
         operations.append(SetInterface(wanted.listen_port, wanted.mtu))
-    operations += [RemoveRoute(prefix) for prefix in sorted(set(now.routes) - set(wanted.routes))]
+    operations += [RemoveRoute(prefix, table) for table in Table for prefix in _beyond(now, wanted, table)]
     operations += [RemovePeer(key) for key in sorted(set(now.peers) - set(wanted.peers))]
     operations += _set_peers(now, wanted, learned)
     # An address is known to the kernel without its prefix length: the old one must go before the new one can come.
     operations += [RemoveAddress(address) for address in sorted(set(now.addresses) - set(wanted.addresses))]
     operations += [AddAddress(address) for address in sorted(set(wanted.addresses) - set(now.addresses))]
-    operations += [AddRoute(prefix) for prefix in sorted(set(wanted.routes) - set(now.routes))]
+    operations += [AddRoute(prefix, table) for table in Table for prefix in _beyond(wanted, now, table)]
     return tuple(operations)
 
 
@@ -73,27 +75,35 @@ class Simulated:
 
     def __init__(self, state: DeviceState) -> None:
         self._state = state
-        self._addresses, self._routes, self._peers = set(state.addresses), set(state.routes), dict(state.peers)
+        self._addresses, self._peers = set(state.addresses), dict(state.peers)
+        self._routes = {table: set(state.routes_in(table)) for table in Table}
         self._owners = {prefix: key for key, peer in self._peers.items() for prefix in peer.allowed_ips}
 
     def state(self) -> DeviceState:
-        addresses, routes = tuple(sorted(self._addresses)), tuple(sorted(self._routes))
-        return replace(self._state, addresses=addresses, routes=routes, peers=dict(self._peers))
+        main, unmarked, own = (tuple(sorted(self._routes[table])) for table in (Table.MAIN, Table.UNMARKED, Table.OWN))
+        return replace(
+            self._state,
+            addresses=tuple(sorted(self._addresses)),
+            routes=main,
+            unmarked_routes=unmarked,
+            own_routes=own,
+            peers=dict(self._peers),
+        )
 
     def apply(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
             match operation:
                 case SetInterface(listen_port, mtu):
                     listen_port = listen_port or self._state.listen_port
-                    self._state = replace(self._state, listen_port=listen_port, mtu=mtu, up=True)
+                    self._state = replace(self._state, listen_port=listen_port, mtu=mtu, up=True, fwmark=MARK)
                 case AddAddress(address):
                     self._addresses.add(address)
                 case RemoveAddress(address):
                     self._addresses.discard(address)
-                case AddRoute(prefix):
-                    self._routes.add(prefix)
-                case RemoveRoute(prefix):
-                    self._routes.discard(prefix)
+                case AddRoute(prefix, table):
+                    self._routes[table].add(prefix)
+                case RemoveRoute(prefix, table):
+                    self._routes[table].discard(prefix)
                 case RemovePeer(key):
                     self._take_away(key)
                 case SetPeer(peer):
@@ -144,11 +154,17 @@ def _check_owners(wanted: DeviceState) -> None:
                 raise LocalError("plan-conflict", f"{prefix} is planned for two WireGuard peers at once")
 
 
+def _beyond(one: DeviceState, other: DeviceState, table: Table) -> list[IPv6Network]:
+    """The routes of a table that only the one has."""
+    return sorted(set(one.routes_in(table)) - set(other.routes_in(table)))
+
+
 def _interface_differs(now: DeviceState, wanted: DeviceState) -> bool:
     return (
         now.public_key != wanted.public_key
         or wanted.listen_port not in (0, now.listen_port)
         or now.mtu != wanted.mtu
+        or now.fwmark != wanted.fwmark
         or (wanted.up and not now.up)
     )
 

@@ -20,6 +20,7 @@ from ipaddress import IPv6Interface, IPv6Network
 from pathlib import Path
 
 from smeg.device import (
+    MARK,
     AddAddress,
     AddRoute,
     Backend,
@@ -27,19 +28,23 @@ from smeg.device import (
     Endpoint,
     InterfaceSpec,
     Operation,
+    RemoveAddress,
     RemovePeer,
+    RemoveRoute,
     SetInterface,
     SetPeer,
+    Table,
     WgPeer,
 )
 from smeg.edges.backends import open_backend
-from smeg.edges.rtnetlink import ROUTE_PROTOCOL
+from smeg.edges.routes import PROTOCOL
 from smeg.errors import LocalError
 from smeg.keys import Secret, from_wireguard_text, x25519_public
 from smeg.plan import difference
 
 Check = Callable[[str], None]
 NAME = "smeg-test"
+GOSSIP_PORT = 51800
 PROGRAM = "wireguard-go"
 DEADLINE = 60.0
 """seconds; for what takes an instant, on an emulated machine too."""
@@ -54,7 +59,7 @@ HERE, THERE = Endpoint("192.0.2.1", 51820), Endpoint("2001:db8::1", 4242)
 
 
 def spec(port: int = 0, name: str = NAME, key: Secret = KEY) -> InterfaceSpec:
-    return InterfaceSpec(name, key, port, 1420)
+    return InterfaceSpec(name, key, port, 1420, (GOSSIP_PORT,))
 
 
 def opened(kind: str, given: InterfaceSpec | None = None) -> Backend:
@@ -103,7 +108,14 @@ def assert_nothing_left() -> None:
     assert not exists()
     assert not SOCKET.exists()
     assert processes() == []
-    assert f"proto {ROUTE_PROTOCOL}" not in run("ip", "-6", "route", "show", "table", "all")
+    assert f"proto {PROTOCOL}" not in run("ip", "-6", "route", "show", "table", "all")
+    assert rules() == []
+
+
+def rules() -> list[str]:
+    """Of ours, as `ip` shows them, in the order that the kernel follows."""
+    lines = run("ip", "-6", "rule").splitlines()
+    return [line.replace("\t", " ").strip() for line in lines if f"proto {PROTOCOL}" in line]
 
 
 def first_wish(now: DeviceState) -> DeviceState:
@@ -114,7 +126,15 @@ def first_wish(now: DeviceState) -> DeviceState:
         PEERS[3]: WgPeer(PEERS[3], (), None, 10),
     }
     addresses = (IPv6Interface("fd00::1/64"), IPv6Interface("fd00:1::1/128"))
-    return replace(now, addresses=addresses, routes=(IPv6Network("::/0"), *PREFIXES[:4]), peers=peers)
+    unmarked, own = (IPv6Network("::/0"), PREFIXES[2]), PREFIXES[1:3]
+    return replace(
+        now,
+        addresses=addresses,
+        routes=(PREFIXES[0], PREFIXES[3]),
+        unmarked_routes=unmarked,
+        own_routes=tuple(own),
+        peers=peers,
+    )
 
 
 def second_wish(first: DeviceState) -> DeviceState:
@@ -124,7 +144,16 @@ def second_wish(first: DeviceState) -> DeviceState:
         PEERS[4]: WgPeer(PEERS[4], (PREFIXES[1],), HERE, 1),
     }
     addresses = tuple(sorted((IPv6Interface("fd00::1/128"), IPv6Interface("fd00::2/64"))))
-    return replace(first, mtu=1300, addresses=addresses, routes=(PREFIXES[0], PREFIXES[5]), peers=peers)
+    unmarked, own = (PREFIXES[5],), (PREFIXES[1],)
+    return replace(
+        first,
+        mtu=1300,
+        addresses=addresses,
+        routes=(PREFIXES[0],),
+        unmarked_routes=unmarked,
+        own_routes=own,
+        peers=peers,
+    )
 
 
 def many(count: int) -> Mapping[bytes, WgPeer]:
@@ -174,10 +203,11 @@ def operations_may_be_repeated(kind: str) -> None:
     backend.apply(operations)
     backend.apply(operations)
     assert backend.read() == wish
-    undone = difference(wish, replace(wish, addresses=(), routes=(), peers={}), {})
+    nothing = replace(wish, addresses=(), routes=(), unmarked_routes=(), own_routes=(), peers={})
+    undone = difference(wish, nothing, {})
     backend.apply(undone)
     backend.apply(undone)
-    assert (backend.read().addresses, backend.read().routes, backend.read().peers) == ((), (), {})
+    assert backend.read() == nothing
     backend.close()
 
 
@@ -290,6 +320,83 @@ def what_others_put_on_the_interface_is_not_ours(kind: str) -> None:
     run("ip", "-6", "address", "add", "fe80::77/64", "dev", NAME)
     state = backend.read()
     assert (state.addresses, state.routes) == ((IPv6Interface("fd00::1/64"),), (PREFIXES[0],))
+    backend.close()
+
+
+def rules_lead_to_the_tables_that_hold_routes_in_the_order_that_counts(kind: str) -> None:
+    backend = opened(kind)
+    index = socket.if_nametoindex(NAME)
+    backend.apply((AddAddress(IPv6Interface("fd00::1/64")), AddRoute(PREFIXES[0])))
+    assert rules() == []
+    backend.apply((AddRoute(IPv6Network("::/0"), Table.UNMARKED), AddRoute(PREFIXES[1], Table.OWN)))
+    shared = [
+        "21248: from all lookup main suppress_prefixlength 0 proto 83",
+        f"21249: from all ipproto tcp sport {GOSSIP_PORT} lookup main proto 83",
+        f"21249: from all ipproto tcp dport {GOSSIP_PORT} lookup main proto 83",
+        f"21250: not from all fwmark {MARK:#x} lookup {MARK} proto 83",
+    ]
+    assert sorted(rules()) == sorted([f"21247: from fd00::1 lookup {MARK + index} proto 83", *shared])
+    backend.apply((RemoveAddress(IPv6Interface("fd00::1/64")), AddAddress(IPv6Interface("fd00::2/64"))))
+    assert f"21247: from fd00::2 lookup {MARK + index} proto 83" in rules()
+    assert len(rules()) == 5
+    backend.apply((RemoveRoute(PREFIXES[1], Table.OWN),))
+    assert sorted(rules()) == sorted(shared)
+    backend.apply((RemoveRoute(IPv6Network("::/0"), Table.UNMARKED),))
+    assert rules() == []
+    backend.close()
+
+
+def rules_that_another_device_needs_stay(kind: str) -> None:
+    near, far = opened(kind), opened(kind, spec(name="smeg-far", key=OTHER_KEY))
+    near.apply((AddRoute(IPv6Network("::/0"), Table.UNMARKED),))
+    far.apply((AddAddress(IPv6Interface("fd00::1/64")), AddRoute(PREFIXES[1], Table.OWN)))
+    far.apply((AddRoute(PREFIXES[0], Table.UNMARKED),))
+    assert len(rules()) == 5
+    near.close()
+    assert len(rules()) == 5
+    assert far.read().unmarked_routes == (PREFIXES[0],)
+    far.apply((RemoveRoute(PREFIXES[0], Table.UNMARKED),))
+    assert len(rules()) == 1
+    far.close()
+    assert_nothing_left()
+
+
+def a_route_whose_rule_somebody_removed_counts_as_gone_and_adding_it_mends_both(kind: str) -> None:
+    backend = opened(kind)
+    wish = first_wish(backend.read())
+    backend.apply(difference(backend.read(), wish, {}))
+    whole = rules()
+    for priority, lost in ((21250, "unmarked_routes"), (21247, "own_routes"), (21248, "unmarked_routes")):
+        run("ip", "-6", "rule", "del", "priority", str(priority))
+        assert backend.read() == replace(wish, **{lost: ()})  # type: ignore[arg-type]
+        backend.apply(difference(backend.read(), wish, {}))
+        assert backend.read() == wish
+        assert sorted(rules()) == sorted(whole)
+    run("ip", "-6", "route", "del", "default", "table", str(MARK))
+    assert backend.read().unmarked_routes == (PREFIXES[2],)
+    backend.close()
+    assert_nothing_left()
+
+
+def wireguards_packets_bear_the_mark_also_after_somebody_took_it(kind: str) -> None:
+    backend = opened(kind)
+    assert run("wg", "show", NAME, "fwmark").strip() == f"{MARK:#x}"
+    run("wg", "set", NAME, "fwmark", "7")
+    state = backend.read()
+    assert state.fwmark == 7
+    backend.apply(difference(state, replace(state, fwmark=MARK), {}))
+    assert backend.read().fwmark == MARK
+    backend.close()
+
+
+def rules_that_a_killed_daemon_left_go_when_the_next_begins(kind: str) -> None:
+    for priority, table in ((21247, MARK + 4711), (21250, MARK)):
+        place = ["table", str(table), "priority", str(priority), "protocol", str(PROTOCOL)]
+        run("ip", "-6", "rule", "add", "from", "fd00::77", *place)
+    run("ip", "-6", "rule", "add", "from", "fd00::78", "table", "4711", "priority", "21249")
+    backend = opened(kind)
+    assert rules() == []
+    assert "fd00::78" in run("ip", "-6", "rule"), "what is not ours stays"
     backend.close()
 
 
@@ -506,6 +613,11 @@ REAL: tuple[Check, ...] = (
     what_wg_shows_agrees_with_what_is_read,
     addresses_are_usable_at_once,
     what_others_put_on_the_interface_is_not_ours,
+    rules_lead_to_the_tables_that_hold_routes_in_the_order_that_counts,
+    rules_that_another_device_needs_stay,
+    a_route_whose_rule_somebody_removed_counts_as_gone_and_adding_it_mends_both,
+    wireguards_packets_bear_the_mark_also_after_somebody_took_it,
+    rules_that_a_killed_daemon_left_go_when_the_next_begins,
     a_port_in_use_is_named_and_nothing_stays,
     a_foreign_interface_is_left_alone,
     an_interface_that_somebody_removed_is_gone_and_comes_back,

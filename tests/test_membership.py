@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TypeVar
 
 import pytest
 
 from smeg import membership
 from smeg import messages as m
+from smeg.annexes import seal_annex
+from smeg.documents import Document
 from smeg.keys import x25519_public
 from smeg.ledger import Ledger
 from smeg.membership import RUMOUR_WINDOW, Membership, presentation
@@ -16,6 +19,7 @@ from smeg.records import OwnRecord, read_record
 from smeg.wire import Word, pack, unpack
 from tests.builders import NOTARY, WALL, MadeMesh, Node
 
+A = TypeVar("A")
 MESH = MadeMesh("membership")
 ROOT = Word.ROOT.value
 OWN, TALKER, *OTHERS = (MESH.founder(f"member {number}") for number in range(12))
@@ -109,3 +113,107 @@ def test_one_whose_daemon_was_down_is_compared_with_too_for_it_may_be_back_and_k
     out = made.handle(m.Tick(), 1.0)
     (opening,) = [message for message in out if isinstance(message, m.SendMember) and message.payload[:1] == ROOT]
     assert opening.to in others
+
+
+# Annexes.
+
+
+def spread(made: Membership, sender: Node, *documents: Document, now: float = 1.0) -> list[m.Spread]:
+    """What is pushed on of these, in one window of news."""
+    out = made.handle(heard(sender, pack(Word.DOCUMENTS, [document.raw for document in documents])), now)
+    return [message for message in out if isinstance(message, m.Spread)]
+
+
+def settled(made: Membership, kind: type[A]) -> list[A]:
+    return [message for message in made.settle(2.0) if isinstance(message, kind)]
+
+
+def test_an_annex_is_pushed_on_at_once_kept_and_told() -> None:
+    made = core()
+    annex = TALKER.annex("offer", 2)
+    (pushed,) = spread(made, TALKER, annex)
+    assert TALKER.key not in pushed.to
+    assert unpack(pushed.payload) == (Word.DOCUMENTS, [annex.raw])
+    out = list(made.settle(1.0))
+    (learned,) = [message for message in out if isinstance(message, m.Learned)]
+    (changed,) = [message for message in out if isinstance(message, m.AnnexesChanged)]
+    assert learned.documents == (annex.raw,)
+    assert {label: said.raw for label, said in changed.annexes[TALKER.key].items()} == {"offer": annex.raw}
+    assert [message for message in out if isinstance(message, m.RootChanged)]
+    assert not [message for message in out if isinstance(message, m.MembersChanged)]
+
+
+def test_what_is_known_already_is_neither_pushed_on_nor_told_again() -> None:
+    made = core()
+    annex = TALKER.annex("offer", 2)
+    spread(made, TALKER, annex)
+    made.settle(1.0)
+    assert spread(made, OTHERS[0], annex, now=2.0) == []
+    assert list(made.settle(2.0)) == []
+
+
+def test_annexes_of_one_author_are_pushed_on_together_each_label_by_its_newest() -> None:
+    made = core()
+    spread(made, TALKER, TALKER.record(2))
+    said = [TALKER.annex("a", 3), TALKER.annex("b", 4), TALKER.annex("a", 5), TALKER.record(6)]
+    for document in said:
+        assert spread(made, TALKER, document) == []
+    out = made.handle(m.Tick(), 1.0 + RUMOUR_WINDOW)
+    (pushed,) = [message for message in out if isinstance(message, m.Spread)]
+    assert set(unpack(pushed.payload)[1]) == {document.raw for document in said[1:]}
+
+
+def test_a_snapshot_of_annexes_shares_what_did_not_change() -> None:
+    made = core()
+    spread(made, TALKER, TALKER.annex("a", 2), OTHERS[0].annex("a", 2))
+    (first,) = settled(made, m.AnnexesChanged)
+    spread(made, TALKER, TALKER.annex("b", 3), now=2.0)
+    (second,) = settled(made, m.AnnexesChanged)
+    assert second.version > first.version
+    assert set(first.annexes[TALKER.key]) == {"a"}
+    assert set(second.annexes[TALKER.key]) == {"a", "b"}
+    assert second.annexes[OTHERS[0].key] is first.annexes[OTHERS[0].key]
+
+
+def test_what_an_annex_replaces_and_what_a_floor_voids_goes_from_the_disk() -> None:
+    made = core()
+    first, second, third = TALKER.annex("a", 2), TALKER.annex("a", 3), TALKER.annex("b", 4)
+    spread(made, TALKER, first, third)
+    made.settle(1.0)
+    spread(made, TALKER, second)
+    (learned,) = settled(made, m.Learned)
+    assert (learned.documents, learned.obsolete) == ((second.raw,), (first.hash,))
+    spread(made, TALKER, TALKER.record(5, OwnRecord("talker", floor=5)))
+    (learned,) = settled(made, m.Learned)
+    assert {second.hash, third.hash} < set(learned.obsolete)
+
+
+def test_annexes_that_were_on_disk_are_told_at_the_start() -> None:
+    annex = TALKER.annex("a", 2)
+    made = Membership(
+        MESH.id,
+        OWN.key,
+        OWN.identity,
+        OWN.curve,
+        Ledger(MESH.id, NOTARY),
+        Random(1),
+        lambda: WALL,
+        1e6,
+        (annex.raw, *OWN.documents(), *TALKER.documents()),
+    )
+    (told,) = [message for message in made.begin(0.0) if isinstance(message, m.AnnexesChanged)]
+    assert told.annexes[TALKER.key]["a"].raw == annex.raw
+
+
+def test_a_mesh_in_which_nobody_says_anything_is_told_of_no_annexes() -> None:
+    made = core()
+    spread(made, TALKER, TALKER.record(2))
+    assert settled(made, m.AnnexesChanged) == []
+
+
+def test_an_annex_that_is_refused_is_counted_and_told_to_nobody() -> None:
+    made = core()
+    forged = seal_annex(MESH.id, TALKER.key, "a", 2, b"said", OTHERS[0].identity)
+    assert spread(made, OTHERS[0], forged) == []
+    assert list(made.settle(1.0)) == []
+    assert made.ledger.intake.refused == {"bad-signature": 1}

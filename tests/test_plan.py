@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg.device import (
+    MARK,
     AddAddress,
     AddRoute,
     DeviceState,
@@ -22,6 +23,7 @@ from smeg.device import (
     RemoveRoute,
     SetInterface,
     SetPeer,
+    Table,
     WgPeer,
 )
 from smeg.errors import LocalError
@@ -36,6 +38,9 @@ ENDPOINTS = [Endpoint("192.0.2.1", 51820), Endpoint("2001:db8::1", 51820), Endpo
 
 endpoints = st.none() | st.sampled_from(ENDPOINTS)
 learned_maps = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(ENDPOINTS))
+
+
+routes = st.sets(st.sampled_from(ROUTES)).map(lambda found: tuple(sorted(found)))
 
 
 @st.composite
@@ -57,8 +62,11 @@ def states(draw: st.DrawFn) -> DeviceState:
         mtu=draw(st.sampled_from([1280, 1420])),
         up=draw(st.booleans()),
         addresses=tuple(sorted(draw(st.sets(st.sampled_from(ADDRESSES))))),
-        routes=tuple(sorted(draw(st.sets(st.sampled_from(ROUTES))))),
+        routes=draw(routes),
         peers=peers,
+        unmarked_routes=draw(routes),
+        own_routes=draw(routes),
+        fwmark=draw(st.sampled_from([0, MARK])),
     )
 
 
@@ -82,7 +90,7 @@ def expected_endpoint(now: WgPeer | None, wanted: WgPeer, last: Endpoint | None)
 def test_applying_the_difference_gives_what_is_wanted(
     now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, Endpoint]
 ) -> None:
-    wanted = replace(wanted, up=True)
+    wanted = replace(wanted, up=True, fwmark=MARK)
     peers = {
         key: replace(goal, endpoint=expected_endpoint(now.peers.get(key), goal, learned.get(key)))
         for key, goal in wanted.peers.items()
@@ -99,6 +107,7 @@ def test_nothing_is_done_when_nothing_differs(now: DeviceState, learned: Mapping
 def test_a_second_difference_finds_nothing_left(
     now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, Endpoint]
 ) -> None:
+    wanted = replace(wanted, fwmark=MARK)
     after = simulate(now, difference(now, wanted, learned))
     configured = {key: goal.endpoint for key, goal in wanted.peers.items() if goal.endpoint is not None}
     assert difference(after, wanted, configured) == ()
@@ -202,6 +211,17 @@ def test_any_listen_port_satisfies_a_wanted_port_of_zero() -> None:
 def test_a_foreign_key_on_the_device_asks_for_the_interface_to_be_set_again() -> None:
     now = replace(state(), public_key=b"\x02" * 32)
     assert difference(now, state(), {}) == (SetInterface(51820, 1420),)
+
+
+def test_another_mark_asks_for_the_interface_to_be_set_again() -> None:
+    now = replace(state(), fwmark=0)
+    assert difference(now, state(), {}) == (SetInterface(51820, 1420),)
+    assert simulate(now, difference(now, state(), {})) == state()
+
+
+def test_a_route_that_changes_its_table_goes_and_comes_again() -> None:
+    now, wanted = state(routes=(PREFIXES[0],)), replace(state(), unmarked_routes=(PREFIXES[0],))
+    assert difference(now, wanted, {}) == (RemoveRoute(PREFIXES[0]), AddRoute(PREFIXES[0], Table.UNMARKED))
 
 
 def test_one_prefix_planned_for_two_peers_is_refused() -> None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from zlib import crc32
 
 from smeg.device import DeviceState, Handshake, InterfaceSpec, Operation, SetInterface
-from smeg.edges.rtnetlink import check_mtu, check_name, device_gone
+from smeg.edges.netlink_errors import device_gone
+from smeg.edges.rtnetlink import check_mtu, check_name
 from smeg.keys import x25519_public
 from smeg.plan import Simulated
 

@@ -17,6 +17,7 @@ from socket import AF_INET6, htonl, if_indextoname, if_nametoindex, ntohl
 from typing import Any
 
 from smeg.device import (
+    MARK,
     DeviceState,
     Endpoint,
     Handshake,
@@ -25,19 +26,11 @@ from smeg.device import (
     RemovePeer,
     SetInterface,
     SetPeer,
+    Table,
     WgPeer,
 )
-from smeg.edges.rtnetlink import (
-    Link,
-    Links,
-    check_mtu,
-    check_name,
-    check_permission,
-    device_gone,
-    explained,
-    interface_taken,
-    port_in_use,
-)
+from smeg.edges.netlink_errors import device_gone, explained, interface_taken, port_in_use
+from smeg.edges.rtnetlink import Link, Links, check_mtu, check_name, check_permission
 from smeg.errors import LocalError
 from smeg.keys import x25519_public
 from smeg.plan import batches
@@ -80,6 +73,7 @@ class KernelBackend:
             self._link = self._left_behind(self._links, spec) or self._links.create(spec.name, KIND)
             self._spec = spec
             self._configure(spec.listen_port, spec.mtu)
+            self._links.settle(self._link, spec.gossip_ports)
         except BaseException:
             self.close()
             raise
@@ -87,6 +81,8 @@ class KernelBackend:
     def read(self) -> DeviceState:
         spec, links = self._opened()
         link = links.get(spec.name)
+        addresses = links.addresses(link)
+        routes = links.routes.read(link.index, addresses, spec.gossip_ports)
         messages = self._dump(spec.name)
         peers = _peers(messages)
         return DeviceState(
@@ -94,9 +90,12 @@ class KernelBackend:
             listen_port=_listen_port(messages),
             mtu=link.mtu,
             up=link.up,
-            addresses=links.addresses(link),
-            routes=links.routes(link),
+            addresses=addresses,
+            routes=routes[Table.MAIN],
             peers={key: _peer(key, parts) for key, parts in peers.items()},
+            unmarked_routes=routes[Table.UNMARKED],
+            own_routes=routes[Table.OWN],
+            fwmark=_fwmark(messages),
         )
 
     def apply(self, operations: tuple[Operation, ...]) -> None:
@@ -111,6 +110,7 @@ class KernelBackend:
                         self._set("set peers", ["WGDEVICE_A_PEERS", peers])
                 case other:
                     links.apply(spec.name, other)
+        links.settle_after(spec, operations)
 
     def handshakes(self) -> Mapping[bytes, Handshake]:
         spec, _ = self._opened()
@@ -121,6 +121,7 @@ class KernelBackend:
         try:
             if self._links is not None and self._link is not None:
                 self._links.remove(self._link)
+                self._links.settle(self._link)
         finally:
             for socket in (self._wireguard, self._links):
                 if socket is not None:
@@ -144,7 +145,7 @@ class KernelBackend:
         return link
 
     def _configure(self, listen_port: int, mtu: int) -> None:
-        """Key, port, MTU and up, each only where it differs: a key that is set again may cost the handshakes."""
+        """Key, port, mark, MTU and up, each only where it differs: a key that is set again may cost the handshakes."""
         spec, links = self._opened()
         held = self._dump(spec.name)
         changes: list[list[Any]] = []
@@ -152,9 +153,11 @@ class KernelBackend:
             changes.append(["WGDEVICE_A_PRIVATE_KEY", b64encode(spec.private_key.reveal())])
         if listen_port not in (0, _listen_port(held)):
             changes.append(["WGDEVICE_A_LISTEN_PORT", listen_port])
+        if _fwmark(held) != MARK:
+            changes.append(["WGDEVICE_A_FWMARK", MARK])
         with _port_named(spec.name, listen_port):
             if changes:
-                self._set("set key and port", *changes)
+                self._set("set key, port and mark", *changes)
             links.bring_up(spec.name, mtu)
 
     def _dump(self, name: str) -> list[Any]:
@@ -259,6 +262,10 @@ def _public_key(messages: list[Any]) -> bytes:
 
 def _listen_port(messages: list[Any]) -> int:
     return int(messages[0].get_attr("WGDEVICE_A_LISTEN_PORT") or 0)
+
+
+def _fwmark(messages: list[Any]) -> int:
+    return int(messages[0].get_attr("WGDEVICE_A_FWMARK") or 0)
 
 
 def _peers(messages: list[Any]) -> dict[bytes, list[Any]]:

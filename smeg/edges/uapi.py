@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 
 from smeg.device import Endpoint, Handshake, RemovePeer, SetPeer, WgPeer
-from smeg.edges.rtnetlink import device_gone, failure
+from smeg.edges.netlink_errors import device_gone, failure
 from smeg.errors import LocalError
 from smeg.keys import KEY_BYTES, Secret, x25519_public
 
@@ -37,6 +37,8 @@ class UapiDevice:
     """32 bytes, or empty when the device has no private key yet."""
     listen_port: int
     """0 while no socket is bound."""
+    fwmark: int
+    """0 for none."""
     peers: dict[bytes, WgPeer]
     handshakes: dict[bytes, Handshake]
 
@@ -62,6 +64,11 @@ def render_key(private_key: Secret) -> bytes:
 def render_port(listen_port: int) -> bytes:
     """A `set` of the port to listen on; 0 lets the system choose another one."""
     return f"set=1\nlisten_port={listen_port}\n\n".encode()
+
+
+def render_mark(fwmark: int) -> bytes:
+    """A `set` of the mark that outgoing packets bear."""
+    return f"set=1\nfwmark={fwmark}\n\n".encode()
 
 
 def render_peers(operations: Iterable[SetPeer | RemovePeer]) -> bytes:
@@ -97,7 +104,7 @@ def parse_get(answer: bytes, now: float) -> UapiDevice:
         number = _status(last)
     if number:
         raise failure(number, "read the state", "the userspace WireGuard device")
-    public_key, listen_port = b"", 0
+    public_key, listen_port, fwmark = b"", 0, 0
     sections: dict[bytes, _Section] = {}
     section: _Section | None = None
     with _garbled():
@@ -116,10 +123,13 @@ def parse_get(answer: bytes, now: float) -> UapiDevice:
                     public_key = _key(value)
                 case "listen_port" if section is None:
                     listen_port = _number(value, 0xFFFF)
+                case "fwmark" if section is None:
+                    fwmark = _number(value, 0xFFFFFFFF)
                 case _ if section is not None:
                     _read_peer_line(section, key, value)
     peers = {key: _peer(key, section) for key, section in sections.items()}
-    return UapiDevice(public_key, listen_port, peers, {key: _handshake(each, now) for key, each in sections.items()})
+    handshakes = {key: _handshake(each, now) for key, each in sections.items()}
+    return UapiDevice(public_key, listen_port, fwmark, peers, handshakes)
 
 
 class UapiSocket:

@@ -18,19 +18,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, fcntl
 
-from smeg.device import DeviceState, Handshake, InterfaceSpec, Operation, RemovePeer, SetInterface, SetPeer
-from smeg.edges.rtnetlink import (
-    Link,
-    Links,
-    check_mtu,
-    check_name,
-    check_permission,
-    device_gone,
-    failure,
-    interface_taken,
-    port_in_use,
-)
-from smeg.edges.uapi import UapiDevice, UapiSocket, parse_get, render_key, render_peers, render_port
+from smeg.device import MARK, DeviceState, Handshake, InterfaceSpec, Operation, RemovePeer, SetInterface, SetPeer, Table
+from smeg.edges.netlink_errors import device_gone, failure, interface_taken, port_in_use
+from smeg.edges.rtnetlink import Link, Links, check_mtu, check_name, check_permission
+from smeg.edges.uapi import UapiDevice, UapiSocket, parse_get, render_key, render_mark, render_peers, render_port
 from smeg.errors import LocalError
 from smeg.keys import x25519_public
 from smeg.plan import batches
@@ -80,6 +71,7 @@ class UserspaceBackend:
                 self._start(spec, self._socket)
             self._link = self._links.get(spec.name)
             self._configure(spec.listen_port, spec.mtu)
+            self._links.settle(self._link, spec.gossip_ports)
         except BaseException:
             self.close()
             raise
@@ -87,15 +79,20 @@ class UserspaceBackend:
     def read(self) -> DeviceState:
         spec, links, _ = self._opened()
         link = links.get(spec.name)
+        addresses = links.addresses(link)
+        routes = links.routes.read(link.index, addresses, spec.gossip_ports)
         device = self._device()
         return DeviceState(
             public_key=device.public_key,
             listen_port=device.listen_port,
             mtu=link.mtu,
             up=link.up,
-            addresses=links.addresses(link),
-            routes=links.routes(link),
+            addresses=addresses,
+            routes=routes[Table.MAIN],
             peers=device.peers,
+            unmarked_routes=routes[Table.UNMARKED],
+            own_routes=routes[Table.OWN],
+            fwmark=device.fwmark,
         )
 
     def apply(self, operations: tuple[Operation, ...]) -> None:
@@ -110,6 +107,7 @@ class UserspaceBackend:
                         self._set("set peers", render_peers(peers[start : start + PEERS_IN_SET]))
                 case other:
                     links.apply(spec.name, other)
+        links.settle_after(spec, operations)
 
     def handshakes(self) -> Mapping[bytes, Handshake]:
         return self._device().handshakes
@@ -123,6 +121,7 @@ class UserspaceBackend:
                 socket.path.unlink(missing_ok=True)
             if self._link is not None and links is not None:
                 links.remove(self._link)
+                links.settle(self._link)
         finally:
             if self._adopted is not None:
                 os.close(self._adopted)
@@ -187,11 +186,13 @@ class UserspaceBackend:
             time.sleep(PAUSE_SECONDS)
 
     def _configure(self, listen_port: int, mtu: int) -> None:
-        """Key, port, MTU and up, each only where it differs: a key that is set again may cost the handshakes."""
+        """Key, mark, port, MTU and up, each only where it differs: a key that is set again may cost the handshakes."""
         spec, links, _ = self._opened()
         before = self._device()
         if before.public_key != x25519_public(spec.private_key):
             self._set("set the key", render_key(spec.private_key))
+        if before.fwmark != MARK:
+            self._set("set the mark", render_mark(MARK))
         links.bring_up(spec.name, mtu)
         # The process hears from the kernel that the link is up and binds then: a port set before fails unheard.
         self._await(lambda: self._device().listen_port != 0, spec.name)

@@ -1,0 +1,61 @@
+"""Which routes would swallow the packets that carry the mesh itself, and where they stand so that they do not.
+
+WireGuard's packets to a member must not be led into a tunnel, least of all into the one that they are. So they bear a
+mark, and routes that could lead them astray stand in a table that marked packets pass by: the default route, and
+whatever may hold somebody's address in the underlay. What stands in the main table, among the host's own routes, are
+the overlays of meshes, in which nobody has such an address, and prefixes that look like one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import IPv6Address, IPv6Network
+
+from smeg.device import Endpoint, Table
+
+UNIQUE_LOCAL = IPv6Network("fc00::/7")
+OVERLAY_BITS = 64
+REMEMBERED = 1 << 14
+"""hosts whose form was looked at."""
+
+
+def table_for(prefix: IPv6Network, places: Sequence[int]) -> Table:
+    """Where the route to a prefix belongs; `places` are what `places` gives of all whom a packet may be sent to."""
+    looks_like_an_overlay = prefix.prefixlen >= OVERLAY_BITS and prefix.subnet_of(UNIQUE_LOCAL)
+    return Table.MAIN if looks_like_an_overlay and not _holds(prefix, places) else Table.UNMARKED
+
+
+def places(endpoints: Iterable[Endpoint]) -> list[int]:
+    """The IPv6 addresses among these, as numbers, sorted."""
+    return sorted(number for endpoint in endpoints if (number := _number(endpoint.host)) is not None)
+
+
+def outside(endpoints: tuple[Endpoint, ...], prefix: IPv6Network) -> tuple[Endpoint, ...]:
+    """Those that are not inside the mesh itself: who says that it is reached there is not reached at all."""
+    low, high = _bounds(prefix)
+    kept = tuple(each for each in endpoints if (at := _number(each.host)) is None or not low <= at <= high)
+    return endpoints if len(kept) == len(endpoints) else kept
+
+
+def _holds(prefix: IPv6Network, numbers: Sequence[int]) -> bool:
+    low, high = _bounds(prefix)
+    at = bisect_left(numbers, low)
+    return at < len(numbers) and numbers[at] <= high
+
+
+@lru_cache(maxsize=64)
+def _bounds(prefix: IPv6Network) -> tuple[int, int]:
+    return int(prefix.network_address), int(prefix.broadcast_address)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _number(host: str) -> int | None:
+    """A literal IPv6 address as a number; None for anything else."""
+    if ":" not in host:
+        return None
+    try:
+        return int(IPv6Address(host.partition("%")[0]))
+    except ValueError:
+        return None

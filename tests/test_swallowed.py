@@ -1,0 +1,53 @@
+"""Which table a route belongs into: what carries the mesh is never led into it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smeg.device import Endpoint, Table
+from smeg.swallowed import outside, places, table_for
+
+prefixes = st.builds(
+    lambda bits, length: IPv6Network((bits, length), strict=False), st.integers(0, 2**128 - 1), st.integers(0, 128)
+)
+overlay_like = st.builds(
+    lambda bits, length: IPv6Network((0xFD << 120 | bits, length), strict=False),
+    st.integers(0, 2**120 - 1),
+    st.integers(64, 128),
+)
+addresses = st.integers(0, 2**128 - 1).map(IPv6Address)
+
+
+@given(prefixes | overlay_like, st.lists(addresses, max_size=5), st.data())
+def test_no_route_of_the_main_table_holds_an_address_that_packets_are_sent_to(
+    prefix: IPv6Network, found: list[IPv6Address], data: st.DataObject
+) -> None:
+    low, high = int(prefix.network_address), int(prefix.broadcast_address)
+    found += [IPv6Address(each) for each in data.draw(st.lists(st.integers(low, high), max_size=2))]
+    table = table_for(prefix, places(Endpoint(str(address), 1) for address in found))
+    assert table in (Table.MAIN, Table.UNMARKED)
+    if any(address in prefix for address in found):
+        assert table is Table.UNMARKED
+
+
+@given(overlay_like)
+def test_an_overlay_stands_among_the_hosts_routes_and_the_default_never_does(prefix: IPv6Network) -> None:
+    assert table_for(prefix, []) is Table.MAIN
+    for default in ("::/0", "2000::/3", "2000::/5"):
+        assert table_for(IPv6Network(default), []) is Table.UNMARKED
+
+
+def test_names_and_ipv4_addresses_are_in_no_prefix() -> None:
+    assert places([Endpoint("192.0.2.1", 1), Endpoint("host.example", 1), Endpoint("2001:db8::1", 1)]) == [
+        int(IPv6Address("2001:db8::1"))
+    ]
+
+
+def test_an_endpoint_inside_the_mesh_is_left_out() -> None:
+    overlay = IPv6Network("fd00:1::/64")
+    good = (Endpoint("fd00::1", 1), Endpoint("192.0.2.1", 1), Endpoint("host.example", 1))
+    assert outside(good, overlay) is good
+    assert outside((Endpoint("fd00:1::5", 1), *good), overlay) == good
