@@ -65,7 +65,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         lambda: Store(config.state_dir, runtime.entropy),
         lambda world, n, node, keys: GossipActor(world, n, node, keys, config.gossip_address, config.gossip_port),
         lambda world, n, node, keys: ControlActor(
-            world, n, node, keys, config.control_socket, config.name, config.routes
+            world, n, node, keys, config.control_socket, config.name, config.routes, config.keep_alive_wg
         ),
         lambda spec: open_backend(config.backend, config.wireguard_program, spec),
         Resolver,
