@@ -1,4 +1,4 @@
-"""The core of this node's own part in one mesh: founding, joining, resuming, its record, inviting, evicting, leaving.
+"""The core of this node's own part in one mesh: founding, joining, resuming, what it says, inviting, evicting, leaving.
 
 A state machine: `NEXT` says where it may go, `handle` what counts in which state, `_saved` and `_save_failed` what
 follows from each save. What it publishes is on disk first. It says `MeshStarted` once the node is admitted and its
@@ -22,6 +22,7 @@ from smeg.joining import Joining, JoinKeys, Stage
 from smeg.keys import Entropy, node_key, x25519_public
 from smeg.mesh_settings import Keys, MeshSettings, Origin
 from smeg.notary import Notary
+from smeg.own_offers import OwnOffers
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Record, Standing
 from smeg.remembered import about, remember
@@ -94,6 +95,7 @@ class Mesh:
         self._state = State.WAITING
         self._joining: Joining | None = None
         self._own: OwnRecordWriter | None = None
+        self._offers = OwnOffers(stored.id, self._node, keys.identity)
         self._company = Company(self._node)
         self._saving = Saving(stored.id)
         self._unsaid = False
@@ -128,6 +130,8 @@ class Mesh:
                 return self._save_failed(save, message.problem, now)
             case _, m.MembersChanged():
                 return self._members_changed(message, now)
+            case _, m.OffersChanged() | m.AnnexesChanged():
+                self._offers.hear(message, now)
             case _, m.Request():
                 return self._request(message, now)
             case state, m.Tick() if state is not State.OVER:
@@ -135,7 +139,16 @@ class Mesh:
         return []
 
     def settle(self, now: float) -> list[Message]:
-        """Publish what changed in the own record, not too often."""
+        """Publish what changed in the own annexes and the own record, not too often."""
+        at = self._offers_at()
+        documents = self._offers.revise(now) if at is not None and now >= at else ()
+        out: list[Message] = [m.Alarm(self._mesh, problem) for problem in self._offers.take_problems()]
+        if documents:
+            # The record waits, with a floor that voids what these replace.
+            return out + self._saving.keep_own(Purpose.ANNEXES, documents, now)
+        return out + self._revise(now)
+
+    def _revise(self, now: float) -> list[Message]:
         at = self._revise_at()
         document = self._own.revise() if self._own is not None and at is not None and now >= at else None
         if document is None:
@@ -148,14 +161,19 @@ class Mesh:
             return None
         joining = self._joining.next_deadline() if self._joining is not None else None
         settled = self._settled_at if self._state is State.SETTLING else None
-        own = (joining, settled, self._present_at, self._revise_at(), self._stop_at)
+        own = (joining, settled, self._present_at, self._revise_at(), self._offers_at(), self._stop_at)
         return min((at for at in (*own, self._saving.next_deadline()) if at is not None), default=None)
 
     def _revise_at(self) -> float | None:
         """When to write the own record anew; None while it says what it should, or the last is not on disk yet."""
-        if self._own is None or self._state not in (State.SETTLING, State.ACTIVE):
-            return None
-        return self._republish_at if self._own.has_news() and not self._saving.publishes() else None
+        return self._republish_at if self._own is not None and self._own.has_news() and self._may_publish() else None
+
+    def _offers_at(self) -> float | None:
+        """Likewise for the own annexes."""
+        return self._offers.due() if self._may_publish() else None
+
+    def _may_publish(self) -> bool:
+        return self._state in (State.SETTLING, State.ACTIVE) and not self._saving.publishes()
 
     @property
     def _record(self) -> Record:
@@ -184,6 +202,7 @@ class Mesh:
             own.resume(known.record)
         elif self._origin is Origin.RESUMED:
             own.lost(self._random)
+        self._offers.begin(own, known.annexes, now)
         # Nobody to wait for: a founder is alone, and who resumes has its members on disk.
         return self._save_all(own, now, settled_at=now)
 
@@ -210,7 +229,11 @@ class Mesh:
         if joining.stage is Stage.FAILED or joining.standing is None:
             return self._end(joining.problem)
         own = self._writer(joining.standing)
-        own.counter = joining.counter
+        if joining.counter:
+            # Nothing counts any more of what this node said in an earlier stay.
+            own.go_on_above(joining.counter)
+            own.raise_floor(joining.counter + 1)
+        self._offers.begin(own, (), now)
         admission = tuple(joining.chain.ancestry([joining.standing.credential]))
         let_in = next(contact for contact in joining.token.contacts if contact.curve == joining.contact_curve)
         contacts = dict.fromkeys((let_in, *joining.token.contacts))
@@ -242,7 +265,7 @@ class Mesh:
 
     def _save_failed(self, save: Save, problem: Problem, now: float) -> list[Message]:
         match save.purpose:
-            case Purpose.RECORD:
+            case Purpose.RECORD | Purpose.ANNEXES:
                 return []
             case Purpose.ENTRY if self._origin is Origin.RESUMED:
                 # All this was on disk before; a disk that is full now must not end a mesh that works.
@@ -318,7 +341,8 @@ class Mesh:
         assert self._own is not None
         self._enter(State.ACTIVE)
         address = overlay_address(self._mesh, self._own.standing.wireguard, self._record.collision)
-        return [m.MeshStarted(self._mesh, self._stored.name, str(address), self._stored.interface)]
+        started = m.MeshStarted(self._mesh, self._stored.name, str(address), self._stored.interface)
+        return [started, m.Admitted(self._mesh, self._stored.admission)]
 
     # Requests.
 
