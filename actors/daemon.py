@@ -26,6 +26,7 @@ from actors.endings import STAGES
 from actors.gossip import GossipActor
 from actors.logs import configure_logs
 from actors.node import Node
+from actors.prober import ProberActor
 from actors.threads import ThreadedRuntime
 from smeg import __version__
 from smeg.config import Config, defaults, parse
@@ -64,10 +65,13 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         lambda: Store(config.state_dir, runtime.entropy),
         lambda world, n, node, keys: GossipActor(world, n, node, keys, config.gossip_address, config.gossip_port),
         lambda world, n, node, keys: ControlActor(
-            world, n, node, keys, config.control_socket, config.name, config.routes
+            world, n, node, keys, config.control_socket, config.name, config.routes, config.keep_alive_wg
         ),
         lambda spec: open_backend(config.backend, config.wireguard_program, spec),
         Resolver,
+        prober=(lambda world, n, node, keys: ProberActor(world, n, node, config.exit_probe))
+        if config.exit_probe
+        else None,
     )
 
 

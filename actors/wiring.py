@@ -26,6 +26,7 @@ class Role(StrEnum):
     GOSSIP = "gossip"
     CONTROL = "control"
     ROUTING = "routing-table"
+    PROBER = "prober"
     MESH = "mesh"
     MEMBERSHIP = "membership"
     HEARTBEAT = "heartbeat"
@@ -41,7 +42,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.SendGuest: (Role.GOSSIP,),
     m.Dial: (Role.GOSSIP,),
     m.MembersChanged: (Role.HEARTBEAT, Role.ROUTING, Role.DEVICE, Role.MESH, Role.GOSSIP, Role.CONTROL),
-    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.CONTROL),
+    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.MESH, Role.CONTROL),
     m.EpochSeen: (Role.CONTROL,),
     m.Watched: (Role.GOSSIP,),
     m.LinkRefused: (Role.HEARTBEAT,),
@@ -51,7 +52,8 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.AnnexesChanged: (Role.ROUTING, Role.MESH, Role.CONTROL),
     m.OffersChanged: (Role.MESH, Role.CONTROL),
     m.Admitted: (Role.ROUTING, Role.CONTROL),
-    m.RoutesChanged: (Role.DEVICE, Role.CONTROL),
+    m.RoutesChanged: (Role.DEVICE, Role.MESH, Role.CONTROL),
+    m.UplinkChanged: (Role.ROUTING, Role.CONTROL),
     m.DeviceReady: (Role.MESH, Role.CONTROL),
     m.DeviceApplied: (Role.CONTROL,),
     m.DeviceFailed: (Role.MESH, Role.CONTROL),
@@ -98,6 +100,7 @@ SNAPSHOTS = (
     m.AnnexesChanged,
     m.OffersChanged,
     m.Admitted,
+    m.UplinkChanged,
     m.DeviceReady,
     m.DeviceApplied,
     m.Supervised,

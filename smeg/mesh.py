@@ -22,6 +22,7 @@ from smeg.joining import Joining, JoinKeys, Stage
 from smeg.keys import Entropy, node_key, x25519_public
 from smeg.mesh_settings import Keys, MeshSettings, Origin
 from smeg.notary import Notary
+from smeg.own_carrier import OwnCarrier
 from smeg.own_offers import OwnOffers
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Record, Standing
@@ -97,6 +98,7 @@ class Mesh:
         self._own: OwnRecordWriter | None = None
         self._offers = OwnOffers(stored.id, self._node, keys.identity)
         self._company = Company(self._node)
+        self._carrier = OwnCarrier(self._node)
         self._saving = Saving(stored.id)
         self._unsaid = False
         """Whether the own record that goes with `ENTRY` is not on disk yet."""
@@ -132,6 +134,8 @@ class Mesh:
                 return self._members_changed(message, now)
             case _, m.OffersChanged() | m.AnnexesChanged():
                 self._offers.hear(message, now)
+            case _, m.LivenessChanged() | m.RoutesChanged():
+                self._carrier.hear(message)
             case _, m.Request():
                 return self._request(message, now)
             case state, m.Tick() if state is not State.OVER:
@@ -139,7 +143,9 @@ class Mesh:
         return []
 
     def settle(self, now: float) -> list[Message]:
-        """Publish what changed in the own annexes and the own record, not too often."""
+        """Publish what changed in what this node says of itself, not too often."""
+        if self._own is not None:
+            self._carrier.settle(self._own, now)
         at = self._offers_at()
         documents = self._offers.revise(now) if at is not None and now >= at else ()
         out: list[Message] = [m.Alarm(self._mesh, problem) for problem in self._offers.take_problems()]
@@ -161,12 +167,15 @@ class Mesh:
             return None
         joining = self._joining.next_deadline() if self._joining is not None else None
         settled = self._settled_at if self._state is State.SETTLING else None
-        own = (joining, settled, self._present_at, self._revise_at(), self._offers_at(), self._stop_at)
-        return min((at for at in (*own, self._saving.next_deadline()) if at is not None), default=None)
+        own = (self._revise_at(), self._offers_at(), self._carrier.next_deadline())
+        mine = (joining, settled, self._present_at, self._stop_at, *own)
+        return min((at for at in (*mine, self._saving.next_deadline()) if at is not None), default=None)
 
     def _revise_at(self) -> float | None:
         """When to write the own record anew; None while it says what it should, or the last is not on disk yet."""
-        return self._republish_at if self._own is not None and self._own.has_news() and self._may_publish() else None
+        if self._own is None or not self._own.has_news() or not self._may_publish():
+            return None
+        return 0.0 if self._own.has_moved() else self._republish_at
 
     def _offers_at(self) -> float | None:
         """Likewise for the own annexes."""
@@ -293,6 +302,7 @@ class Mesh:
 
     def _members_changed(self, message: m.MembersChanged, now: float) -> list[Message]:
         self._company.see(message)
+        self._carrier.hear(message)
         if self._own is not None:
             self._own.see(message.members)
         self._removed = message.own_verdict == Verdict.REMOVED.value

@@ -11,7 +11,7 @@ from random import Random
 from smeg.addresses import MAX_COLLISION
 from smeg.certificates import MAX_SERIAL, Role
 from smeg.documents import Document
-from smeg.keys import Secret
+from smeg.keys import NodeKey, Secret
 from smeg.members import Members
 from smeg.records import OwnRecord, Record, Standing, read_record, seal_leave, seal_record
 
@@ -47,9 +47,11 @@ class OwnRecordWriter:
             record.keepalive,
             record.collision,
             record.routes,
+            record.via,
             record.floor,
         )
-        self._wanted = replace(self._wanted, collision=record.collision, floor=record.floor)
+        via = record.via if self.standing.role is Role.CLIENT else ()
+        self._wanted = replace(self._wanted, collision=record.collision, via=via, floor=record.floor)
         self._written = (said, record.credential)
         self.record = record
 
@@ -78,6 +80,10 @@ class OwnRecordWriter:
         """Whether the newest record says something else than is wanted."""
         return self._written != (self._wanted, self.standing.credential)
 
+    def has_moved(self) -> bool:
+        """Whether the newest record names a carrier that is it no more."""
+        return self.record is not None and self.record.via[:1] not in ((), self._wanted.via[:1])
+
     def revise(self) -> Document | None:
         """The next record, if there is anything new to say."""
         if not self.has_news():
@@ -101,6 +107,10 @@ class OwnRecordWriter:
         self.raise_floor(own.record.floor)
         if members.at(own.address) != self.standing.node:
             self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
+
+    def go_via(self, via: tuple[NodeKey, ...]) -> None:
+        """Of a client: with which peers it wants tunnels, its carrier first."""
+        self._wanted = replace(self._wanted, via=via)
 
     def leave(self) -> Document:
         """The remove that ends this node's membership by its own will."""
