@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from random import Random
 from typing import Any
 
@@ -18,7 +18,6 @@ from scenarios.packets import End, Packets, Walk
 from scenarios.population import populate
 from scenarios.simulation import Host, World
 from smeg import messages as m
-from smeg.addresses import overlay_prefix
 from smeg.core import Message
 from smeg.route_policy import MeshPolicy, RoutePolicy
 
@@ -85,6 +84,7 @@ class BridgedWorld(World):
         self._gone: set[str] = set()
         self._watching = False
         super().__init__(seed, len(topology.hosts), **settings)
+        self.runtime.tracing = False
         self.topology = topology
         self.mesh_ids: dict[int, str] = {}
         for mesh, numbers in sorted(topology.meshes.items()):
@@ -129,9 +129,9 @@ class BridgedWorld(World):
     def applied(self, host: Host, message: m.DeviceApplied) -> None:
         if host.name in self._gone:
             return
-        self.packets.put(host.name, message.mesh, message.plan)
+        moved = self.packets.put(host.name, message.mesh, message.plan)
         if self._watching:
-            self._look_for_loops(host)
+            self._look_for_loops(host, moved)
 
     def judged(self, host: Host, message: m.LivenessChanged) -> None:
         for key in message.pruned:
@@ -143,15 +143,13 @@ class BridgedWorld(World):
         """From now on look for circles."""
         self._watching = True
 
-    def _look_for_loops(self, host: Host) -> None:
-        """Whether a packet that comes by here now goes around. Whoever is on a circle has a part in it."""
-        at = self.hosts.index(host)
-        for mesh in self.mesh_ids.values():
-            base = overlay_prefix(mesh).network_address.packed[:8]
-            for part in range(0, 256, 8):
-                walk = self.packets.walk(host.name, IPv6Address(0), IPv6Address(base + bytes([part]) + b"\xff" * 7))
+    def _look_for_loops(self, host: Host, moved: Iterable[IPv6Network]) -> None:
+        """Whether a packet that comes by here now goes around: a circle begins where somebody chooses anew."""
+        for prefix in moved:
+            for to in (prefix[0], prefix[-1]):
+                walk = self.packets.walk(host.name, IPv6Address(0), to)
                 if walk.end is End.LOOP:
-                    self.loops.append(f"{self.runtime.time:.3f} s, host {at + 1}: {' '.join(walk.hosts)}")
+                    self.loops.append(f"{self.runtime.time:.3f} s: {' '.join(walk.hosts)}")
 
     # What is so, and what should be.
 

@@ -66,14 +66,17 @@ class Interface:
     own: Longest
     """Kernel routes; the values say nothing."""
     addresses: frozenset[int]
+    beyond: frozenset[tuple[IPv6Network, bytes]]
+    """What leads further than to a member, and by whom."""
 
     @classmethod
     def of(cls, state: DeviceState) -> Interface:
-        peers = ((prefix, key) for key, peer in state.peers.items() for prefix in peer.allowed_ips)
+        peers = [(prefix, key) for key, peer in state.peers.items() for prefix in peer.allowed_ips]
         routes = (state.routes, state.unmarked_routes, state.own_routes)
         main, unmarked, own = (Longest((prefix, b"") for prefix in table) for table in routes)
+        beyond = frozenset((prefix, key) for prefix, key in peers if prefix.prefixlen < 128)
         addresses = frozenset(int(address.ip) for address in state.addresses)
-        return cls(state, Longest(peers), main, unmarked, own, addresses)
+        return cls(state, Longest(peers), main, unmarked, own, addresses, beyond)
 
 
 @dataclass(slots=True)
@@ -85,12 +88,15 @@ class Packets:
     """By mesh and WireGuard key: whose it is."""
     dead: set[str] = field(default_factory=set)
 
-    def put(self, host: str, mesh: str, state: DeviceState) -> None:
-        """The interface of a host in a mesh is like this now."""
-        known = self.interfaces.setdefault(host, {}).get(mesh)
-        if known is None or known.state is not state:
-            self.interfaces[host][mesh] = Interface.of(state)
-            self.owners[mesh, state.public_key] = host
+    def put(self, host: str, mesh: str, state: DeviceState) -> list[IPv6Network]:
+        """The interface of a host in a mesh is like this now; the prefixes that it leads on to anew."""
+        before = self.interfaces.setdefault(host, {}).get(mesh)
+        if before is not None and before.state is state:
+            return []
+        now = self.interfaces[host][mesh] = Interface.of(state)
+        self.owners[mesh, state.public_key] = host
+        new = now.beyond if before is None else now.beyond - before.beyond
+        return sorted({prefix for prefix, _ in new})
 
     def remove(self, host: str) -> None:
         """A host has no interface any more."""
