@@ -27,7 +27,8 @@ from smeg.device import (
     WgPeer,
 )
 from smeg.errors import LocalError
-from smeg.plan import batches, difference, simulate
+from smeg.plan import batches, difference, plan
+from smeg.simulated import Simulated, simulate
 
 OWN = b"\x01" * 32
 KEYS = [bytes([number]) * 32 for number in range(10, 16)]
