@@ -55,10 +55,18 @@ class Papers:
         certificate = new_node(self.invite, self._seed, key, wireguard, curve, self._since, grant)
         return certificate, new_countersignature(certificate, self.credential, self._since, self._founder)
 
-    def record(self, name: str, address: str, credential: bytes, identity: Secret, role: NodeRole) -> bytes:
-        """What a node says first of itself; a client says nothing to dial."""
+    def record(
+        self,
+        name: str,
+        address: str,
+        credential: bytes,
+        identity: Secret,
+        role: NodeRole,
+        via: tuple[NodeKey, ...] = (),
+    ) -> bytes:
+        """What a node says first of itself; a client says nothing to dial, but who carries it."""
         said = MeshSettings(name, role, (Endpoint(address, GOSSIP_PORT),), keepalive=25)
         own = said.own_record(role, WIREGUARD_PORT)
         if role is NodeRole.CLIENT:
-            own = replace(own, gossip=(), wireguard=())
+            own = replace(own, gossip=(), wireguard=(), via=via)
         return seal_record(self.mesh.id, own, 1, credential, identity, node_key(identity)).raw

@@ -13,6 +13,7 @@ from scenarios.simulation import Host, World
 from smeg.certificates import Role as NodeRole
 from smeg.device import Endpoint
 from smeg.keys import new_secret, x25519_public
+from smeg.rings import Rings
 from smeg.stored import Contact, StoredMesh
 
 CONTACTS = 8
@@ -24,6 +25,7 @@ def populate(world: World, hosts: Sequence[Host], clients: Iterable[Host] = (), 
     outside = set(clients)
     papers = Papers(name, first.identity, first.curve, len(hosts), WALL_START, first.runtime.entropy)
     founded = papers.mesh
+    rings = Rings.of(tuple(sorted(host.key for host in hosts if host not in outside)))
     documents = list(papers.shared)
     record = papers.record(first.name, first.address, papers.credential, first.identity, NodeRole.PEER)
     documents.append(record)
@@ -32,7 +34,8 @@ def populate(world: World, hosts: Sequence[Host], clients: Iterable[Host] = (), 
         role = NodeRole.CLIENT if host in outside else NodeRole.PEER
         wireguard = new_secret(host.runtime.entropy)
         certificate, credential = papers.admit(host.key, x25519_public(wireguard), x25519_public(host.curve), role)
-        record = papers.record(host.name, host.address, credential.hash, host.identity, role)
+        via = rings.favourites(host.key)[:1] if role is NodeRole.CLIENT else ()
+        record = papers.record(host.name, host.address, credential.hash, host.identity, role, via)
         documents += [certificate.raw, credential.raw, record]
         admission = (*papers.shared, certificate.raw, credential.raw)
         mesh = StoredMesh(founded.id, name, founded.root, name, WIREGUARD_PORT, wireguard, admission)

@@ -12,10 +12,13 @@ from typing import Any
 from smeg import __version__
 from smeg import messages as m
 from smeg.addresses import node_id
+from smeg.carriers import tunnels
+from smeg.certificates import Role
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
 from smeg.keys import NodeKey, wireguard_text
+from smeg.members import Members
 from smeg.mesh_view import MeshView, find_mesh
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
@@ -155,6 +158,7 @@ class Dashboard:
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
         members = view.members.members if view.members is not None else {}
+        own = members.get(self._node)
         silent = view.liveness.silent if view.liveness is not None else frozenset()
         leader = view.liveness.leader if view.liveness is not None else None
         return {
@@ -163,6 +167,7 @@ class Dashboard:
             "interface": view.interface,
             "backend": view.backend,
             "address": view.address,
+            "via": _tunnels(view, own)[0] if own is not None else [],
             "members": len(members),
             "alive": len(members) - len(silent),
             "leader": node_id(leader) if leader is not None else None,
@@ -173,6 +178,7 @@ class Dashboard:
     def _member(self, view: MeshView, member: Member, state: str) -> dict[str, Any]:
         leader = view.liveness.leader if view.liveness is not None else None
         seen = view.handshakes.get(member.standing.wireguard)
+        via, warm = _tunnels(view, member)
         return {
             "node": node_id(member.key),
             "name": member.record.name,
@@ -182,6 +188,8 @@ class Dashboard:
             "leader": member.key == leader,
             "self": member.key == self._node,
             "wireguard": wireguard_text(member.standing.wireguard),
+            "via": via,
+            "warm": warm,
             "endpoints": [str(endpoint) for endpoint in member.record.wireguard],
             "handshake_age": seen.age if seen is not None else None,
             "received": seen.received if seen is not None else 0,
@@ -204,3 +212,15 @@ def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:
     if liveness is None:
         return "alive"
     return "pruned" if key in liveness.pruned else "daemon-down" if key in liveness.down else "alive"
+
+
+def _tunnels(view: MeshView, member: Member) -> tuple[list[dict[str, str]], dict[str, str] | None]:
+    """Of a client: its carrier and those with which it has direct tunnels; the peer that would be the next carrier."""
+    members = view.members.members if view.members is not None else Members()
+    dead = view.liveness.pruned if view.liveness is not None else frozenset()
+    found = tunnels(member, members, dead) if member.key in members and member.role is Role.CLIENT else None
+    if found is None:
+        return [], None
+    names = {key: {"node": node_id(key), "name": members[key].record.name} for key in found.all()}
+    via = [names[key] for key in (found.carrier, *sorted(found.direct))]
+    return via, names[found.warm] if found.warm is not None else None

@@ -174,6 +174,17 @@ class Fields:
             raise self._wrong(name, "an X25519 key")
         return key
 
+    def node_keys(self, name: str, most: int) -> tuple[NodeKey, ...]:
+        """Different ones, in the order that they have; none when the field is absent."""
+        texts = self.texts(name, most, 2 * KEY_BYTES)
+        try:
+            found = tuple(NodeKey(from_base64(text)) for text in texts)
+        except ValueError as error:
+            raise self._wrong(name, "a list of keys in base64") from error
+        if any(len(key) != KEY_BYTES for key in found) or len(set(found)) != len(found):
+            raise self._wrong(name, f"a list of different keys of {KEY_BYTES} bytes")
+        return found
+
     def texts(self, name: str, most: int, longest: int) -> tuple[str, ...]:
         value = self._body.get(name, [])
         if not isinstance(value, list) or len(value) > most:

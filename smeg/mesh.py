@@ -22,6 +22,7 @@ from smeg.joining import Joining, JoinKeys, Stage
 from smeg.keys import Entropy, node_key, x25519_public
 from smeg.mesh_settings import Keys, MeshSettings, Origin
 from smeg.notary import Notary
+from smeg.own_carrier import OwnCarrier
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Record, Standing
 from smeg.remembered import about, remember
@@ -95,6 +96,7 @@ class Mesh:
         self._joining: Joining | None = None
         self._own: OwnRecordWriter | None = None
         self._company = Company(self._node)
+        self._carrier = OwnCarrier(self._node)
         self._saving = Saving(stored.id)
         self._unsaid = False
         """Whether the own record that goes with `ENTRY` is not on disk yet."""
@@ -128,6 +130,8 @@ class Mesh:
                 return self._save_failed(save, message.problem, now)
             case _, m.MembersChanged():
                 return self._members_changed(message, now)
+            case _, m.LivenessChanged() | m.RoutesChanged():
+                self._carrier.hear(message)
             case _, m.Request():
                 return self._request(message, now)
             case state, m.Tick() if state is not State.OVER:
@@ -136,6 +140,8 @@ class Mesh:
 
     def settle(self, now: float) -> list[Message]:
         """Publish what changed in the own record, not too often."""
+        if self._own is not None:
+            self._carrier.settle(self._own, now)
         at = self._revise_at()
         document = self._own.revise() if self._own is not None and at is not None and now >= at else None
         if document is None:
@@ -148,14 +154,17 @@ class Mesh:
             return None
         joining = self._joining.next_deadline() if self._joining is not None else None
         settled = self._settled_at if self._state is State.SETTLING else None
-        own = (joining, settled, self._present_at, self._revise_at(), self._stop_at)
+        returns = self._carrier.next_deadline()
+        own = (joining, settled, self._present_at, self._revise_at(), self._stop_at, returns)
         return min((at for at in (*own, self._saving.next_deadline()) if at is not None), default=None)
 
     def _revise_at(self) -> float | None:
         """When to write the own record anew; None while it says what it should, or the last is not on disk yet."""
         if self._own is None or self._state not in (State.SETTLING, State.ACTIVE):
             return None
-        return self._republish_at if self._own.has_news() and not self._saving.publishes() else None
+        if not self._own.has_news() or self._saving.publishes():
+            return None
+        return 0.0 if self._own.has_moved() else self._republish_at
 
     @property
     def _record(self) -> Record:
@@ -270,6 +279,7 @@ class Mesh:
 
     def _members_changed(self, message: m.MembersChanged, now: float) -> list[Message]:
         self._company.see(message)
+        self._carrier.hear(message)
         if self._own is not None:
             self._own.see(message.members)
         self._removed = message.own_verdict == Verdict.REMOVED.value

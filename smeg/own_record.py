@@ -11,7 +11,7 @@ from random import Random
 from smeg.addresses import MAX_COLLISION
 from smeg.certificates import MAX_SERIAL, Role
 from smeg.documents import Document
-from smeg.keys import Secret
+from smeg.keys import NodeKey, Secret
 from smeg.members import Members
 from smeg.records import OwnRecord, Record, Standing, read_record, seal_leave, seal_record
 
@@ -41,9 +41,17 @@ class OwnRecordWriter:
         """Continue after a record that is on disk."""
         self.counter = max(self.counter, record.counter)
         said = OwnRecord(
-            record.name, record.gossip, record.wireguard, record.keepalive, record.collision, record.routes
+            record.name,
+            record.gossip,
+            record.wireguard,
+            record.keepalive,
+            record.collision,
+            record.routes,
+            record.via,
+            record.floor,
         )
-        self._wanted = replace(self._wanted, collision=record.collision)
+        via = record.via if self.standing.role is Role.CLIENT else ()
+        self._wanted = replace(self._wanted, collision=record.collision, via=via, floor=record.floor)
         self._written = (said, record.credential)
         self.record = record
 
@@ -54,6 +62,10 @@ class OwnRecordWriter:
     def has_news(self) -> bool:
         """Whether the newest record says something else than is wanted."""
         return self._written != (self._wanted, self.standing.credential)
+
+    def has_moved(self) -> bool:
+        """Whether the newest record names a carrier that is it no more."""
+        return self.record is not None and self.record.via[:1] not in ((), self._wanted.via[:1])
 
     def revise(self) -> Document | None:
         """The next record, if there is anything new to say."""
@@ -76,6 +88,10 @@ class OwnRecordWriter:
             self._written = None
         if members.at(own.address) != self.standing.node:
             self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
+
+    def go_via(self, via: tuple[NodeKey, ...]) -> None:
+        """Of a client: with which peers it wants tunnels, its carrier first."""
+        self._wanted = replace(self._wanted, via=via)
 
     def leave(self) -> Document:
         """The remove that ends this node's membership by its own will."""

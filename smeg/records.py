@@ -24,6 +24,8 @@ MAX_STEP = 2**32
 """The largest step of one update: what no honest node ever makes in one go."""
 MAX_RECORD = 4096
 """bytes."""
+MAX_VIA = 16
+"""How many peers a client can name with which it keeps tunnels."""
 MAX_ADMITTED = 4000
 """How many nodes one evict can keep in that the evicted peer had admitted."""
 PREFIX_BYTES = 8
@@ -50,6 +52,8 @@ class Record:
     keepalive: int
     """seconds; what others need not know, but `wg show` readers ask for."""
     routes: tuple[IPv6Network, ...]
+    via: tuple[NodeKey, ...] = ()
+    """Of a client: its carrier, the peer through which it is reached; then peers with which it keeps direct tunnels."""
     floor: int = 0
     """Annexes of this node with a lower counter are void."""
 
@@ -193,6 +197,7 @@ class OwnRecord:
     keepalive: int = 0
     collision: int = 0
     routes: tuple[IPv6Network, ...] = ()
+    via: tuple[NodeKey, ...] = ()
     floor: int = 0
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -209,6 +214,8 @@ def seal_record(mesh: str, own: OwnRecord, counter: int, credential: bytes, seed
         "keepalive": own.keepalive,
         "routes": [str(prefix) for prefix in own.routes],
     }
+    if own.via:
+        fields["via"] = [encode(key) for key in own.via]
     if own.floor:
         fields["floor"] = own.floor
     return seal(Kind.RECORD, mesh, {**own.extra, **fields}, seed)
@@ -233,6 +240,7 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         _endpoints(fields, "wireguard"),
         fields.integer("keepalive", 0, 65535, 0),
         fields.prefixes("routes"),
+        fields.node_keys("via", MAX_VIA),
         fields.integer("floor", 0, MAX_COUNTER, 0),
     )
 

@@ -6,6 +6,11 @@ that a flood reaches everybody in about log N hops, and nobody has more than a b
 nobody can dial, hangs on the first live peers after its own place on the first two rings, which watch it.
 
 The dead keep their places and are stepped over, so a death moves nobody but their neighbours.
+
+Who carries a client's traffic is another matter, for that should be even. One place a peer would not do: the busiest of
+ten would carry nearly three times the mean. So a client looks from `PROBES` places and takes the peer that is nearest
+to any of them (multi-probe consistent hashing: Appleton and O'Reilly, 2015, arXiv:1505.00062). Like rendezvous hashing
+that moves only those whose peer went, or who come to a new one, and it need not look at all peers.
 """
 
 from __future__ import annotations
@@ -22,7 +27,9 @@ from smeg.keys import NodeKey
 RINGS = 8
 FLOOD_RINGS = 3
 CLIENT_PEERS = 2
+PROBES = 24
 _PLACE_BYTES = 8
+_CIRCLE = 1 << 8 * _PLACE_BYTES
 NOBODY: frozenset[NodeKey] = frozenset()
 
 
@@ -30,6 +37,15 @@ def places(key: NodeKey) -> list[int]:
     """Where a key stands on each ring: 64 bits, from one BLAKE2b."""
     digest = blake2b(key, digest_size=RINGS * _PLACE_BYTES, person=b"smeg-rings").digest()
     return [int.from_bytes(digest[at : at + _PLACE_BYTES], "big") for at in range(0, len(digest), _PLACE_BYTES)]
+
+
+def probes(key: NodeKey) -> list[int]:
+    """From which places of the first ring a client looks for who carries its traffic."""
+    found: list[int] = []
+    for number in range(PROBES // RINGS):
+        digest = blake2b(key, digest_size=RINGS * _PLACE_BYTES, salt=bytes([number]), person=b"smeg-probes").digest()
+        found += [int.from_bytes(digest[at : at + _PLACE_BYTES], "big") for at in range(0, len(digest), _PLACE_BYTES)]
+    return found
 
 
 class _Ring:
@@ -58,6 +74,8 @@ class Rings:
         self._hanging = [_Ring(list(column)) for column in zip(*map(places, clients), strict=True)][:CLIENT_PEERS]
         self._seats: dict[NodeKey, tuple[int, ...]] = {}
         """Of those that were asked about: which peer is at or behind their place on each ring, by number."""
+        self._favourites: dict[NodeKey, tuple[NodeKey, ...]] = {}
+        """Likewise, if nobody is skipped."""
 
     @classmethod
     def of(cls, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...] = ()) -> Rings:
@@ -72,6 +90,11 @@ class Rings:
     def peers(self) -> tuple[NodeKey, ...]:
         """Sorted."""
         return self._peers
+
+    @property
+    def clients(self) -> tuple[NodeKey, ...]:
+        """Sorted."""
+        return self._clients
 
     def is_peer(self, key: NodeKey) -> bool:
         return _holds(self._peers, key)
@@ -132,6 +155,34 @@ class Rings:
             if peer is not None:
                 found.append(peer)
         return found
+
+    def favourites(self, client: NodeKey, skip: Container[NodeKey] = NOBODY) -> tuple[NodeKey, ...]:
+        """The two peers that should rather than others carry a client's traffic, the better first."""
+        found = self._favourites.get(client)
+        if found is None:
+            found = self._favourites[client] = self._nearest(probes(client), NOBODY)
+        # Who is skipped makes the way to others only longer.
+        if any(key in skip for key in found):
+            found = self._nearest(probes(client), skip)
+        return found
+
+    def _nearest(self, looks: list[int], skip: Container[NodeKey]) -> tuple[NodeKey, ...]:
+        """The two nearest peers behind any of these places on the first ring."""
+        ways: dict[NodeKey, int] = {}
+        for ring in self._rings[:1]:
+            count = len(ring.order)
+            for place in looks:
+                seat, left = bisect_left(ring.places, place), 2
+                for at in range(seat, seat + count):
+                    key = self._peers[ring.order[at % count]]
+                    if key in skip:
+                        continue
+                    way = (ring.places[at % count] - place) % _CIRCLE
+                    ways[key] = min(way, ways.get(key, way))
+                    left -= 1
+                    if not left:
+                        break
+        return tuple(sorted(ways, key=lambda key: (ways[key], key))[:2])
 
     def hanging(self, peer: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
         """The clients that dial a peer, sorted."""

@@ -1,9 +1,10 @@
 """What this node's device in one mesh should look like: a pure function of members, liveness and routes.
 
-Every live member is a WireGuard peer with its own address; prefixes behind it follow the chosen routes. Prefixes of
-different peers never overlap but by being longer: WireGuard gives each prefix to one peer and each packet to the
-longest match. Where a route for what is forwarded and one for what this node sends itself give a prefix to two members,
-the first counts: for a moment, while news is on its way, both kinds go there.
+With whom this node has tunnels, and which of them leads to whom, `carriers` says; prefixes behind a member go where its
+address goes, by the chosen routes. Prefixes of different peers never overlap but by being longer: WireGuard gives each
+prefix to one peer and each packet to the longest match. Where a route for what is forwarded and one for what this node
+sends itself give a prefix to two of them, the first counts: for a moment, while news is on its way, both kinds go
+there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Interface, IPv6Network
 
 from smeg.addresses import host_prefix, overlay_prefix
+from smeg.carriers import Hops, hops
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint, Table, WgPeer
 from smeg.keys import NodeKey
@@ -47,32 +49,30 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
     if own is None:
         return None
     prefix = overlay_prefix(view.mesh)
-    live = [member for key, member in view.members.items() if key != view.own and key not in view.pruned]
-    if own.role is Role.CLIENT:
-        live = [member for member in live if member.role is Role.PEER]
+    ways = hops(own, view.members, view.pruned)
+    neighbours = [view.members[key] for key in sorted(ways.neighbours)]
     # Key order here too: of two members who claim one WireGuard key the lower keeps it, and nobody has ours.
     first: dict[bytes, Member] = {own.standing.wireguard: own}
-    for member in live:
+    for member in neighbours:
         first.setdefault(member.standing.wireguard, member)
-    live = [member for member in live if first[member.standing.wireguard] is member]
-    allowed: dict[NodeKey, list[IPv6Network]] = {member.key: [] for member in live}
+    neighbours = [member for member in neighbours if first[member.standing.wireguard] is member]
+    allowed: dict[NodeKey, list[IPv6Network]] = {member.key: [] for member in neighbours}
     taken = {own.address}
-    for member in live:
+    for key in sorted(ways.to):
         # Key order: of two members at one address the lower key keeps it.
-        if member.address not in taken:
-            taken.add(member.address)
-            allowed[member.key].append(host_prefix(member.address))
-    if own.role is Role.CLIENT:
-        left_out = view.members.keys() - allowed.keys()
-        for upstream in view.members.rings.upstream(view.own, left_out)[:1]:
-            allowed[upstream].append(prefix)
-    tables = _route(view, prefix, allowed)
+        address = view.members[key].address
+        if ways.to[key] in allowed and address not in taken:
+            taken.add(address)
+            allowed[ways.to[key]].append(host_prefix(address))
+    if ways.default in allowed:
+        allowed[ways.default].append(prefix)
+    tables = _route(view, prefix, ways, allowed)
     keepalive = view.keepalive if own.role is Role.CLIENT else 0
     peers = {
         member.standing.wireguard: WgPeer(
             member.standing.wireguard, tuple(sorted(allowed[member.key])), choose(member), keepalive
         )
-        for member in live
+        for member in neighbours
     }
     return DeviceState(
         own.standing.wireguard,
@@ -88,9 +88,9 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
 
 
 def _route(
-    view: View, overlay: IPv6Network, allowed: dict[NodeKey, list[IPv6Network]]
+    view: View, overlay: IPv6Network, ways: Hops, allowed: dict[NodeKey, list[IPv6Network]]
 ) -> dict[Table, set[IPv6Network]]:
-    """The kernel routes, by table; gives each prefix to whom it leads through."""
+    """The kernel routes, by table; gives each prefix to the neighbour that gets what goes there."""
     tables: dict[Table, set[IPv6Network]] = {Table.MAIN: {overlay}, Table.UNMARKED: set(), Table.OWN: set()}
     if not view.routes and not view.own_routes:
         return tables
@@ -98,10 +98,12 @@ def _route(
     given: set[IPv6Network] = set()
     for routes, own in ((view.routes, False), (view.own_routes, True)):
         for prefix, via in ((route.prefix, route.via) for route in routes):
-            if via not in allowed or prefix.subnet_of(overlay):
+            lives = via in view.members and via not in view.pruned and via != view.own
+            hop = ways.via(via) if lives else None
+            if hop not in allowed or prefix.subnet_of(overlay):
                 continue
             if prefix not in given:
                 given.add(prefix)
-                allowed[via].append(prefix)
+                allowed[hop].append(prefix)
             tables[Table.OWN if own else table_for(prefix, found)].add(prefix)
     return tables

@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smeg.device import Endpoint
-from smeg.documents import MAX_DOCUMENT, MAX_REMOVE, Kind, read, seal, signed_part
+from smeg.documents import MAX_DOCUMENT, MAX_REMOVE, Kind, encode, read, seal, signed_part
 from smeg.errors import RemoteError
-from smeg.keys import SIGNATURE_BYTES, sign
+from smeg.keys import SIGNATURE_BYTES, NodeKey, sign
 from smeg.notary import Notary
-from smeg.records import MAX_ADMITTED, MAX_RECORD, OwnRecord, read_record, read_remove, seal_evict, seal_record
+from smeg.records import MAX_ADMITTED, MAX_RECORD, MAX_VIA, OwnRecord, read_record, read_remove, seal_evict, seal_record
 from tests.builders import NOTARY, QUICK, Desk, MadeMesh, Node, secret
 
 MESH = MadeMesh("documents")
@@ -156,6 +156,27 @@ def test_a_record_with_something_else_than_prefixes_is_refused(prefix: str) -> N
     with pytest.raises(RemoteError) as refused:
         read_record(document)
     assert refused.value.problem.code == "malformed"
+
+
+@pytest.mark.parametrize(
+    "via",
+    [["x"], ["A" * 42], ["é"], [encode(bytes(31))], [encode(bytes(32))] * 2, [1], "A", [f"{n:043}" for n in range(17)]],
+)
+def test_a_record_with_something_else_than_different_keys_of_peers_is_refused(via: object) -> None:
+    fields = {**body(GUEST.record(2).raw), "via": via}
+    document = read(GUEST.record(2).raw[:SIGNATURE_BYTES] + orjson.dumps(fields))
+    with pytest.raises(RemoteError) as refused:
+        read_record(document)
+    assert refused.value.problem.code == "malformed"
+
+
+@pytest.mark.parametrize("count", [0, 1, MAX_VIA])
+def test_a_record_names_up_to_sixteen_peers_and_says_nothing_where_it_names_none(count: int) -> None:
+    via = tuple(NodeKey(secret(f"peer {number}").reveal()) for number in range(count))
+    document = GUEST.record(1, OwnRecord("x", via=via))
+    assert read_record(document).via == via
+    assert (b'"via"' in document.raw) == (count > 0)
+    assert read_record(document).document == document
 
 
 def sized(node: Node, room: int) -> bytes:

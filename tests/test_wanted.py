@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg.addresses import overlay_prefix
+from smeg.carriers import hops
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint
 from smeg.keys import NodeKey, x25519_public
@@ -85,42 +86,50 @@ INDEXES = st.sampled_from(range(9))
     st.frozensets(INDEXES, max_size=5),
     st.dictionaries(INDEXES, st.lists(st.sampled_from(PREFIXES), max_size=5)),
 )
-def test_every_prefix_is_one_peers_and_every_live_member_has_its_address(
+def test_every_prefix_is_one_peers_and_follows_the_address_of_who_has_it(
     own: int, dead: frozenset[int], routes: dict[int, list[IPv6Network]]
 ) -> None:
     known, pruned = members(routes), frozenset(nodes()[index].key for index in dead - {own})
     me = known[nodes()[own].key]
     state = device(nodes()[own], known, pruned)
     given_ = allowed(state)
-    live = [member for key, member in known.items() if key not in pruned and key != me.key]
-    reached = [member for member in live if me.role is Role.PEER or member.role is Role.PEER]
-    assert set(state.peers) == {member.standing.wireguard for member in reached}
-    for member in reached:
-        assert given_[IPv6Network(member.address)] == member.standing.wireguard
+    ways = hops(me, known, pruned)
+    assert set(state.peers) == {known[key].standing.wireguard for key in ways.neighbours}
+    for key, through in ways.to.items():
+        assert given_[IPv6Network(known[key].address)] == known[through].standing.wireguard
     assert IPv6Network(me.address) not in given_
     assert state.addresses == (IPv6Interface((me.address, 128)),)
-    for prefix, key in given_.items():
-        if not prefix.subnet_of(OVERLAY):
-            member = next(member for member in reached if member.standing.wireguard == key)
-            assert prefix in member.record.routes
-            assert prefix in PREFIXES
-            assert prefix in state.unmarked_routes
-            others = [o.key for o in reached if prefix in o.record.routes]
-            lower = [key for key in others if key < member.key]
-            assert not lower or me.role is Role.CLIENT
+    for route in routed(known, pruned):
+        hop = ways.via(route.via) if route.via != me.key else None
+        assert given_.get(route.prefix) == (known[hop].standing.wireguard if hop is not None else None)
+        assert (route.prefix in state.unmarked_routes) == (hop is not None)
+    assert {prefix for prefix in given_ if not prefix.subnet_of(OVERLAY)} <= {*PREFIXES}
+
+
+def test_a_peer_has_tunnels_with_all_peers_and_with_those_clients_that_chose_it() -> None:
+    known = members()
+    peers = {key for key, member in known.items() if member.role is Role.PEER}
+    for node in nodes():
+        if node.key in peers:
+            chose = {key for key in known.keys() - peers if node.key in known.rings.favourites(key)}
+            expected = {known[key].standing.wireguard for key in (peers - {node.key}) | chose}
+            assert set(device(node, known).peers) == expected
 
 
 @QUICK
 @given(st.frozensets(INDEXES, max_size=8))
-def test_a_client_sends_all_of_the_overlay_through_the_first_live_peer_that_it_dials(dead: frozenset[int]) -> None:
+def test_a_client_sends_all_of_the_overlay_through_its_carrier_and_keeps_a_second_tunnel_open(
+    dead: frozenset[int],
+) -> None:
     known = members()
     me = next(node for node in nodes() if known[node.key].role is Role.CLIENT)
     pruned = frozenset(nodes()[index].key for index in dead) - {me.key}
     state = device(me, known, pruned)
-    live = [key for key, member in known.items() if member.role is Role.PEER and key not in pruned]
-    holders = [key for key, peer in state.peers.items() if OVERLAY in peer.allowed_ips]
-    first = Rings.of(tuple(sorted(live))).upstream(me.key)[:1]
-    assert holders == [known[key].standing.wireguard for key in first]
+    live = tuple(key for key in known.rings.peers if key not in pruned)
+    chosen = Rings.of(live).favourites(me.key)
+    assert set(state.peers) == {known[key].standing.wireguard for key in chosen}
+    given_ = allowed(state)
+    assert [(OVERLAY, known[key].standing.wireguard) for key in chosen[:1]] == list(given_.items())
     assert all(peer.keepalive == 25 for peer in state.peers.values())
 
 
@@ -148,10 +157,12 @@ def test_routes_and_own_routes_lead_to_living_peers_and_no_prefix_to_two(
     state = wanted(view, nowhere)
     assert state is not None
     given_ = allowed(state)
+    ways = hops(known[own.key], known, pruned)
 
     def leading(routes: tuple[Route, ...]) -> dict[IPv6Network, bytes]:
-        found = {route.prefix: known[route.via].standing.wireguard for route in routes if route.via != own.key}
-        return {prefix: key for prefix, key in found.items() if key in state.peers}
+        taken = (route for route in routes if route.via not in (own.key, *pruned))
+        found = ((route.prefix, ways.via(route.via)) for route in taken)
+        return {prefix: known[hop].standing.wireguard for prefix, hop in found if hop is not None}
 
     assert {*state.routes, *state.unmarked_routes} == {OVERLAY, *leading(routes)}
     assert set(state.own_routes) == set(leading(own_routes))

@@ -35,7 +35,7 @@ def members(result: Row) -> None:
     if not rows:
         click.echo("no members", err=True)
         return
-    columns = ("name", "node", "address", "role", "state", "", "endpoints", "handshake", "received", "sent")
+    columns = ("name", "node", "address", "role", "state", "", "via", "endpoints", "handshake", "received", "sent")
     table = [
         (
             _text(row, "name"),
@@ -44,6 +44,7 @@ def members(result: Row) -> None:
             _text(row, "role"),
             _text(row, "state"),
             ",".join(mark for mark in ("self", "leader") if row.get(mark) is True),
+            _names(row, "via"),
             _list(row, "endpoints"),
             _age(row.get("handshake_age")),
             _size(row.get("received")),
@@ -135,7 +136,8 @@ def status(result: Row) -> None:
     columns = ("name", "id", "interface", "backend", "address", "members", "alive", "leader", "epoch", "state")
     if rows := _rows(result, "meshes"):
         click.echo()
-        _table(columns, rows, id=_id, leader=_id)
+        via = ("via",) if any(row.get("via") for row in rows) else ()
+        _table((*columns, *via), rows, id=_id, leader=_id, via=_names)
     troubled = [
         row
         for row in _rows(result, "actors")
@@ -180,6 +182,10 @@ def _text(row: Row, name: str) -> str:
 def _list(row: Row, name: str) -> str:
     value = row.get(name)
     return " ".join(map(str, value)) if isinstance(value, list) else ""
+
+
+def _names(row: Row, name: str) -> str:
+    return " ".join(_text(each, "name") for each in _rows(row, name))
 
 
 def _joined(row: Row, name: str, between: str) -> str:
