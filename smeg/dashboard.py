@@ -125,7 +125,7 @@ class Dashboard:
                     "allowed_ips": [str(prefix) for prefix in peer.allowed_ips],
                     "keepalive": peer.keepalive,
                 }
-                for key, peer in view.plan.peers.items()
+                for key, peer in sorted(view.plan.peers.items(), key=lambda item: (names.get(item[0], ""), item[0]))
             ],
         }
 

@@ -64,7 +64,7 @@ class Simulated:
         )
 
     def share(self, peers: Mapping[bytes, WgPeer]) -> None:
-        """Be made of these where they are equal: of thousands nearly all are, and the next who looks sees it at once."""
+        """Be made of these where they are equal: of thousands nearly all are, and who looks next sees it at once."""
         for key, peer in peers.items():
             held = self._peers.get(key)
             if held is not peer and held == peer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from ipaddress import IPv6Address, IPv6Network
@@ -74,7 +74,9 @@ class Fabric:
         self._keys = {member.standing.wireguard: key for key, member in everybody().items()}
         for key, (members, dead) in views.items():
             pruned = frozenset(other for other in members if other in dead)
-            device = wanted(View(MESH.id, key, members, pruned, routes, 51820, 1420, 25), lambda _: None)
+            device = wanted(
+                View(MESH.id, key, members, pruned, routes, 51820, 1420, 25), lambda found: [None for _ in found]
+            )
             assert device is not None
             self.devices[key] = device
         self._owners = {
@@ -103,6 +105,10 @@ class Fabric:
                 break
             path.append(onwards)
         return path
+
+
+def _nowhere(found: Sequence[Member]) -> list[None]:
+    return [None for _ in found]
 
 
 def address(key: NodeKey) -> IPv6Address:
