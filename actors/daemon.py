@@ -26,6 +26,7 @@ from actors.endings import STAGES
 from actors.gossip import CLIENT_LIMITS, GossipActor
 from actors.logs import configure_logs
 from actors.node import Node
+from actors.prober import ProberActor
 from actors.threads import ThreadedRuntime
 from smeg import __version__
 from smeg.config import Config, defaults, parse
@@ -68,6 +69,9 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         ),
         lambda spec: open_backend(config.backend, config.wireguard_program, spec),
         Resolver,
+        prober=(lambda world, n, node, keys: ProberActor(world, n, node, config.exit_probe))
+        if config.exit_probe
+        else None,
     )
 
 

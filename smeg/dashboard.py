@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from smeg import __version__
@@ -30,6 +31,13 @@ STATES = ("alive", "daemon-down", "pruned", "quarantined")
 _WHICH_STATES = f"states of members: {', '.join(STATES)}"
 
 
+_UPLINK_LOST = Problem(
+    "uplink-lost",
+    "nothing that exitProbe names accepts a connection: what is behind this node is offered to nobody",
+    "see to this node's way to it; the offers return by themselves",
+)
+
+
 class Dashboard:
     """`Node` says by `MeshKnown` which meshes there are; the rest comes from their actors."""
 
@@ -41,6 +49,7 @@ class Dashboard:
         self._meshes: dict[str, MeshView] = {}
         self._supervised = m.Supervised(0, ())
         self._gossip: dict[str, int] = {}
+        self._uplink: m.UplinkChanged | None = None
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
 
@@ -61,6 +70,8 @@ class Dashboard:
                 self._supervised = message
             case m.GossipReady():
                 self._port = message.port
+            case m.UplinkChanged():
+                self._uplink = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
             case m.Alarm():
@@ -98,7 +109,14 @@ class Dashboard:
         return self._reports(wall).why(destination)
 
     def _reports(self, wall: int) -> Reports:
-        return Reports(self._node, self._meshes, forecast(self._node, self._policy, self._meshes, (), wall))
+        return Reports(self._node, self._meshes, forecast(self._node, self._policy_now(), self._meshes, (), wall))
+
+    def _policy_now(self) -> RoutePolicy:
+        """What this node leads to at this moment, if that is probed."""
+        if not self._policy.probed:
+            return self._policy
+        reached = self._uplink is not None and self._uplink.reached
+        return replace(self._policy, probed=False, behind=self._policy.behind if reached else frozenset())
 
     def plan(self, text: str) -> dict[str, Any]:
         """What the interface of a mesh is set to: as `wg showconf` would say it, with the members' names."""
@@ -133,6 +151,8 @@ class Dashboard:
         views = [self.find(text)] if text else list(self._meshes.values())
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
+        if self._uplink is not None and not self._uplink.reached:
+            problems.append(_UPLINK_LOST)
         actors = self._supervised.actors
         problems += [
             Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")

@@ -303,6 +303,14 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class UplinkChanged:
+    """Whether this node reaches what its user named to prove that it leads anywhere."""
+
+    version: int
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """A host name of the underlay has become known."""
 
