@@ -27,6 +27,7 @@ from actors.gossip import CLIENT_LIMITS, GossipActor
 from actors.logs import configure_logs
 from actors.node import Node
 from actors.prober import ProberActor
+from actors.runtime import Runtime
 from actors.threads import ThreadedRuntime
 from smeg import __version__
 from smeg.config import Config, defaults, parse
@@ -34,6 +35,7 @@ from smeg.edges.backends import open_backend
 from smeg.edges.resolver import Resolver
 from smeg.edges.store import Store
 from smeg.errors import LocalError, Problem
+from smeg.mesh_settings import Keys
 from smeg.messages import Shutdown
 
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3
