@@ -20,7 +20,8 @@ from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
 from smeg.keys import NodeKey, wireguard_text
 from smeg.members import Members
-from smeg.mesh_view import MeshView, find_mesh
+from smeg.mesh_view import MeshView, find_mesh, find_places
+from smeg.plan_reports import changes, describe
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
 from smeg.route_reports import Reports
@@ -41,8 +42,10 @@ _UPLINK_LOST = Problem(
 class Dashboard:
     """`Node` says by `MeshKnown` which meshes there are; the rest comes from their actors."""
 
-    def __init__(self, node: NodeKey, name: str, started: float, policy: RoutePolicy) -> None:
+    def __init__(self, node: NodeKey, name: str, started: float, policy: RoutePolicy, keepalive: int) -> None:
+        """`keepalive` in seconds, as in the configuration."""
         self._node = node
+        self._keepalive = keepalive
         self._policy = policy
         self._name = name
         self._started = started
@@ -118,34 +121,25 @@ class Dashboard:
         reached = self._uplink is not None and self._uplink.reached
         return replace(self._policy, probed=False, behind=self._policy.behind if reached else frozenset())
 
-    def plan(self, text: str) -> dict[str, Any]:
-        """What the interface of a mesh is set to: as `wg showconf` would say it, with the members' names."""
-        view = self.find(text)
-        if view.plan is None:
-            raise LocalError("no-plan", f"the device of {view.name} is not set up yet", "see `smeg-cli status`")
-        members = view.members.members if view.members is not None else {}
-        names = {member.standing.wireguard: member.record.name for member in members.values()}
-        return {
-            "mesh": {"name": view.name, "id": view.id},
-            "interface": view.interface,
-            "public_key": wireguard_text(view.plan.public_key),
-            "listen_port": view.plan.listen_port,
-            "mtu": view.plan.mtu,
-            "addresses": [str(address) for address in view.plan.addresses],
-            "routes": [str(route) for route in view.plan.routes],
-            "unmarked_routes": [str(route) for route in view.plan.unmarked_routes],
-            "own_routes": [str(route) for route in view.plan.own_routes],
-            "peers": [
-                {
-                    "name": names.get(key, ""),
-                    "public_key": wireguard_text(key),
-                    "endpoint": str(peer.endpoint) if peer.endpoint is not None else None,
-                    "allowed_ips": [str(prefix) for prefix in peer.allowed_ips],
-                    "keepalive": peer.keepalive,
-                }
-                for key, peer in view.plan.peers.items()
-            ],
-        }
+    def plan(self, text: str, without: object, wall: int) -> dict[str, Any]:
+        """How the interface of a mesh is set and what would change: now, or if some nodes were gone. Raises
+        `LocalError`."""
+        view, gone = self.find(text), self._nodes(without)
+        routes = view.routes
+        if gone:
+            routes = forecast(self._node, self._policy_now(), self._meshes, gone, wall).routes.get(view.id)
+        return {**describe(view), "changes": changes(view, self._node, routes, gone, self._keepalive)}
+
+    def _nodes(self, named: object) -> frozenset[NodeKey]:
+        """Other members of any mesh, by what people call them."""
+        if named is None:
+            return frozenset()
+        if not isinstance(named, list):
+            raise LocalError("bad-argument", "the nodes to do without are not a list", "give names or ids")
+        found = {find_places(self._meshes, str(text))[0][1] for text in named}
+        if self._node in found:
+            raise LocalError("bad-argument", "this is the node itself", "name others to do without")
+        return frozenset(found)
 
     def status(self, text: str | None, now: float) -> dict[str, Any]:
         views = [self.find(text)] if text else list(self._meshes.values())
