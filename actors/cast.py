@@ -66,3 +66,5 @@ class Cast:
     ledger: Callable[[str], Ledger] = new_ledger
     """What a mesh's membership begins with, by mesh id; in the simulator what all nodes of a mesh know."""
     device: type[DeviceActor] = DeviceActor
+    prober: MakeEdge | None = None
+    """What tries whether this node reaches beyond itself, if its user wants that."""

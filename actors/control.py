@@ -40,10 +40,11 @@ class ControlActor(Actor):
         path: Path,
         name: str,
         policy: RoutePolicy,
+        keepalive: int,
     ) -> None:
         super().__init__(runtime, "", incarnation, supervisor)
         self._path = path
-        self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now(), policy)
+        self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now(), policy, keepalive)
         self._server: ControlServer | None = None
         # Answers to what a predecessor passed on must not meet a ticket of ours.
         self._ticket = incarnation << 32
@@ -113,7 +114,7 @@ class ControlActor(Actor):
                 destination = command.arguments.get("destination")
                 return self._dashboard.why(str(destination or ""), self.runtime.wall())
             case "plan":
-                return self._dashboard.plan(str(mesh or ""))
+                return self._dashboard.plan(str(mesh or ""), command.arguments.get("without"), self.runtime.wall())
             case "status":
                 return self._dashboard.status(str(mesh) if mesh else None, now)
         return None

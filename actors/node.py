@@ -78,6 +78,8 @@ class Node(Actor):
             case Role.GOSSIP | Role.CONTROL if keys is not None:
                 make = self._cast.gossip if role is Role.GOSSIP else self._cast.control
                 return lambda incarnation: make(runtime, incarnation, node, keys)
+            case Role.PROBER if keys is not None and (prober := self._cast.prober) is not None:
+                return lambda incarnation: prober(runtime, incarnation, node, keys)
             case _:
                 raise AssertionError(f"{role} is no actor of the daemon's")
 
@@ -141,7 +143,8 @@ class Node(Actor):
         self._keys = Keys(loaded.identity, loaded.curve)
         self._meshes.resume(loaded.meshes)
         self._book.problems += loaded.problems
-        for role in (Role.GOSSIP, Role.ROUTING, Role.CONTROL):
+        probing = (Role.PROBER,) if self._cast.prober is not None else ()
+        for role in (Role.GOSSIP, Role.ROUTING, Role.CONTROL, *probing):
             self._start_daemon_actor(role)
         return self._publish()
 
@@ -167,6 +170,11 @@ class Node(Actor):
         return self._publish()
 
     # Meshes.
+
+    def _check_may_found(self) -> None:
+        if self._cast.settings.role == "client":
+            hint = "make the mesh on a node that others can dial, whose role is peer, and join it from here"
+            raise LocalError("client-founds", "this node is a client: nobody could dial it to join its mesh", hint)
 
     def _start_group(self, entry: MeshEntry) -> None:
         """Start the actors of a mesh; `_publish` makes them known."""
@@ -269,6 +277,7 @@ class Node(Actor):
                 raise LocalError("not-ready", "the daemon is starting or ending", "try again in a moment")
             match request.command:
                 case "new-mesh":
+                    self._check_may_found()
                     name = str(request.arguments.get("name", ""))
                     return self._begin_mesh(self._meshes.found(name, self._keys, request.ticket))
                 case "join-mesh":

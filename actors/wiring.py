@@ -26,6 +26,7 @@ class Role(StrEnum):
     GOSSIP = "gossip"
     CONTROL = "control"
     ROUTING = "routing-table"
+    PROBER = "prober"
     MESH = "mesh"
     MEMBERSHIP = "membership"
     HEARTBEAT = "heartbeat"
@@ -46,12 +47,14 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.Watched: (Role.GOSSIP,),
     m.LinkRefused: (Role.HEARTBEAT,),
     m.LinkSilent: (Role.HEARTBEAT,),
+    m.LinkRestored: (Role.DEVICE,),
     m.RootChanged: (Role.HEARTBEAT,),
     m.RootDiffers: (Role.MEMBERSHIP,),
     m.AnnexesChanged: (Role.ROUTING, Role.MESH, Role.CONTROL),
     m.OffersChanged: (Role.MESH, Role.CONTROL),
     m.Admitted: (Role.ROUTING, Role.CONTROL),
     m.RoutesChanged: (Role.DEVICE, Role.MESH, Role.CONTROL),
+    m.UplinkChanged: (Role.ROUTING, Role.CONTROL),
     m.DeviceReady: (Role.MESH, Role.CONTROL),
     m.DeviceApplied: (Role.CONTROL,),
     m.DeviceFailed: (Role.MESH, Role.CONTROL),
@@ -98,6 +101,7 @@ SNAPSHOTS = (
     m.AnnexesChanged,
     m.OffersChanged,
     m.Admitted,
+    m.UplinkChanged,
     m.DeviceReady,
     m.DeviceApplied,
     m.Supervised,

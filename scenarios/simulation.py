@@ -28,7 +28,6 @@ from smeg.keys import NodeKey, new_secret, node_key, x25519_public
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
-from smeg.route_policy import RoutePolicy
 
 
 class Host:
@@ -50,7 +49,7 @@ class Host:
         self.disk = MemoryDisk(self.identity, self.curve)
         self.station: Station = world.network.station(x25519_public(self.curve), self.name, self.address)
         self.backend: DryRunBackend | None = None
-        self._policy = RoutePolicy()
+        self._settings: Settings
 
     @property
     def runtime(self) -> VirtualHost:
@@ -59,7 +58,7 @@ class Host:
     def start(self, **settings: Any) -> None:
         """Start the daemon; `settings` as in `Settings`."""
         cast = self._cast({**self.world.settings, **settings})
-        self._policy = cast.settings.routes
+        self._settings = cast.settings
         node = Node(self._runtime, cast, self.ended.append)
         self._node = Address(node)
         node._start_actor_loop()
@@ -88,7 +87,8 @@ class Host:
     def _console(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
         console = Console(runtime, incarnation, supervisor, self)
         self.console = Address(console)
-        self.dashboard = Dashboard(node_key(keys.identity), self.name, runtime.now(), self._policy)
+        own, said = node_key(keys.identity), self._settings
+        self.dashboard = Dashboard(own, self.name, runtime.now(), said.routes, said.keepalive)
         return console
 
     def hear(self, message: Message) -> None:

@@ -68,7 +68,7 @@ class Config:
         behind = {*self.advertise, *([DEFAULT] if self.advertise_defaults else [])}
         meshes = {mesh: _mesh_policy(replace(self, **own)) for mesh, own in self.meshes.items()}
         bits = self.shards.bit_length() - 1
-        return RoutePolicy(frozenset(behind), self.weight, bits, _mesh_policy(self), meshes)
+        return RoutePolicy(frozenset(behind), self.weight, bits, bool(self.exit_probe), _mesh_policy(self), meshes)
 
 
 def _mesh_policy(config: Config) -> MeshPolicy:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from smeg import __version__
@@ -19,7 +20,8 @@ from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
 from smeg.keys import NodeKey, wireguard_text
 from smeg.members import Members
-from smeg.mesh_view import MeshView, find_mesh
+from smeg.mesh_view import MeshView, find_mesh, find_places
+from smeg.plan_reports import changes, describe
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
 from smeg.route_reports import Reports
@@ -30,17 +32,27 @@ STATES = ("alive", "daemon-down", "pruned", "quarantined")
 _WHICH_STATES = f"states of members: {', '.join(STATES)}"
 
 
+_UPLINK_LOST = Problem(
+    "uplink-lost",
+    "nothing that exitProbe names accepts a connection: what is behind this node is offered to nobody",
+    "see to this node's way to it; the offers return by themselves",
+)
+
+
 class Dashboard:
     """`Node` says by `MeshKnown` which meshes there are; the rest comes from their actors."""
 
-    def __init__(self, node: NodeKey, name: str, started: float, policy: RoutePolicy) -> None:
+    def __init__(self, node: NodeKey, name: str, started: float, policy: RoutePolicy, keepalive: int) -> None:
+        """`keepalive` in seconds, as in the configuration."""
         self._node = node
+        self._keepalive = keepalive
         self._policy = policy
         self._name = name
         self._started = started
         self._meshes: dict[str, MeshView] = {}
         self._supervised = m.Supervised(0, ())
         self._gossip: dict[str, int] = {}
+        self._uplink: m.UplinkChanged | None = None
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
 
@@ -61,6 +73,8 @@ class Dashboard:
                 self._supervised = message
             case m.GossipReady():
                 self._port = message.port
+            case m.UplinkChanged():
+                self._uplink = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
             case m.Alarm():
@@ -98,41 +112,41 @@ class Dashboard:
         return self._reports(wall).why(destination)
 
     def _reports(self, wall: int) -> Reports:
-        return Reports(self._node, self._meshes, forecast(self._node, self._policy, self._meshes, (), wall))
+        return Reports(self._node, self._meshes, forecast(self._node, self._policy_now(), self._meshes, (), wall))
 
-    def plan(self, text: str) -> dict[str, Any]:
-        """What the interface of a mesh is set to: as `wg showconf` would say it, with the members' names."""
-        view = self.find(text)
-        if view.plan is None:
-            raise LocalError("no-plan", f"the device of {view.name} is not set up yet", "see `smeg-cli status`")
-        members = view.members.members if view.members is not None else {}
-        names = {member.standing.wireguard: member.record.name for member in members.values()}
-        return {
-            "mesh": {"name": view.name, "id": view.id},
-            "interface": view.interface,
-            "public_key": wireguard_text(view.plan.public_key),
-            "listen_port": view.plan.listen_port,
-            "mtu": view.plan.mtu,
-            "addresses": [str(address) for address in view.plan.addresses],
-            "routes": [str(route) for route in view.plan.routes],
-            "unmarked_routes": [str(route) for route in view.plan.unmarked_routes],
-            "own_routes": [str(route) for route in view.plan.own_routes],
-            "peers": [
-                {
-                    "name": names.get(key, ""),
-                    "public_key": wireguard_text(key),
-                    "endpoint": str(peer.endpoint) if peer.endpoint is not None else None,
-                    "allowed_ips": [str(prefix) for prefix in peer.allowed_ips],
-                    "keepalive": peer.keepalive,
-                }
-                for key, peer in sorted(view.plan.peers.items(), key=lambda item: (names.get(item[0], ""), item[0]))
-            ],
-        }
+    def _policy_now(self) -> RoutePolicy:
+        """What this node leads to at this moment, if that is probed."""
+        if not self._policy.probed:
+            return self._policy
+        reached = self._uplink is not None and self._uplink.reached
+        return replace(self._policy, probed=False, behind=self._policy.behind if reached else frozenset())
+
+    def plan(self, text: str, without: object, wall: int) -> dict[str, Any]:
+        """How the interface of a mesh is set and what would change: now, or if some nodes were gone. Raises
+        `LocalError`."""
+        view, gone = self.find(text), self._nodes(without)
+        routes = view.routes
+        if gone:
+            routes = forecast(self._node, self._policy_now(), self._meshes, gone, wall).routes.get(view.id)
+        return {**describe(view), "changes": changes(view, self._node, routes, gone, self._keepalive)}
+
+    def _nodes(self, named: object) -> frozenset[NodeKey]:
+        """Other members of any mesh, by what people call them."""
+        if named is None:
+            return frozenset()
+        if not isinstance(named, list):
+            raise LocalError("bad-argument", "the nodes to do without are not a list", "give names or ids")
+        found = {find_places(self._meshes, str(text))[0][1] for text in named}
+        if self._node in found:
+            raise LocalError("bad-argument", "this is the node itself", "name others to do without")
+        return frozenset(found)
 
     def status(self, text: str | None, now: float) -> dict[str, Any]:
         views = [self.find(text)] if text else list(self._meshes.values())
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
+        if self._uplink is not None and not self._uplink.reached:
+            problems.append(_UPLINK_LOST)
         actors = self._supervised.actors
         problems += [
             Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")

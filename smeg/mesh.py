@@ -1,4 +1,4 @@
-"""The core of this node's own part in one mesh: founding, joining, resuming, its record, inviting, evicting, leaving.
+"""The core of this node's own part in one mesh: founding, joining, resuming, what it says, inviting, evicting, leaving.
 
 A state machine: `NEXT` says where it may go, `handle` what counts in which state, `_saved` and `_save_failed` what
 follows from each save. What it publishes is on disk first. It says `MeshStarted` once the node is admitted and its
@@ -23,6 +23,7 @@ from smeg.keys import Entropy, node_key, x25519_public
 from smeg.mesh_settings import Keys, MeshSettings, Origin
 from smeg.notary import Notary
 from smeg.own_carrier import OwnCarrier
+from smeg.own_offers import OwnOffers
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Record, Standing
 from smeg.remembered import about, remember
@@ -95,6 +96,7 @@ class Mesh:
         self._state = State.WAITING
         self._joining: Joining | None = None
         self._own: OwnRecordWriter | None = None
+        self._offers = OwnOffers(stored.id, self._node, keys.identity)
         self._company = Company(self._node)
         self._carrier = OwnCarrier(self._node)
         self._saving = Saving(stored.id)
@@ -130,6 +132,8 @@ class Mesh:
                 return self._save_failed(save, message.problem, now)
             case _, m.MembersChanged():
                 return self._members_changed(message, now)
+            case _, m.OffersChanged() | m.AnnexesChanged():
+                self._offers.hear(message, now)
             case _, m.LivenessChanged() | m.RoutesChanged():
                 self._carrier.hear(message)
             case _, m.Request():
@@ -139,9 +143,18 @@ class Mesh:
         return []
 
     def settle(self, now: float) -> list[Message]:
-        """Publish what changed in the own record, not too often."""
+        """Publish what changed in what this node says of itself, not too often."""
         if self._own is not None:
             self._carrier.settle(self._own, now)
+        at = self._offers_at()
+        documents = self._offers.revise(now) if at is not None and now >= at else ()
+        out: list[Message] = [m.Alarm(self._mesh, problem) for problem in self._offers.take_problems()]
+        if documents:
+            # The record waits, with a floor that voids what these replace.
+            return out + self._saving.keep_own(Purpose.ANNEXES, documents, now)
+        return out + self._revise(now)
+
+    def _revise(self, now: float) -> list[Message]:
         at = self._revise_at()
         document = self._own.revise() if self._own is not None and at is not None and now >= at else None
         if document is None:
@@ -154,17 +167,22 @@ class Mesh:
             return None
         joining = self._joining.next_deadline() if self._joining is not None else None
         settled = self._settled_at if self._state is State.SETTLING else None
-        returns = self._carrier.next_deadline()
-        own = (joining, settled, self._present_at, self._revise_at(), self._stop_at, returns)
-        return min((at for at in (*own, self._saving.next_deadline()) if at is not None), default=None)
+        own = (self._revise_at(), self._offers_at(), self._carrier.next_deadline())
+        mine = (joining, settled, self._present_at, self._stop_at, *own)
+        return min((at for at in (*mine, self._saving.next_deadline()) if at is not None), default=None)
 
     def _revise_at(self) -> float | None:
         """When to write the own record anew; None while it says what it should, or the last is not on disk yet."""
-        if self._own is None or self._state not in (State.SETTLING, State.ACTIVE):
-            return None
-        if not self._own.has_news() or self._saving.publishes():
+        if self._own is None or not self._own.has_news() or not self._may_publish():
             return None
         return 0.0 if self._own.has_moved() else self._republish_at
+
+    def _offers_at(self) -> float | None:
+        """Likewise for the own annexes."""
+        return self._offers.due() if self._may_publish() else None
+
+    def _may_publish(self) -> bool:
+        return self._state in (State.SETTLING, State.ACTIVE) and not self._saving.publishes()
 
     @property
     def _record(self) -> Record:
@@ -193,6 +211,7 @@ class Mesh:
             own.resume(known.record)
         elif self._origin is Origin.RESUMED:
             own.lost(self._random)
+        self._offers.begin(own, known.annexes, now)
         # Nobody to wait for: a founder is alone, and who resumes has its members on disk.
         return self._save_all(own, now, settled_at=now)
 
@@ -219,7 +238,11 @@ class Mesh:
         if joining.stage is Stage.FAILED or joining.standing is None:
             return self._end(joining.problem)
         own = self._writer(joining.standing)
-        own.counter = joining.counter
+        if joining.counter:
+            # Nothing counts any more of what this node said in an earlier stay.
+            own.go_on_above(joining.counter)
+            own.raise_floor(joining.counter + 1)
+        self._offers.begin(own, (), now)
         admission = tuple(joining.chain.ancestry([joining.standing.credential]))
         let_in = next(contact for contact in joining.token.contacts if contact.curve == joining.contact_curve)
         contacts = dict.fromkeys((let_in, *joining.token.contacts))
@@ -251,7 +274,7 @@ class Mesh:
 
     def _save_failed(self, save: Save, problem: Problem, now: float) -> list[Message]:
         match save.purpose:
-            case Purpose.RECORD:
+            case Purpose.RECORD | Purpose.ANNEXES:
                 return []
             case Purpose.ENTRY if self._origin is Origin.RESUMED:
                 # All this was on disk before; a disk that is full now must not end a mesh that works.
@@ -328,7 +351,8 @@ class Mesh:
         assert self._own is not None
         self._enter(State.ACTIVE)
         address = overlay_address(self._mesh, self._own.standing.wireguard, self._record.collision)
-        return [m.MeshStarted(self._mesh, self._stored.name, str(address), self._stored.interface)]
+        started = m.MeshStarted(self._mesh, self._stored.name, str(address), self._stored.interface)
+        return [started, m.Admitted(self._mesh, self._stored.admission)]
 
     # Requests.
 

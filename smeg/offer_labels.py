@@ -28,11 +28,11 @@ def bodies(
     seed: Secret,
 ) -> dict[str, bytes]:
     """What a bridge's annexes in a mesh say: its offers, signed, and the certificates that prove their hops."""
-    found: dict[str, bytes] = {}
-    for prefix, offer in offers.items():
+    proofs = {_PAPER + base32(document_hash(raw)[:_HASH]): raw for papers in passports.values() for raw in papers}
+    # Proofs first: they are written and told in this order, and an offer without them counts for nobody.
+    found = dict(sorted(proofs.items()))
+    for prefix, offer in sorted(offers.items()):
         found[f"{_OFFER}{prefix}"] = _packed([seal_way(way, prefix, mesh, seed) for way in offer.ways])
-    for raw in {raw for papers in passports.values() for raw in papers}:
-        found[_PAPER + base32(document_hash(raw)[:_HASH])] = raw
     return found
 
 

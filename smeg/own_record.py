@@ -59,6 +59,23 @@ class OwnRecordWriter:
         """The disk knows no record of ours though there was one."""
         self.counter = LOST_STEP * random.randint(1, 1000)
 
+    @property
+    def floor(self) -> int:
+        """Annexes of ours with a lower counter are void, or will be with the next record."""
+        return self._wanted.floor
+
+    def raise_floor(self, floor: int) -> None:
+        self._wanted = replace(self._wanted, floor=max(self.floor, floor))
+
+    def next_counter(self) -> int:
+        """A counter for something else that this node says of itself."""
+        self.counter += 1
+        return self.counter
+
+    def go_on_above(self, counter: int) -> None:
+        """Somewhere this node has used this counter."""
+        self.counter = max(self.counter, counter)
+
     def has_news(self) -> bool:
         """Whether the newest record says something else than is wanted."""
         return self._written != (self._wanted, self.standing.credential)
@@ -73,8 +90,9 @@ class OwnRecordWriter:
             return None
         credential = self.standing.credential
         self._written = (self._wanted, credential)
-        self.counter += 1
-        document = seal_record(self._mesh, self._wanted, self.counter, credential, self._identity, self.standing.node)
+        document = seal_record(
+            self._mesh, self._wanted, self.next_counter(), credential, self._identity, self.standing.node
+        )
         self.record = read_record(document)
         return document
 
@@ -83,9 +101,10 @@ class OwnRecordWriter:
         own = members.get(self.standing.node)
         if own is None:
             return
-        if own.record.counter > self.counter:
-            self.counter = own.record.counter
+        if own.record.counter > (self.record.counter if self.record is not None else self.counter):
+            self.go_on_above(own.record.counter)
             self._written = None
+        self.raise_floor(own.record.floor)
         if members.at(own.address) != self.standing.node:
             self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
 
@@ -96,5 +115,4 @@ class OwnRecordWriter:
     def leave(self) -> Document:
         """The remove that ends this node's membership by its own will."""
         assert self.standing.serial <= MAX_SERIAL
-        self.counter += 1
-        return seal_leave(self._mesh, self.standing.node, self.standing.serial, self.counter, self._identity)
+        return seal_leave(self._mesh, self.standing.node, self.standing.serial, self.next_counter(), self._identity)

@@ -23,6 +23,8 @@ class Remembered:
     standing: Standing
     record: Record | None
     """The newest own record; None when there is none yet, or the database was lost."""
+    annexes: tuple[Annex, ...]
+    """The own annexes."""
     left: bool
     """Whether this node has said that it leaves, this stay of it."""
 
@@ -40,13 +42,15 @@ def remember(stored: StoredMesh, node: NodeKey, notary: Notary) -> Remembered:
     own = [
         statement
         for statement in map(notary.read, stored.documents)
-        if isinstance(statement, Record | Remove) and statement.node == node
+        if isinstance(statement, Record | Remove | Annex) and statement.node == node
     ]
     records = [statement for statement in own if isinstance(statement, Record)]
-    return Remembered(standing, max(records, key=lambda record: record.order, default=None), _left(own, standing))
+    annexes = tuple(statement for statement in own if isinstance(statement, Annex))
+    newest = max(records, key=lambda record: record.order, default=None)
+    return Remembered(standing, newest, annexes, _left(own, standing))
 
 
-def _left(own: Iterable[Record | Remove], standing: Standing) -> bool:
+def _left(own: Iterable[Record | Remove | Annex], standing: Standing) -> bool:
     ends = (end for end in own if isinstance(end, Remove) and end.serial >= standing.serial)
     first = next(ends, None)
     return first is not None and first.action is Action.LEAVE

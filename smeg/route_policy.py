@@ -51,6 +51,8 @@ class RoutePolicy:
     """The share of this node among redundant bridges and exits, against the others'."""
     shard_bits: int = 0
     """A prefix with several exits is split into two to the power of this many parts."""
+    probed: bool = False
+    """Whether what is behind this node is offered only while a probe reaches beyond it."""
     general: MeshPolicy = MeshPolicy()
     meshes: Mapping[str, MeshPolicy] = field(default_factory=dict)
     """By name or id, where it is another than in general."""

@@ -68,7 +68,9 @@ class RoutingTable:
         self._wall = wall
         self._notary = Notary(REMEMBERED)
         self._sides: dict[str, _Side] = {}
-        self._table = PathVector(own, policy.behind, policy.weight)
+        self._behind = frozenset() if policy.probed else policy.behind
+        """What this node leads to now."""
+        self._table = PathVector(own, self._behind, policy.weight)
         self._dirty: set[str] = set()
         """Meshes of which something was heard."""
         self._overlays: frozenset[IPv6Network] = frozenset()
@@ -100,6 +102,10 @@ class RoutingTable:
             case m.MeshStopped():
                 self._sides.pop(message.mesh, None)
                 self._table.leave(message.mesh)
+            case m.UplinkChanged():
+                self._behind = self._policy.behind if message.reached or not self._policy.probed else frozenset()
+                for table in self._tables():
+                    table.lead(self._behind)
             case m.Tick():
                 self._dirty |= {mesh for mesh in self._sides if self._expired(mesh)}
         return []
@@ -121,11 +127,13 @@ class RoutingTable:
         return out
 
     def next_deadline(self) -> float | None:
-        tables = [self._table, *(side.alone for side in self._sides.values() if side.alone is not None)]
-        held = [at for table in tables if (at := table.next_deadline()) is not None]
+        held = [at for table in self._tables() if (at := table.next_deadline()) is not None]
         unsaid = (side for side in self._sides.values() if side.place is not None and not side.said)
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
         return min([*held, *waiting], default=None)
+
+    def _tables(self) -> list[PathVector]:
+        return [self._table, *(side.alone for side in self._sides.values() if side.alone is not None)]
 
     @property
     def ways(self) -> PathVector:
@@ -175,7 +183,7 @@ class RoutingTable:
                 continue
             assert side.place is not None
             if side.alone is None:
-                side.alone = PathVector(self._own, self._policy.behind)
+                side.alone = PathVector(self._own, self._behind)
                 side.alone.join(mesh, side.place, bridged=False)
                 for node, offers in (*side.heard.said().items(), (self._own, dict(side.offers))):
                     side.alone.hear(mesh, node, offers)

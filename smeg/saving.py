@@ -24,6 +24,8 @@ class Purpose(Enum):
     """The mesh's files and the own record: nothing is said before."""
     RECORD = "record"
     """A newer own record. Nobody waits for it, but it has to be said in the end."""
+    ANNEXES = "annexes"
+    """Newer own annexes, likewise."""
     CONTACTS = "contacts"
     """Where peers are reached, for the next start; the next look makes them anew."""
     EVICT = "evict"

@@ -114,7 +114,7 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
     overlay = overlay_prefix(view.mesh)
     tables: Tables = {Table.MAIN: {overlay}, Table.UNMARKED: set(), Table.OWN: set()}
     behind: dict[NodeKey, list[IPv6Network]] = {}
-    if ways.default in neighbours:
+    if ways.default is not None and ways.default in neighbours:
         behind[ways.default] = [overlay]
     if not view.routes and not view.own_routes:
         return tables, behind

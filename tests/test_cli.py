@@ -153,6 +153,8 @@ def read_terminal(terminal: int) -> str:
             {"mesh": "paris", "state": list(STATES)},
         ),
         (["status"], "status", {"mesh": None}),
+        (["plan", "paris"], "plan", {"mesh": "paris"}),
+        (["plan", "paris", "--without", "a", "--without=b"], "plan", {"mesh": "paris", "without": ["a", "b"]}),
         (["routes"], "routes", {"mesh": None}),
         (["routes", "paris", "--offered"], "routes", {"mesh": "paris"}),
         (["why", "fd00::7"], "why", {"destination": "fd00::7"}),
@@ -567,12 +569,23 @@ rows = objects(
     {*MEMBER, *STATUS["meshes"][0], *STATUS["gossip"], *STEP, *WAY, "message", "hint", "last_error"}, strange
 )
 results = objects(
-    {*STATUS, *MADE, *WHY, "members", "routes", "offers"}, strange | rows | st.lists(strange | rows, max_size=2)
+    {*STATUS, *MADE, *WHY, "members", "routes", "offers", "peers", "changes"},
+    strange | rows | st.lists(strange | rows, max_size=2),
 )
 
 
 @given(results)
 def test_no_result_is_too_strange_to_be_shown(result: dict[str, Any]) -> None:
-    for view in (views.made_mesh, views.meshes, views.members, views.status, views.routes, views.offers, views.why):
+    for view in (
+        views.made_mesh,
+        views.meshes,
+        views.members,
+        views.status,
+        views.routes,
+        views.offers,
+        views.why,
+        views.plan,
+        views.changes,
+    ):
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             view(result)

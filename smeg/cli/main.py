@@ -144,11 +144,15 @@ def members(settings: Settings, mesh: str, states: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("mesh")
+@click.option(
+    "--without", multiple=True, metavar="NODE", help="Only what would change if NODE died; may be given again."
+)
 @shared_options
 @pass_settings
-def plan(settings: Settings, mesh: str) -> None:
-    """How the interface of MESH is set: addresses, routes, and each WireGuard peer."""
-    settings.show(settings.ask("plan", {"mesh": mesh}), views.plan)
+def plan(settings: Settings, mesh: str, without: tuple[str, ...]) -> None:
+    """How the interface of MESH is set, and what would change, now or if nodes were gone."""
+    hypothetical = {"without": list(without)} if without else {}
+    settings.show(settings.ask("plan", {"mesh": mesh, **hypothetical}), views.changes if without else views.plan)
 
 
 @main.command()

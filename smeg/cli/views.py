@@ -73,6 +73,21 @@ def plan(result: Row) -> None:
     ]
     click.echo()
     show_table([column.upper() for column in columns], table)
+    if _rows(result, "changes"):
+        click.echo("\nnot applied yet:")
+        changes(result)
+
+
+def changes(result: Row) -> None:
+    rows = _rows(result, "changes")
+    if not rows:
+        click.echo("nothing would change", err=True)
+        return
+    table = [
+        (_text(row, "operation"), _text(row, "subject"), _list(row, "gains") or "-", _list(row, "loses") or "-")
+        for row in rows
+    ]
+    show_table(("OPERATION", "ON", "GAINS", "LOSES"), table)
 
 
 def routes(result: Row) -> None:

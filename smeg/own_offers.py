@@ -1,0 +1,82 @@
+"""When what this node offers into a mesh becomes annexes: by the newest offers, and by the annexes that stand already.
+
+Between two publications lies a moment, and after a start a longer one, for a daemon that comes back does not know at
+once again all that it can offer, and would withdraw it. Nothing is withdrawn before it has heard what to offer. It
+never sends or saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from smeg import messages as m
+from smeg.annexes import Annex
+from smeg.errors import Problem
+from smeg.keys import NodeKey, Secret
+from smeg.offer_labels import bodies
+from smeg.own_annexes import OwnAnnexes
+from smeg.own_record import OwnRecordWriter
+
+APART = 0.1
+"""seconds between two publications."""
+AFTER_START = 3.0
+"""seconds before the first, where something stands already."""
+AFTER_SURPRISE = 1.0
+"""seconds after others knew newer annexes of ours: a second daemon with a copy of the state is not to be outrun."""
+
+
+class OwnOffers:
+    """`identity` is the secret of `node`, this node."""
+
+    def __init__(self, mesh: str, node: NodeKey, identity: Secret) -> None:
+        self._mesh = mesh
+        self._node = node
+        self._identity = identity
+        self._own: OwnAnnexes | None = None
+        self._offers: m.OffersChanged | None = None
+        self._said: Mapping[str, Annex] = {}
+        """What others know, as far as this replica does."""
+        self._open = False
+        """Whether something was heard since annexes were last compared with offers."""
+        self._at = 0.0
+
+    def begin(self, record: OwnRecordWriter, known: Iterable[Annex], now: float) -> None:
+        """This node is admitted, by the `record` that it writes; `known` annexes were on its disk."""
+        self._own = OwnAnnexes(self._mesh, self._identity, record, known)
+        self._own.see(self._said.values())
+        self._at = now if self._own.empty else now + AFTER_START
+
+    def hear(self, message: m.OffersChanged | m.AnnexesChanged, now: float) -> None:
+        if isinstance(message, m.OffersChanged):
+            self._offers, self._open = message, True
+            return
+        said = message.annexes.get(self._node, {})
+        if said is not self._said:
+            self._said = said
+            if self._own is not None and self._own.see(said.values()):
+                self._open = True
+                self._at = max(self._at, now + AFTER_SURPRISE)
+
+    def due(self) -> float | None:
+        """When to look whether something has to be published; None when nothing has."""
+        return self._at if self._open and self._offers is not None and self._own is not None else None
+
+    def revise(self, now: float) -> tuple[bytes, ...]:
+        """What is to be published, once it is `due`."""
+        at = self.due()
+        if at is None or now < at:
+            return ()
+        assert self._own is not None and self._offers is not None
+        self._open = False
+        offers = self._offers
+        documents = self._own.want(bodies(self._mesh, offers.offers, offers.passports, self._identity))
+        if documents:
+            self._at = now + APART
+        return documents
+
+    def take_problems(self) -> list[Problem]:
+        """Of what could not be published, since this was asked last."""
+        if self._own is None:
+            return []
+        problems, self._own.problems = self._own.problems, []
+        return problems
