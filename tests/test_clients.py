@@ -11,7 +11,7 @@ import pytest
 
 from scenarios.hosts import World
 from tests.natted import Nat
-from tests.nodes import Node, all_at_once, make_world, wait_for
+from tests.nodes import PATIENCE, Node, all_at_once, make_world, wait_for
 
 MESH = "oslo"
 SOON = 5.0
@@ -46,7 +46,8 @@ class Clients:
         return [*self.peers, *self.clients]
 
     def pings(self, one: Node, other: Node) -> bool:
-        return one.host.run(["ping", "-c1", "-W0.5", self.addresses[other.name]], check=False).returncode == 0
+        argv = ["ping", "-c1", f"-W{PATIENCE / 2:g}", self.addresses[other.name]]
+        return one.host.run(argv, check=False).returncode == 0
 
     def carrier(self, client: Node) -> Node:
         (row,) = [row for row in client.ask("members", MESH)["members"] if row["self"]]
