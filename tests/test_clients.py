@@ -82,6 +82,13 @@ def test_a_client_has_tunnels_with_its_carrier_and_a_second_and_sends_all_throug
         assert warm["keepalive"] == 25
 
 
+def test_why_names_the_peers_that_carry_a_packet_from_one_client_to_another(mesh: Clients) -> None:
+    one, other = mesh.clients
+    steps = one.ask("why", mesh.addresses[other.name])["steps"]
+    carriers = dict.fromkeys([mesh.carrier(one).name, mesh.carrier(other).name])
+    assert [step["to"] for step in steps] == [*carriers, other.name]
+
+
 def test_a_client_listens_to_nobody_and_nobody_knows_where_to_dial_it(mesh: Clients) -> None:
     for client in mesh.clients:
         listening = client.host.run(["ss", "-Hltn"]).stdout.splitlines()
