@@ -16,6 +16,7 @@ from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
+from smeg.certificates import Role as NodeRole
 from smeg.core import Message
 from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
 from smeg.errors import LocalError
@@ -41,7 +42,7 @@ earlier tunnel, and would use them for 15 s before it tried anew."""
 SECOND_NUDGE = 1.5
 """seconds that the side with the higher key leaves to the other: two handshakes that cross undo each other for 5 s."""
 NUDGE_KEEPALIVE = 25
-"""seconds; WireGuard sends something at once when it is switched on. It is switched off again right away."""
+"""seconds; WireGuard sends something at once when it is switched on. Right away it is again what it was."""
 OpenBackend = Callable[[InterfaceSpec], Backend]
 
 
@@ -120,6 +121,10 @@ class DeviceActor(Actor):
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
             case m.Resolved():
                 self._dirty = True
+            case m.LinkRestored() if self._is_client():
+                # A NAT that has lost one mapping has likely lost the others; peers learn the new ones from a packet.
+                self._nudges.extend(self._planned)
+                self._plan_nudges(now)
             case m.Tick():
                 return self._tick(now)
         return []
@@ -145,6 +150,10 @@ class DeviceActor(Actor):
 
     def close(self) -> None:
         self._underlay.close()
+
+    def _is_client(self) -> bool:
+        own = self._view.members.get(self._view.own)
+        return own is not None and own.role is NodeRole.CLIENT
 
     def _change(self, view: View) -> None:
         self._view = view
@@ -260,7 +269,7 @@ class DeviceActor(Actor):
             self._nudge_at = self._second_nudges[0][0]
 
     def _nudge(self, now: float) -> None:
-        """Make WireGuard shake hands over some of the new tunnels."""
+        """Make WireGuard send something over some tunnels: new ones shake hands."""
         batch = [self._nudges.popleft() for _ in range(min(NUDGES, len(self._nudges)))]
         late: list[bytes] = []
         while self._second_nudges and self._second_nudges[0][0] <= now and len(batch) + len(late) < NUDGES:
@@ -273,10 +282,13 @@ class DeviceActor(Actor):
         known = self._state.peers
         dialled = {key: known[key] for key in (*batch, *late) if key in known and known[key].endpoint is not None}
         silent = self._silent(self._backend, [key for key in late if key in dialled])
-        peers = [dialled[key] for key in (*batch, *silent) if key in dialled]
+        # Only who is made anew is told an endpoint: of others WireGuard may know a later one.
+        kept = {key: replace(dialled[key], endpoint=None) for key in batch if key in dialled}
+        peers = [*kept.values(), *(dialled[key] for key in silent)]
         try:
             # A handshake that was lost is not tried again for 5 s, unless the peer is made anew.
             self._backend.apply(tuple(RemovePeer(key) for key in silent))
+            self._backend.apply(tuple(SetPeer(replace(peer, keepalive=0)) for peer in kept.values() if peer.keepalive))
             self._backend.apply(tuple(SetPeer(replace(peer, keepalive=NUDGE_KEEPALIVE)) for peer in peers))
             self._backend.apply(tuple(SetPeer(replace(peer, endpoint=None)) for peer in peers))
         except LocalError:

@@ -47,6 +47,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.Watched: (Role.GOSSIP,),
     m.LinkRefused: (Role.HEARTBEAT,),
     m.LinkSilent: (Role.HEARTBEAT,),
+    m.LinkRestored: (Role.DEVICE,),
     m.RootChanged: (Role.HEARTBEAT,),
     m.RootDiffers: (Role.MEMBERSHIP,),
     m.AnnexesChanged: (Role.ROUTING, Role.MESH, Role.CONTROL),

@@ -136,6 +136,14 @@ class LinkSilent:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkRestored:
+    """A watched member is connected with again after its connection had ended: what lies between may have changed."""
+
+    mesh: str
+    member: NodeKey
+
+
+@dataclass(frozen=True, slots=True)
 class ControlReady:
     """The command line can reach this daemon, and no other of the same user's."""
 

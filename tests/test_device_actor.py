@@ -15,13 +15,14 @@ from itertools import pairwise
 import pytest
 
 from actors.base import Actor, Address
-from actors.device import LOOK_AGAIN, MOST_REST, REST_A_MEMBER, TRY_AGAIN, DeviceActor, DeviceSettings
+from actors.device import LOOK_AGAIN, MOST_REST, NUDGE_KEEPALIVE, REST_A_MEMBER, TRY_AGAIN, DeviceActor, DeviceSettings
 from actors.runtime import Runtime
 from actors.virtual import VirtualRuntime
 from actors.wiring import Directory, Role
 from smeg import messages as m
+from smeg.certificates import Role as NodeRole
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, Operation, RemovePeer, SetPeer
+from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, Operation, RemovePeer, SetPeer, WgPeer
 from smeg.edges.dry_run import DryRunBackend
 from smeg.errors import LocalError
 from smeg.keys import NodeKey, x25519_public
@@ -61,6 +62,7 @@ class Device(DryRunBackend):
         super().__init__()
         self.planned: list[float] = []
         self.looked: list[float] = []
+        self.set: list[WgPeer] = []
         self.broken = False
         self._runtime = runtime
 
@@ -72,6 +74,7 @@ class Device(DryRunBackend):
 
     def apply(self, operations: tuple[Operation, ...]) -> None:
         self.planned.append(self._runtime.time)
+        self.set += [operation.peer for operation in operations if isinstance(operation, SetPeer)]
         super().apply(operations)
 
 
@@ -110,7 +113,8 @@ class Hearer(Actor):
 class Bench:
     """A device actor, alone but for a hearer, whose members stand on its device and have been nudged."""
 
-    def __init__(self, count: int, place: Endpoint = HERE) -> None:
+    def __init__(self, count: int, place: Endpoint = HERE, client: bool = False) -> None:
+        self.client = client
         self.runtime = VirtualRuntime(1)
         self.runtime.tracing = False
         self.device, self.names = Device(self.runtime), Names()
@@ -135,12 +139,20 @@ class Bench:
 
     def forget(self) -> None:
         """Count anew."""
-        for counted in (self.device.planned, self.device.looked, self.names.asked, self.heard):
+        for counted in (self.device.planned, self.device.set, self.device.looked, self.names.asked, self.heard):
             counted.clear()
 
     def say(self, place: Endpoint) -> None:
         """All members are at another endpoint."""
-        self._address.tell(m.MembersChanged(HOME.id, 1, members(self.count, place)))
+        found = members(self.count, place)
+        if self.client:
+            own = found[OWN.key]
+            grant = replace(own.standing.grant, role=NodeRole.CLIENT)
+            found = found.change({OWN.key: replace(own, standing=replace(own.standing, grant=grant))})
+        self.hear(m.MembersChanged(HOME.id, 1, found))
+
+    def hear(self, message: Message) -> None:
+        self._address.tell(message)
 
     def run(self, seconds: float) -> None:
         self.runtime.run(self.runtime.time + seconds)
@@ -220,6 +232,28 @@ def test_an_endpoint_that_leads_elsewhere_by_now_is_set_at_the_next_look() -> No
     bench.names.leads[HERE] = THERE
     bench.run(LOOK_AGAIN)
     assert bench.places() == {THERE}
+
+
+def test_a_client_that_is_connected_with_again_sends_something_over_every_tunnel_and_moves_no_endpoint() -> None:
+    bench = Bench(4, client=True)
+    tunnels = bench.device.read().peers
+    assert len(tunnels) == 2
+    roamed = {key: replace(peer, endpoint=THERE) for key, peer in tunnels.items()}
+    bench.device.apply(tuple(map(SetPeer, roamed.values())))
+    bench.forget()
+    bench.hear(m.LinkRestored(HOME.id, OTHER.key))
+    bench.run(1.0)
+    for key in tunnels:
+        # WireGuard sends at once when the keep-alive goes on, not when it stays.
+        assert [peer.keepalive for peer in bench.device.set if peer.public_key == key] == [0, NUDGE_KEEPALIVE, 25]
+    assert bench.device.read().peers == roamed
+
+
+def test_a_peer_that_is_connected_with_again_sends_nothing_for_that() -> None:
+    bench = Bench(4)
+    bench.hear(m.LinkRestored(HOME.id, OTHER.key))
+    bench.run(1.0)
+    assert bench.device.set == []
 
 
 def test_a_name_that_had_no_address_is_asked_for_again_at_every_look() -> None:
