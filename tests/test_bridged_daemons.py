@@ -1,4 +1,4 @@
-"""Whole daemons in several meshes, in virtual time: what a bridge offers becomes routes of everybody, and goes again."""
+"""Whole daemons in several meshes, in virtual time: what bridges offer becomes routes of everybody, and goes again."""
 
 from __future__ import annotations
 
