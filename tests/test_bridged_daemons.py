@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Network
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from smeg.keys import NodeKey
 from smeg.membership import Membership
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
+from tests.loopback import end_at_last, form_mesh
+from tests.nodes import wait_for
 from tests.test_simulation import HB, core, cut, digests
 from tests.test_supervision import actor_of, fail
 
@@ -209,3 +212,31 @@ def test_who_rejoins_says_nothing_that_it_said_in_its_earlier_stay() -> None:
     assert made.settles()
     after = annexes(member, bridge)
     assert min(after.values()) > max(before.values())
+
+
+def test_real_daemons_keep_annexes_in_their_databases(tmp_path: Path) -> None:
+    with end_at_last() as make:
+        left, right = make(tmp_path / "left"), make(tmp_path / "right")
+        bridge = make(tmp_path / "bridge", advertiseRoutes=True)
+        for daemon in (left, bridge, right):
+            daemon.start()
+        one, two = form_mesh("one", left, bridge), form_mesh("two", bridge, right)
+
+        def reached() -> tuple[bool, ...]:
+            """Whether each of the two knows a way into the other's mesh."""
+            return tuple(
+                str(overlay_prefix(to)) in {row["prefix"] for row in daemon.ask("routes")["routes"]}
+                for daemon, to in ((left, two), (right, one))
+            )
+
+        wait_for("each reaches the other's mesh", lambda: all(reached()), 20)
+        for daemon in (left, bridge):
+            daemon.kill9()
+        bridge.configure()
+        left.start()
+        bridge.start()
+        wait_for("what is offered no more is withdrawn", lambda: not any(reached()), 30)
+        bridge.stop()
+        bridge.configure(advertiseRoutes=True)
+        bridge.start()
+        wait_for("what is offered again comes again", lambda: all(reached()), 30)
