@@ -17,15 +17,16 @@ from actors.wiring import Role
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
 from smeg.certificates import Role as NodeRole
+from smeg.chosen_endpoints import ChosenEndpoints
 from smeg.core import Message
 from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
 from smeg.members import Members
-from smeg.plan import difference, reuse, simulate
-from smeg.records import Member
-from smeg.swallowed import outside
-from smeg.wanted import View, wanted
+from smeg.plan import plan
+from smeg.planner import Planner
+from smeg.simulated import Simulated
+from smeg.wanted import View
 
 TRY_AGAIN = 5.0
 """seconds after a failure."""
@@ -89,10 +90,12 @@ class DeviceActor(Actor):
         self._open_backend = open_backend
         self._underlay = underlay
         self._view = View(mesh, own, Members(), frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
-        self._overlay = overlay_prefix(mesh)
+        self._chosen = ChosenEndpoints(underlay.choose, overlay_prefix(mesh))
         self._backend: Backend | None = None
         self._released = False
-        self._state: DeviceState | None = None
+        self._device: Simulated | None = None
+        """What it looks like, unless it has to be read."""
+        self._planner = Planner()
         self._planned: Mapping[bytes, WgPeer] = {}
         """How each peer was configured last; where it has moved since, WireGuard knows better."""
         self._dirty = False
@@ -120,7 +123,7 @@ class DeviceActor(Actor):
             case m.RoutesChanged():
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
             case m.Resolved():
-                self._dirty = True
+                self._dirty |= self._underlay_moved(now)
             case m.LinkRestored() if self._is_client():
                 # A NAT that has lost one mapping has likely lost the others; peers learn the new ones from a packet.
                 self._nudges.extend(self._planned)
@@ -170,7 +173,7 @@ class DeviceActor(Actor):
                 if error.problem.code == "port-in-use":
                     continue
                 break
-            self._backend, self._state = backend, state
+            self._backend, self._device = backend, Simulated(state)
             self._view = replace(self._view, listen_port=state.listen_port)
             self._planned = state.peers
             self._retry_at = None
@@ -185,27 +188,28 @@ class DeviceActor(Actor):
     def _apply(self, backend: Backend, now: float) -> Iterable[Message]:
         """Make the device what it should be, by differences."""
         self._dirty = False
-        target = wanted(self._view, lambda member: self._choose(member, now))
+        target = self._planner.wanted(self._view, lambda members: self._chosen.of(members, now))
         if target is None:
             return []
         try:
-            state = self._state if self._state is not None else backend.read()
-            target = reuse(target, state)
-            operations = difference(state, target, self._configured())
+            device = self._device if self._device is not None else Simulated(backend.read())
+            device.share(target.peers)
+            operations = plan(device, target, self._configured())
+            new = [key for key in target.peers if key not in device.peers]
             backend.apply(operations)
         except LocalError as error:
-            self._state = None
+            self._device = None
             self._dirty = True
             self._retry_at = now + TRY_AGAIN
             if error.problem.code == "device-gone":
                 self._backend = None
             return [m.DeviceFailed(self.mesh, error.problem)]
         self._retry_at = None
-        self._state = simulate(state, operations)
-        target = reuse(target, self._state)
+        device.apply(operations)
+        self._device = device
         self._planned = target.peers
         if self._settings.handshake_interval:
-            self._shake_hands([key for key in target.peers if key not in state.peers], target, now)
+            self._shake_hands(new, target, now)
         if not operations:
             return []
         self._version += 1
@@ -224,26 +228,27 @@ class DeviceActor(Actor):
     def _configured(self) -> dict[bytes, Endpoint]:
         return {key: peer.endpoint for key, peer in self._planned.items() if peer.endpoint is not None}
 
-    def _is_as_planned(self, backend: Backend, now: float) -> bool:
+    def _is_as_planned(self, backend: Backend) -> bool:
         """Whether a look finds nothing to do: to plan thousands of peers anew costs much more than to compare them."""
         try:
             found = backend.read()
         except LocalError:
-            self._state = None
+            self._device = None
             return False
-        if found != self._state:
-            self._state = found
+        if self._device is None or found != self._device.state():
+            self._device = Simulated(found)
             return False
-        # What is equal to it is not kept: `_state` shares its thousands of peers with the plan.
-        configured = self._configured()
-        # Which of its endpoints a member is reached by may change with the names and routes of the underlay, which asks
-        # again for a name without an address when it is asked itself.
-        peers = ((member.standing.wireguard, member) for member in self._view.members.values())
-        known = ((key, member) for key, member in peers if key in found.peers)
-        return all(configured.get(key) == self._choose(member, now) for key, member in known)
+        # What is equal to it is not kept: the device shares its thousands of peers with the plan.
+        return True
 
-    def _choose(self, member: Member, now: float) -> Endpoint | None:
-        return self._underlay.choose(outside(member.record.wireguard, self._overlay), now)
+    def _underlay_moved(self, now: float) -> bool:
+        """Whether a peer is reached by another of its endpoints now: names and routes of the underlay change."""
+        peers = self._device.peers if self._device is not None else {}
+        members = self._view.members.table.values()
+        moved = self._chosen.look_again([each for each in members if each.standing.wireguard in peers], now)
+        if moved:
+            self._planner.forget()
+        return moved
 
     def _tick(self, now: float) -> Iterable[Message]:
         out: list[Message] = []
@@ -254,7 +259,9 @@ class DeviceActor(Actor):
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + LOOK_AGAIN
-            self._dirty |= self._backend is not None and not self._is_as_planned(self._backend, now)
+            if self._backend is not None:
+                self._dirty |= self._underlay_moved(now)
+                self._dirty |= not self._is_as_planned(self._backend)
         if self._nudge_at is not None and now >= self._nudge_at:
             self._nudge(now)
         if self._handshakes_at is not None and now >= self._handshakes_at:
@@ -276,10 +283,10 @@ class DeviceActor(Actor):
             late.append(self._second_nudges.popleft()[1])
         self._nudge_at = now + NUDGE_EVERY if self._nudges else None
         self._plan_nudges(now + NUDGE_EVERY)
-        if self._backend is None or self._state is None:
+        if self._backend is None or self._device is None:
             return
         # Whom we have no endpoint of, a client, has to begin itself.
-        known = self._state.peers
+        known = self._device.peers
         dialled = {key: known[key] for key in (*batch, *late) if key in known and known[key].endpoint is not None}
         silent = self._silent(self._backend, [key for key in late if key in dialled])
         # Only who is made anew is told an endpoint: of others WireGuard may know a later one.
@@ -293,7 +300,7 @@ class DeviceActor(Actor):
             self._backend.apply(tuple(SetPeer(replace(peer, endpoint=None)) for peer in peers))
         except LocalError:
             # Nothing is lost but time: the first packet shakes hands too. The next look sets what is left behind.
-            self._state = None
+            self._device = None
             self._dirty = True
 
     def _silent(self, backend: Backend, keys: list[bytes]) -> list[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from ipaddress import IPv6Address, IPv6Network
@@ -53,6 +53,10 @@ def clients() -> list[NodeKey]:
     return list(everybody().rings.clients)
 
 
+def nowhere(members: Sequence[Member]) -> list[None]:
+    return [None for _ in members]
+
+
 def going(vias: Mapping[int, list[int]], members: Members | None = None) -> Members:
     """The members, where these clients named these peers."""
     members = members or everybody()
@@ -69,7 +73,7 @@ def fabric_of(views: Mapping[NodeKey, tuple[Members, Container[NodeKey]]], route
     devices: dict[NodeKey, DeviceState] = {}
     for key, (members, dead) in views.items():
         pruned = frozenset(other for other in members if other in dead)
-        device = wanted(View(MESH.id, key, members, pruned, routes, 51820, 1420, 25), lambda _: None)
+        device = wanted(View(MESH.id, key, members, pruned, routes, 51820, 1420, 25), nowhere)
         assert device is not None
         devices[key] = device
     return Fabric(everybody(), devices)

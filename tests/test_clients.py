@@ -11,7 +11,7 @@ import pytest
 
 from scenarios.hosts import World
 from tests.natted import Nat
-from tests.nodes import Node, all_at_once, make_world, wait_for
+from tests.nodes import PATIENCE, Node, all_at_once, make_world, wait_for
 
 MESH = "oslo"
 SOON = 5.0
@@ -46,7 +46,8 @@ class Clients:
         return [*self.peers, *self.clients]
 
     def pings(self, one: Node, other: Node) -> bool:
-        return one.host.run(["ping", "-c1", "-W0.5", self.addresses[other.name]], check=False).returncode == 0
+        argv = ["ping", "-c1", f"-W{PATIENCE / 2:g}", self.addresses[other.name]]
+        return one.host.run(argv, check=False).returncode == 0
 
     def carrier(self, client: Node) -> Node:
         (row,) = [row for row in client.ask("members", MESH)["members"] if row["self"]]
@@ -79,6 +80,13 @@ def test_a_client_has_tunnels_with_its_carrier_and_a_second_and_sends_all_throug
         (warm,) = by_name.values()
         assert warm["allowed_ips"] == []
         assert warm["keepalive"] == 25
+
+
+def test_why_names_the_peers_that_carry_a_packet_from_one_client_to_another(mesh: Clients) -> None:
+    one, other = mesh.clients
+    steps = one.ask("why", mesh.addresses[other.name])["steps"]
+    carriers = dict.fromkeys([mesh.carrier(one).name, mesh.carrier(other).name])
+    assert [step["to"] for step in steps] == [*carriers, other.name]
 
 
 def test_a_client_listens_to_nobody_and_nobody_knows_where_to_dial_it(mesh: Clients) -> None:

@@ -13,7 +13,7 @@ from smeg.device import DeviceState, Handshake, InterfaceSpec, Operation, SetInt
 from smeg.edges.netlink_errors import device_gone
 from smeg.edges.rtnetlink import check_mtu, check_name
 from smeg.keys import x25519_public
-from smeg.plan import Simulated
+from smeg.simulated import Simulated
 
 _FIRST_DYNAMIC_PORT = 49152
 """RFC 6335, section 6."""
