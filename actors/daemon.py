@@ -55,6 +55,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         public_endpoints=config.public_endpoint,
         wireguard_port=config.wireguard_port,
         mtu=config.mtu,
+        forwarding=config.forwarding,
         heartbeat_interval=config.heart_beat_interval,
         suspect_after=config.suspect_after,
         restart_grace=config.restart_grace,

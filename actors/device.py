@@ -6,7 +6,6 @@ outlives a restart of this actor; it goes when `Release` says so.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,10 +18,12 @@ from smeg.addresses import overlay_prefix
 from smeg.certificates import Role as NodeRole
 from smeg.chosen_endpoints import ChosenEndpoints
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
-from smeg.errors import LocalError
+from smeg.device import Backend, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
+from smeg.errors import LocalError, Problem
+from smeg.forwarding import Mode, Need, ensure
 from smeg.keys import NodeKey
 from smeg.members import Members
+from smeg.nudges import Nudges
 from smeg.plan import plan
 from smeg.planner import Planner
 from smeg.simulated import Simulated
@@ -36,12 +37,6 @@ REST_A_MEMBER = 0.0002
 MOST_REST = 1.0
 """seconds after one plan before the next, for each member: who joins hears of thousands within a second or two, and to
 plan for each batch of them would cost more than to verify them."""
-NUDGE_EVERY = 0.25
-NUDGES = 32
-"""New tunnels shake hands at once, so many at a time, every so many seconds: the other side may hold keys of an
-earlier tunnel, and would use them for 15 s before it tried anew."""
-SECOND_NUDGE = 1.5
-"""seconds that the side with the higher key leaves to the other: two handshakes that cross undo each other for 5 s."""
 NUDGE_KEEPALIVE = 25
 """seconds; WireGuard sends something at once when it is switched on. Right away it is again what it was."""
 OpenBackend = Callable[[InterfaceSpec], Backend]
@@ -67,6 +62,12 @@ class DeviceSettings:
     """seconds; for clients."""
     handshake_interval: float
     """seconds between two readings of what WireGuard saw; 0 where nothing shakes hands."""
+    forwarding: Mode = Mode.MESH
+    """What may be turned on for others' packets."""
+    bridges: bool = False
+    """Whether others go by way of this node into other meshes."""
+    leads_beyond: bool = False
+    """Whether it offers what is behind it."""
 
 
 class DeviceActor(Actor):
@@ -105,9 +106,8 @@ class DeviceActor(Actor):
         self._retry_at: float | None = None
         self._look_at: float | None = None
         self._handshakes_at: float | None = None
-        self._nudges: deque[bytes] = deque()
-        self._second_nudges: deque[tuple[float, bytes]] = deque()
-        self._nudge_at: float | None = None
+        self._nudges = Nudges()
+        self._warned: tuple[Problem, ...] | None = None
 
     def begin(self, now: float) -> Iterable[Message]:
         address = Address(self)
@@ -126,8 +126,7 @@ class DeviceActor(Actor):
                 self._dirty |= self._underlay_moved(now)
             case m.LinkRestored() if self._is_client():
                 # A NAT that has lost one mapping has likely lost the others; peers learn the new ones from a packet.
-                self._nudges.extend(self._planned)
-                self._plan_nudges(now)
+                self._nudges.again(self._planned, now)
             case m.Tick():
                 return self._tick(now)
         return []
@@ -142,7 +141,7 @@ class DeviceActor(Actor):
 
     def next_deadline(self) -> float | None:
         rested_at = self._rested_at if self._dirty and self._backend is not None and self._retry_at is None else None
-        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudge_at, rested_at)
+        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudges.at, rested_at)
         return min((at for at in deadlines if at is not None), default=None)
 
     def release(self) -> None:
@@ -209,21 +208,31 @@ class DeviceActor(Actor):
         self._device = device
         self._planned = target.peers
         if self._settings.handshake_interval:
-            self._shake_hands(new, target, now)
-        if not operations:
-            return []
-        self._version += 1
-        return [m.DeviceApplied(self.mesh, self._version, target)]
+            self._nudges.new(new, target, now)
+        out: list[Message] = [*self._warn(backend)]
+        if operations:
+            self._version += 1
+            out.append(m.DeviceApplied(self.mesh, self._version, target))
+        return out
 
-    def _shake_hands(self, new: list[bytes], target: DeviceState, now: float) -> None:
-        """Plan the nudges of new peers: at once by one side, later by the other."""
-        for key in new:
-            # A client's keep-alive has shaken hands already, maybe before the peer knew it.
-            if target.public_key < key and not target.peers[key].keepalive:
-                self._nudges.append(key)
-            else:
-                self._second_nudges.append((now + SECOND_NUDGE, key))
-        self._plan_nudges(now)
+    def _warn(self, backend: Backend) -> Iterable[Message]:
+        """Have packets passed on for others, if they rely on it, and say what keeps traffic from passing."""
+        setting, problems = ensure(backend, self._settings.forwarding, self._need(), self._spec.name)
+        if setting is not None:
+            self.runtime.log("info", "forwarding turned on", mesh=self.mesh, what=setting.value)
+        found = (*self._chosen.problems(), *problems)
+        if self._warned == found:
+            return []
+        self._warned = found
+        self._version += 1
+        return [m.DeviceWarned(self.mesh, self._version, found)]
+
+    def _need(self) -> Need:
+        """What others rely on this node for."""
+        if self._is_client():
+            return Need(False, False)
+        carries = self._settings.bridges or bool(self._view.members.rings.clients)
+        return Need(carries, self._settings.leads_beyond)
 
     def _configured(self) -> dict[bytes, Endpoint]:
         return {key: peer.endpoint for key, peer in self._planned.items() if peer.endpoint is not None}
@@ -262,27 +271,17 @@ class DeviceActor(Actor):
             if self._backend is not None:
                 self._dirty |= self._underlay_moved(now)
                 self._dirty |= not self._is_as_planned(self._backend)
-        if self._nudge_at is not None and now >= self._nudge_at:
+                out += self._warn(self._backend)
+        if self._nudges.at is not None and now >= self._nudges.at:
             self._nudge(now)
         if self._handshakes_at is not None and now >= self._handshakes_at:
             self._handshakes_at = now + self._settings.handshake_interval
             out += self._read_handshakes()
         return out
 
-    def _plan_nudges(self, now: float) -> None:
-        if self._nudges:
-            self._nudge_at = max(now, self._nudge_at or now)
-        elif self._nudge_at is None and self._second_nudges:
-            self._nudge_at = self._second_nudges[0][0]
-
     def _nudge(self, now: float) -> None:
         """Make WireGuard send something over some tunnels: new ones shake hands."""
-        batch = [self._nudges.popleft() for _ in range(min(NUDGES, len(self._nudges)))]
-        late: list[bytes] = []
-        while self._second_nudges and self._second_nudges[0][0] <= now and len(batch) + len(late) < NUDGES:
-            late.append(self._second_nudges.popleft()[1])
-        self._nudge_at = now + NUDGE_EVERY if self._nudges else None
-        self._plan_nudges(now + NUDGE_EVERY)
+        batch, late = self._nudges.due(now)
         if self._backend is None or self._device is None:
             return
         # Whom we have no endpoint of, a client, has to begin itself.

@@ -86,6 +86,9 @@ KEYS: tuple[Key, ...] = (
         "The first UDP port that is tried; each mesh takes the next one that is free.", whole(1, 65535)),
     Key("mtu", "mtu", "a whole number from 1280 to 9000", "The MTU of the WireGuard interfaces.", whole(1280, 9000),
         unit="bytes"),
+    Key("forwarding", "forwarding", "mesh, host or none",
+        "What a peer may turn on to pass packets on for others: its meshes' interfaces (Linux 6.17), the whole host, "
+        "nothing.", one_of("mesh", "host", "none")),
     Key("keepAliveWg", "keep_alive_wg", "a whole number from 0 to 65535",
         "How often a client keeps its NAT mapping open; 0 is never. Peers ignore it.", whole(0, 65535),
         unit="seconds"),

@@ -344,6 +344,15 @@ class DeviceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceWarned:
+    """What keeps traffic from passing although the device looks as the plan says; nothing when all is well."""
+
+    mesh: str
+    version: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakesSeen:
     """By WireGuard public key."""
 

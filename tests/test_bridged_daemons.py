@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Network
+from pathlib import Path
 
 import pytest
 
+from actors.wiring import OF_A_MESH, Role
 from scenarios.simulation import Host, World
 from smeg.addresses import overlay_prefix
 from smeg.keys import NodeKey
 from smeg.membership import Membership
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
+from tests.loopback import end_at_last, form_mesh
+from tests.nodes import wait_for
 from tests.test_simulation import HB, core, cut, digests
+from tests.test_supervision import actor_of, fail
 
 BRIDGE = RoutePolicy(general=MeshPolicy(bridge=True))
 SETTLES = 8.0
@@ -179,3 +184,59 @@ def test_annexes_are_on_the_disk_of_everybody() -> None:
     member.start()
     made.world.run(1.0)
     assert annexes(member, bridge) == before
+
+
+@pytest.mark.parametrize("role", [Role.ROUTING, Role.MESH, Role.MEMBERSHIP, Role.STORE])
+def test_an_actor_of_the_bridge_that_fails_costs_nobody_a_route(role: Role) -> None:
+    made = Chain("left", "middle", "right")
+    assert made.settles()
+    made.world.run(2.0)
+    bridge, member = made.bridges[0], made.members[0]
+    before = annexes(member, bridge)
+    made.world.runtime.tolerant = True
+    fail(actor_of(bridge, role, "left" if role in OF_A_MESH else ""))
+    lost = made.world.run(SETTLES, lambda: len(routes(member, "left")) < 2)
+    assert not lost
+    assert annexes(member, bridge).keys() == before.keys()
+
+
+def test_who_rejoins_says_nothing_that_it_said_in_its_earlier_stay() -> None:
+    made = Chain("left", "right")
+    assert made.settles()
+    (bridge,), member = made.bridges, made.members[0]
+    before = annexes(member, bridge)
+    bridge.ask("leave-mesh", mesh="left")
+    made.world.run(3.0)
+    assert not routes(member, "left")
+    made.join(bridge, member, "left")
+    assert made.settles()
+    after = annexes(member, bridge)
+    assert min(after.values()) > max(before.values())
+
+
+def test_real_daemons_keep_annexes_in_their_databases(tmp_path: Path) -> None:
+    with end_at_last() as make:
+        left, right = make(tmp_path / "left"), make(tmp_path / "right")
+        bridge = make(tmp_path / "bridge", advertiseRoutes=True)
+        for daemon in (left, bridge, right):
+            daemon.start()
+        one, two = form_mesh("one", left, bridge), form_mesh("two", bridge, right)
+
+        def reached() -> tuple[bool, ...]:
+            """Whether each of the two knows a way into the other's mesh."""
+            return tuple(
+                str(overlay_prefix(to)) in {row["prefix"] for row in daemon.ask("routes")["routes"]}
+                for daemon, to in ((left, two), (right, one))
+            )
+
+        wait_for("each reaches the other's mesh", lambda: all(reached()), 20)
+        for daemon in (left, bridge):
+            daemon.kill9()
+        bridge.configure()
+        left.start()
+        bridge.start()
+        wait_for("what is offered no more is withdrawn", lambda: not any(reached()), 30)
+        bridge.stop()
+        bridge.configure(advertiseRoutes=True)
+        bridge.start()
+        wait_for("what is offered again comes again", lambda: all(reached()), 30)

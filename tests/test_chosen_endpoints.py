@@ -62,5 +62,8 @@ def test_an_endpoint_inside_the_mesh_is_never_asked_for_and_its_owner_is_named()
     chosen = ChosenEndpoints(underlay.choose, OVERLAY)
     assert chosen.of([liar], 0.0) == [THERE]
     assert underlay.asked == [(THERE,)]
-    assert chosen.inside([member]) == []
-    assert chosen.inside([liar]) == [liar]
+    (problem,) = chosen.problems()
+    assert problem.code == "endpoint-inside-mesh"
+    assert member.record.name in problem.message
+    assert chosen.of([member], 1.0) == [THERE]
+    assert chosen.problems() == []

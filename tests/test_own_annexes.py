@@ -64,14 +64,14 @@ class Author:
             self.elsewhere.add(self.records[-1])
 
     def want(self, bodies: Mapping[str, bytes]) -> list[Annex]:
-        before = self.standing
+        kept = {label: body for label, body in self.standing.items() if bodies.get(label) == body}
         written = [read_annex(read(raw)) for raw in self.own.want(bodies)]
         for annex in written:
             self.disk.append(annex)
             self.counters.append(annex.counter)
             self.elsewhere.attach(annex)
-            kept = {label: body for label, body in before.items() if bodies.get(label) == body}
-            assert kept.items() <= self.standing.items(), "what stays is there at every moment"
+            held = self.elsewhere.annexes[NODE.key]
+            assert all(label in held and held[label].body == kept[label] for label in kept), "at every moment"
         return written
 
     @property
