@@ -112,6 +112,21 @@ def test_a_client_whose_nat_gets_another_address_is_reached_again_soon(mesh: Cli
     mesh.until_all_ping(mesh.nodes, 10)
 
 
+def test_a_client_whose_carriers_daemon_is_killed_is_reached_all_the_while(mesh: Clients) -> None:
+    client, other = mesh.clients
+    carrier = mesh.carrier(client)
+    mesh.until_all_ping([client, other], 10)
+    assert carrier.daemon is not None
+    carrier.daemon.kill9()
+    wait_for("it is known to be down", lambda: client.states(MESH)[carrier.name] == "daemon-down", 10)
+    assert mesh.carrier(client) is carrier
+    assert mesh.pings(other, client), "WireGuard outlives the daemon"
+    carrier.start()
+    wait_for("it is known to be back", lambda: client.states(MESH)[carrier.name] == "alive", 20)
+    assert mesh.carrier(client) is carrier
+    mesh.until_all_ping(mesh.nodes, 20)
+
+
 def test_a_client_whose_carrier_dies_is_reached_again_soon_at_its_address(mesh: Clients) -> None:
     client = mesh.clients[0]
     carrier = mesh.carrier(client)
