@@ -31,7 +31,8 @@ class Clients:
         self.clients = [Node(nat.host, backend, role="client") for nat in self.nats]
         for node in self.peers:
             node.host.run(["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"])
-        all_at_once(node.start for node in self.nodes)
+        for node in self.nodes:
+            node.start()
         first, *others = self.peers
         first.ask("new-mesh", MESH)
         tokens = [first.ask("invite", MESH, "--uses", "3", "--role", role)["token"] for role in ("peer", "client")]
