@@ -38,6 +38,8 @@ class Settings:
     wireguard_port: int = 51820
     """The first UDP port tried for a mesh; 0 lets the kernel choose."""
     mtu: int = 1420
+    forwarding: Literal["mesh", "host", "none"] = "mesh"
+    """What may be turned on to pass packets on for others."""
     heartbeat_interval: float = 5.0
     suspect_after: float = 3.0
     restart_grace: float = 30.0

@@ -23,10 +23,11 @@ from actors.base import Address
 from actors.cast import Cast, Settings
 from actors.control import ControlActor
 from actors.endings import STAGES
-from actors.gossip import GossipActor
+from actors.gossip import CLIENT_LIMITS, GossipActor
 from actors.logs import configure_logs
 from actors.node import Node
 from actors.prober import ProberActor
+from actors.runtime import Runtime
 from actors.threads import ThreadedRuntime
 from smeg import __version__
 from smeg.config import Config, defaults, parse
@@ -34,6 +35,7 @@ from smeg.edges.backends import open_backend
 from smeg.edges.resolver import Resolver
 from smeg.edges.store import Store
 from smeg.errors import LocalError, Problem
+from smeg.mesh_settings import Keys
 from smeg.messages import Shutdown
 
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3
@@ -53,6 +55,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         public_endpoints=config.public_endpoint,
         wireguard_port=config.wireguard_port,
         mtu=config.mtu,
+        forwarding=config.forwarding,
         heartbeat_interval=config.heart_beat_interval,
         suspect_after=config.suspect_after,
         restart_grace=config.restart_grace,
@@ -63,7 +66,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
     return Cast(
         settings,
         lambda: Store(config.state_dir, runtime.entropy),
-        lambda world, n, node, keys: GossipActor(world, n, node, keys, config.gossip_address, config.gossip_port),
+        lambda world, n, node, keys: _gossip(config, world, n, node, keys),
         lambda world, n, node, keys: ControlActor(
             world, n, node, keys, config.control_socket, config.name, config.routes, config.keep_alive_wg
         ),
@@ -73,6 +76,13 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         if config.exit_probe
         else None,
     )
+
+
+def _gossip(config: Config, runtime: Runtime, incarnation: int, node: Address, keys: Keys) -> GossipActor:
+    """A client dials out only: what it binds nobody else can reach, and is not asked for."""
+    if config.role == "client":
+        return GossipActor(runtime, incarnation, node, keys, "127.0.0.1", 0, CLIENT_LIMITS)
+    return GossipActor(runtime, incarnation, node, keys, config.gossip_address, config.gossip_port)
 
 
 def read_config(path: Path | None) -> Config:

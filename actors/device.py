@@ -6,7 +6,6 @@ outlives a restart of this actor; it goes when `Release` says so.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,15 +15,19 @@ from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
+from smeg.certificates import Role as NodeRole
+from smeg.chosen_endpoints import ChosenEndpoints
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
-from smeg.errors import LocalError
+from smeg.device import Backend, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
+from smeg.errors import LocalError, Problem
+from smeg.forwarding import Mode, Need, ensure
 from smeg.keys import NodeKey
 from smeg.members import Members
-from smeg.plan import difference, reuse, simulate
-from smeg.records import Member
-from smeg.swallowed import outside
-from smeg.wanted import View, wanted
+from smeg.nudges import Nudges
+from smeg.plan import plan
+from smeg.planner import Planner
+from smeg.simulated import Simulated
+from smeg.wanted import View
 
 TRY_AGAIN = 5.0
 """seconds after a failure."""
@@ -34,14 +37,8 @@ REST_A_MEMBER = 0.0002
 MOST_REST = 1.0
 """seconds after one plan before the next, for each member: who joins hears of thousands within a second or two, and to
 plan for each batch of them would cost more than to verify them."""
-NUDGE_EVERY = 0.25
-NUDGES = 32
-"""New tunnels shake hands at once, so many at a time, every so many seconds: the other side may hold keys of an
-earlier tunnel, and would use them for 15 s before it tried anew."""
-SECOND_NUDGE = 1.5
-"""seconds that the side with the higher key leaves to the other: two handshakes that cross undo each other for 5 s."""
 NUDGE_KEEPALIVE = 25
-"""seconds; WireGuard sends something at once when it is switched on. It is switched off again right away."""
+"""seconds; WireGuard sends something at once when it is switched on. Right away it is again what it was."""
 OpenBackend = Callable[[InterfaceSpec], Backend]
 
 
@@ -65,6 +62,12 @@ class DeviceSettings:
     """seconds; for clients."""
     handshake_interval: float
     """seconds between two readings of what WireGuard saw; 0 where nothing shakes hands."""
+    forwarding: Mode = Mode.MESH
+    """What may be turned on for others' packets."""
+    bridges: bool = False
+    """Whether others go by way of this node into other meshes."""
+    leads_beyond: bool = False
+    """Whether it offers what is behind it."""
 
 
 class DeviceActor(Actor):
@@ -88,10 +91,12 @@ class DeviceActor(Actor):
         self._open_backend = open_backend
         self._underlay = underlay
         self._view = View(mesh, own, Members(), frozenset(), (), spec.listen_port, settings.mtu, settings.keepalive)
-        self._overlay = overlay_prefix(mesh)
+        self._chosen = ChosenEndpoints(underlay.choose, overlay_prefix(mesh))
         self._backend: Backend | None = None
         self._released = False
-        self._state: DeviceState | None = None
+        self._device: Simulated | None = None
+        """What it looks like, unless it has to be read."""
+        self._planner = Planner()
         self._planned: Mapping[bytes, WgPeer] = {}
         """How each peer was configured last; where it has moved since, WireGuard knows better."""
         self._dirty = False
@@ -101,9 +106,8 @@ class DeviceActor(Actor):
         self._retry_at: float | None = None
         self._look_at: float | None = None
         self._handshakes_at: float | None = None
-        self._nudges: deque[bytes] = deque()
-        self._second_nudges: deque[tuple[float, bytes]] = deque()
-        self._nudge_at: float | None = None
+        self._nudges = Nudges()
+        self._warned: tuple[Problem, ...] | None = None
 
     def begin(self, now: float) -> Iterable[Message]:
         address = Address(self)
@@ -119,7 +123,10 @@ class DeviceActor(Actor):
             case m.RoutesChanged():
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
             case m.Resolved():
-                self._dirty = True
+                self._dirty |= self._underlay_moved(now)
+            case m.LinkRestored() if self._is_client():
+                # A NAT that has lost one mapping has likely lost the others; peers learn the new ones from a packet.
+                self._nudges.again(self._planned, now)
             case m.Tick():
                 return self._tick(now)
         return []
@@ -134,7 +141,7 @@ class DeviceActor(Actor):
 
     def next_deadline(self) -> float | None:
         rested_at = self._rested_at if self._dirty and self._backend is not None and self._retry_at is None else None
-        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudge_at, rested_at)
+        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudges.at, rested_at)
         return min((at for at in deadlines if at is not None), default=None)
 
     def release(self) -> None:
@@ -145,6 +152,10 @@ class DeviceActor(Actor):
 
     def close(self) -> None:
         self._underlay.close()
+
+    def _is_client(self) -> bool:
+        own = self._view.members.get(self._view.own)
+        return own is not None and own.role is NodeRole.CLIENT
 
     def _change(self, view: View) -> None:
         self._view = view
@@ -161,7 +172,7 @@ class DeviceActor(Actor):
                 if error.problem.code == "port-in-use":
                     continue
                 break
-            self._backend, self._state = backend, state
+            self._backend, self._device = backend, Simulated(state)
             self._view = replace(self._view, listen_port=state.listen_port)
             self._planned = state.peers
             self._retry_at = None
@@ -176,65 +187,77 @@ class DeviceActor(Actor):
     def _apply(self, backend: Backend, now: float) -> Iterable[Message]:
         """Make the device what it should be, by differences."""
         self._dirty = False
-        target = wanted(self._view, lambda member: self._choose(member, now))
+        target = self._planner.wanted(self._view, lambda members: self._chosen.of(members, now))
         if target is None:
             return []
         try:
-            state = self._state if self._state is not None else backend.read()
-            target = reuse(target, state)
-            operations = difference(state, target, self._configured())
+            device = self._device if self._device is not None else Simulated(backend.read())
+            device.share(target.peers)
+            operations = plan(device, target, self._configured())
+            new = [key for key in target.peers if key not in device.peers]
             backend.apply(operations)
         except LocalError as error:
-            self._state = None
+            self._device = None
             self._dirty = True
             self._retry_at = now + TRY_AGAIN
             if error.problem.code == "device-gone":
                 self._backend = None
             return [m.DeviceFailed(self.mesh, error.problem)]
         self._retry_at = None
-        self._state = simulate(state, operations)
-        target = reuse(target, self._state)
+        device.apply(operations)
+        self._device = device
         self._planned = target.peers
         if self._settings.handshake_interval:
-            self._shake_hands([key for key in target.peers if key not in state.peers], target, now)
-        if not operations:
-            return []
-        self._version += 1
-        return [m.DeviceApplied(self.mesh, self._version, target)]
+            self._nudges.new(new, target, now)
+        out: list[Message] = [*self._warn(backend)]
+        if operations:
+            self._version += 1
+            out.append(m.DeviceApplied(self.mesh, self._version, target))
+        return out
 
-    def _shake_hands(self, new: list[bytes], target: DeviceState, now: float) -> None:
-        """Plan the nudges of new peers: at once by one side, later by the other."""
-        for key in new:
-            # A client's keep-alive has shaken hands already, maybe before the peer knew it.
-            if target.public_key < key and not target.peers[key].keepalive:
-                self._nudges.append(key)
-            else:
-                self._second_nudges.append((now + SECOND_NUDGE, key))
-        self._plan_nudges(now)
+    def _warn(self, backend: Backend) -> Iterable[Message]:
+        """Have packets passed on for others, if they rely on it, and say what keeps traffic from passing."""
+        setting, problems = ensure(backend, self._settings.forwarding, self._need(), self._spec.name)
+        if setting is not None:
+            self.runtime.log("info", "forwarding turned on", mesh=self.mesh, what=setting.value)
+        found = (*self._chosen.problems(), *problems)
+        if self._warned == found:
+            return []
+        self._warned = found
+        self._version += 1
+        return [m.DeviceWarned(self.mesh, self._version, found)]
+
+    def _need(self) -> Need:
+        """What others rely on this node for."""
+        if self._is_client():
+            return Need(False, False)
+        carries = self._settings.bridges or bool(self._view.members.rings.clients)
+        return Need(carries, self._settings.leads_beyond)
 
     def _configured(self) -> dict[bytes, Endpoint]:
         return {key: peer.endpoint for key, peer in self._planned.items() if peer.endpoint is not None}
 
-    def _is_as_planned(self, backend: Backend, now: float) -> bool:
+    def _is_as_planned(self, backend: Backend) -> bool:
         """Whether a look finds nothing to do: to plan thousands of peers anew costs much more than to compare them."""
         try:
             found = backend.read()
         except LocalError:
-            self._state = None
+            self._device = None
             return False
-        if found != self._state:
-            self._state = found
+        if self._device is None or found != self._device.state():
+            self._device = Simulated(found)
             return False
-        # What is equal to it is not kept: `_state` shares its thousands of peers with the plan.
-        configured = self._configured()
-        # Which of its endpoints a member is reached by may change with the names and routes of the underlay, which asks
-        # again for a name without an address when it is asked itself.
-        peers = ((member.standing.wireguard, member) for member in self._view.members.values())
-        known = ((key, member) for key, member in peers if key in found.peers)
-        return all(configured.get(key) == self._choose(member, now) for key, member in known)
+        # What is equal to it is not kept: the device shares its thousands of peers with the plan.
+        return True
 
-    def _choose(self, member: Member, now: float) -> Endpoint | None:
-        return self._underlay.choose(outside(member.record.wireguard, self._overlay), now)
+    def _underlay_moved(self, now: float) -> bool:
+        """Whether a peer is reached by another of its endpoints now: names and routes of the underlay change."""
+        peers = self._device.peers if self._device is not None else {}
+        members = self._view.members.table.values()
+        moved = self._chosen.look_again([each for each in members if each.standing.wireguard in peers], now)
+        if moved:
+            self._planner.forget()
+        return moved
 
     def _tick(self, now: float) -> Iterable[Message]:
         out: list[Message] = []
@@ -245,43 +268,38 @@ class DeviceActor(Actor):
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + LOOK_AGAIN
-            self._dirty |= self._backend is not None and not self._is_as_planned(self._backend, now)
-        if self._nudge_at is not None and now >= self._nudge_at:
+            if self._backend is not None:
+                self._dirty |= self._underlay_moved(now)
+                self._dirty |= not self._is_as_planned(self._backend)
+                out += self._warn(self._backend)
+        if self._nudges.at is not None and now >= self._nudges.at:
             self._nudge(now)
         if self._handshakes_at is not None and now >= self._handshakes_at:
             self._handshakes_at = now + self._settings.handshake_interval
             out += self._read_handshakes()
         return out
 
-    def _plan_nudges(self, now: float) -> None:
-        if self._nudges:
-            self._nudge_at = max(now, self._nudge_at or now)
-        elif self._nudge_at is None and self._second_nudges:
-            self._nudge_at = self._second_nudges[0][0]
-
     def _nudge(self, now: float) -> None:
-        """Make WireGuard shake hands over some of the new tunnels."""
-        batch = [self._nudges.popleft() for _ in range(min(NUDGES, len(self._nudges)))]
-        late: list[bytes] = []
-        while self._second_nudges and self._second_nudges[0][0] <= now and len(batch) + len(late) < NUDGES:
-            late.append(self._second_nudges.popleft()[1])
-        self._nudge_at = now + NUDGE_EVERY if self._nudges else None
-        self._plan_nudges(now + NUDGE_EVERY)
-        if self._backend is None or self._state is None:
+        """Make WireGuard send something over some tunnels: new ones shake hands."""
+        batch, late = self._nudges.due(now)
+        if self._backend is None or self._device is None:
             return
         # Whom we have no endpoint of, a client, has to begin itself.
-        known = self._state.peers
+        known = self._device.peers
         dialled = {key: known[key] for key in (*batch, *late) if key in known and known[key].endpoint is not None}
         silent = self._silent(self._backend, [key for key in late if key in dialled])
-        peers = [dialled[key] for key in (*batch, *silent) if key in dialled]
+        # Only who is made anew is told an endpoint: of others WireGuard may know a later one.
+        kept = {key: replace(dialled[key], endpoint=None) for key in batch if key in dialled}
+        peers = [*kept.values(), *(dialled[key] for key in silent)]
         try:
             # A handshake that was lost is not tried again for 5 s, unless the peer is made anew.
             self._backend.apply(tuple(RemovePeer(key) for key in silent))
+            self._backend.apply(tuple(SetPeer(replace(peer, keepalive=0)) for peer in kept.values() if peer.keepalive))
             self._backend.apply(tuple(SetPeer(replace(peer, keepalive=NUDGE_KEEPALIVE)) for peer in peers))
             self._backend.apply(tuple(SetPeer(replace(peer, endpoint=None)) for peer in peers))
         except LocalError:
             # Nothing is lost but time: the first packet shakes hands too. The next look sets what is left behind.
-            self._state = None
+            self._device = None
             self._dirty = True
 
     def _silent(self, backend: Backend, keys: list[bytes]) -> list[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from actors.base import Actor, Address
@@ -41,6 +42,9 @@ alone would wake another actor, many times a second, and nobody's patience is so
 BATCHES = 8
 """Batches that are read in one go before other messages get their turn."""
 LIMITS = Limits()
+CLIENT_LIMITS = replace(LIMITS, heartbeat=0.8, heartbeat_timeout=1.6)
+"""Of a client: when the NAT before it has forgotten its connections, and says nothing, it dials anew within 2.4 s,
+before anybody accuses it."""
 OUTCOMES = {
     Reason.UNREACHABLE: Outcome.SILENT,
     Reason.CLOSED: Outcome.TAKEN,
@@ -264,7 +268,7 @@ class GossipActor(Actor):
         for event in events:
             match event:
                 case Connected(curve, endpoint):
-                    self._watched.connected(curve, endpoint)
+                    out += self._watched.connected(curve, endpoint)
                     self._let_go(curve)
                 case Lost(curve) | Parted(curve):
                     if not self.transport.reaches(curve):

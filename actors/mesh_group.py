@@ -21,6 +21,7 @@ from smeg import messages as m
 from smeg.certificates import Role as NodeRole
 from smeg.config_values import PublicEndpoint
 from smeg.device import Endpoint, InterfaceSpec
+from smeg.forwarding import Mode
 from smeg.heartbeat import Detection, Heartbeat
 from smeg.keys import node_key
 from smeg.membership import Membership
@@ -58,7 +59,15 @@ class MeshGroup:
         runtime, node, own = self._runtime, self._node, self._own
         spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu, self._gossip_ports())
         ports = self._ports(stored, others)
-        device = DeviceSettings(ports, settings.mtu, settings.keepalive, settings.handshake_interval)
+        device = DeviceSettings(
+            ports,
+            settings.mtu,
+            settings.keepalive,
+            settings.handshake_interval,
+            Mode(settings.forwarding),
+            bridges=settings.routes.of(stored.id, stored.name).bridge,
+            leads_beyond=bool(settings.routes.behind),
+        )
         return lambda n: cast.device(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
 
     def _membership(self, stored: StoredMesh) -> Make:

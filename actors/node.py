@@ -171,6 +171,11 @@ class Node(Actor):
 
     # Meshes.
 
+    def _check_may_found(self) -> None:
+        if self._cast.settings.role == "client":
+            hint = "make the mesh on a node that others can dial, whose role is peer, and join it from here"
+            raise LocalError("client-founds", "this node is a client: nobody could dial it to join its mesh", hint)
+
     def _start_group(self, entry: MeshEntry) -> None:
         """Start the actors of a mesh; `_publish` makes them known."""
         entry.cleaned = False
@@ -272,6 +277,7 @@ class Node(Actor):
                 raise LocalError("not-ready", "the daemon is starting or ending", "try again in a moment")
             match request.command:
                 case "new-mesh":
+                    self._check_may_found()
                     name = str(request.arguments.get("name", ""))
                     return self._begin_mesh(self._meshes.found(name, self._keys, request.ticket))
                 case "join-mesh":

@@ -59,7 +59,7 @@ class Hops:
     """How a node reaches the others of its mesh, as far as they live."""
 
     neighbours: frozenset[NodeKey]
-    """With whom it has tunnels."""
+    """With whom it has tunnels. Of those that are thought dead only clients, which get nothing."""
     to: Mapping[NodeKey, NodeKey]
     """Member → the neighbour that gets the packets to it."""
     default: NodeKey | None
@@ -78,11 +78,14 @@ def _of_peer(own: NodeKey, members: Members, dead: Container[NodeKey]) -> Hops:
     to = {key: key for key in members.rings.peers if key != own and key not in dead}
     neighbours = set(to)
     for key in members.rings.clients:
-        found = tunnels(members[key], members, dead) if key not in dead else None
-        if found is not None:
+        found = tunnels(members[key], members, dead)
+        if found is None:
+            continue
+        if key not in dead:
             to[key] = key if found.leads(own) else found.carrier
-            if found.leads(own) or own == found.warm:
-                neighbours.add(key)
+        if found.leads(own) or own == found.warm:
+            # Also of one that is thought dead: where it is now, WireGuard can only learn by what it sends.
+            neighbours.add(key)
     return Hops(frozenset(neighbours), to, None)
 
 

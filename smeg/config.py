@@ -38,6 +38,7 @@ class Config:
     wireguard_program: str = "wireguard-go"
     wireguard_port: int = 51820
     mtu: int = 1420
+    forwarding: Literal["mesh", "host", "none"] = "mesh"
     keep_alive_wg: int = 25
     heart_beat_interval: float = 5.0
     suspect_after: float = 3.0

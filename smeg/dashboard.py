@@ -145,6 +145,7 @@ class Dashboard:
         views = [self.find(text)] if text else list(self._meshes.values())
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
+        problems += [warning for view in views for warning in view.warnings]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
         actors = self._supervised.actors

@@ -12,6 +12,7 @@ from enum import Enum
 from ipaddress import IPv6Interface, IPv6Network
 from typing import Protocol
 
+from smeg.forwarding import Forwarding, Setting
 from smeg.keys import Secret
 
 MAX_INTERFACE_NAME = 15
@@ -181,6 +182,12 @@ class Backend(Protocol):
 
     def handshakes(self) -> Mapping[bytes, Handshake]:
         """By public key."""
+
+    def forwarding(self) -> Forwarding:
+        """Whether packets that come in by the interface are passed on."""
+
+    def turn_on(self, setting: Setting) -> None:
+        """Have them passed on. Raises `no-permission`."""
 
     def close(self) -> None:
         """Remove the interface, its routes, its process and socket. Harmless when already gone."""

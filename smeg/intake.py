@@ -113,8 +113,10 @@ class Intake:
         # After the records: a leave counts only for a node that is known.
         for remove in removes:
             self._guard(self._take_remove, remove, offered, taken)
-        for annex in annexes:
+        for annex in sorted(annexes, key=lambda annex: annex.counter, reverse=True):
             self._guard(self._take_annex, annex, offered, taken)
+        # Passed on in the order in which they were written.
+        taken.annexes.reverse()
         taken.certificates = self._chain.drain()
         dropped = self._replica.drain()
         if dropped:

@@ -158,6 +158,16 @@ class Members(Mapping[NodeKey, Member]):
         return self._by_address.get(address)
 
     @property
+    def table(self) -> Mapping[NodeKey, Member]:
+        """The same members, quicker to look up, in no order."""
+        return self._table
+
+    @property
+    def addresses_differ(self) -> bool:
+        """Whether no two are at one address."""
+        return len(self._by_address) == len(self._table)
+
+    @property
     def curves(self) -> Mapping[bytes, NodeKey]:
         """CURVE key → member."""
         return self._by_curve

@@ -37,6 +37,7 @@ class MeshView:
     offers: m.OffersChanged | None = None
     routes: m.RoutesChanged | None = None
     device_problem: Problem | None = None
+    warnings: tuple[Problem, ...] = ()
     plan: DeviceState | None = None
     handshakes: dict[bytes, Handshake] = field(default_factory=dict)
 
@@ -66,6 +67,8 @@ class MeshView:
                 self.interface, self.backend, self.device_problem = message.interface, message.backend, None
             case m.DeviceApplied():
                 self.device_problem, self.plan = None, message.plan
+            case m.DeviceWarned():
+                self.warnings = message.problems
             case m.DeviceFailed():
                 self.device_problem = message.problem
             case m.HandshakesSeen():

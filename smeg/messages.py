@@ -136,6 +136,14 @@ class LinkSilent:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkRestored:
+    """A watched member is connected with again after its connection had ended: what lies between may have changed."""
+
+    mesh: str
+    member: NodeKey
+
+
+@dataclass(frozen=True, slots=True)
 class ControlReady:
     """The command line can reach this daemon, and no other of the same user's."""
 
@@ -333,6 +341,15 @@ class DeviceFailed:
 
     mesh: str
     problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceWarned:
+    """What keeps traffic from passing although the device looks as the plan says; nothing when all is well."""
+
+    mesh: str
+    version: int
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)

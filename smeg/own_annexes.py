@@ -95,7 +95,8 @@ class OwnAnnexes:
         too_many = len(bodies) > MOST
         if too_many and not self._too_many:
             message = f"{len(bodies)} annexes are to be published, {MOST} at most are"
-            self.problems.append(Problem("too-many-annexes", message, "bridge fewer meshes, or filter by `exports`"))
+            hint = "bridge fewer meshes, or leave routes out by exportRoutes"
+            self.problems.append(Problem("too-many-annexes", message, hint))
         self._refused, self._too_many = refused, too_many
         return wanted
 

@@ -8,13 +8,12 @@ of a map.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
 from itertools import groupby
 
 from smeg.device import (
-    MARK,
     AddAddress,
     AddRoute,
     DeviceState,
@@ -29,9 +28,15 @@ from smeg.device import (
     WgPeer,
 )
 from smeg.errors import LocalError
+from smeg.simulated import Simulated, in_order
 
 
 def difference(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, Endpoint]) -> tuple[Operation, ...]:
+    """The operations that turn `now` into `wanted`: see `plan`."""
+    return plan(Simulated(now), wanted, learned)
+
+
+def plan(now: Simulated, wanted: DeviceState, learned: Mapping[bytes, Endpoint]) -> tuple[Operation, ...]:
     """The operations that turn `now` into `wanted`, in the order to apply them; none for what is equal.
 
     `learned` maps a public key to the endpoint that was last configured for it. A wanted endpoint equal to that one is
@@ -43,98 +48,18 @@ def difference(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, En
 
     Raises `LocalError` with code `plan-conflict` when `wanted` gives one prefix to two peers.
     """
-    _check_owners(wanted)
+    held = now.without_peers()
     operations: list[Operation] = []
-    if _interface_differs(now, wanted):
+    if _interface_differs(held, wanted):
         operations.append(SetInterface(wanted.listen_port, wanted.mtu))
-    operations += [RemoveRoute(prefix, table) for table in Table for prefix in _beyond(now, wanted, table)]
-    operations += [RemovePeer(key) for key in sorted(set(now.peers) - set(wanted.peers))]
+    operations += [RemoveRoute(prefix, table) for table in Table for prefix in _beyond(held, wanted, table)]
+    operations += [RemovePeer(key) for key in sorted(now.peers.keys() - wanted.peers.keys())]
     operations += _set_peers(now, wanted, learned)
     # An address is known to the kernel without its prefix length: the old one must go before the new one can come.
-    operations += [RemoveAddress(address) for address in sorted(set(now.addresses) - set(wanted.addresses))]
-    operations += [AddAddress(address) for address in sorted(set(wanted.addresses) - set(now.addresses))]
-    operations += [AddRoute(prefix, table) for table in Table for prefix in _beyond(wanted, now, table)]
+    operations += [RemoveAddress(address) for address in sorted(set(held.addresses) - set(wanted.addresses))]
+    operations += [AddAddress(address) for address in sorted(set(wanted.addresses) - set(held.addresses))]
+    operations += [AddRoute(prefix, table) for table in Table for prefix in _beyond(wanted, held, table)]
     return tuple(operations)
-
-
-def reuse(wanted: DeviceState, now: DeviceState) -> DeviceState:
-    """`wanted`, made of the peers of `now` where they are equal: of thousands nearly all stay as they are."""
-    peers = {key: now.peers[key] if now.peers.get(key) == peer else peer for key, peer in wanted.peers.items()}
-    return replace(wanted, peers=peers)
-
-
-def simulate(now: DeviceState, operations: Iterable[Operation]) -> DeviceState:
-    """What the device is after `operations`, as a kernel would have it: a prefix given to one peer leaves any other."""
-    simulated = Simulated(now)
-    simulated.apply(operations)
-    return simulated.state()
-
-
-class Simulated:
-    """A device that changes as a kernel's would, at the cost of what changes."""
-
-    def __init__(self, state: DeviceState) -> None:
-        self._state = state
-        self._addresses, self._peers = set(state.addresses), dict(state.peers)
-        self._routes = {table: set(state.routes_in(table)) for table in Table}
-        self._owners = {prefix: key for key, peer in self._peers.items() for prefix in peer.allowed_ips}
-
-    def state(self) -> DeviceState:
-        main, unmarked, own = (tuple(sorted(self._routes[table])) for table in (Table.MAIN, Table.UNMARKED, Table.OWN))
-        return replace(
-            self._state,
-            addresses=tuple(sorted(self._addresses)),
-            routes=main,
-            unmarked_routes=unmarked,
-            own_routes=own,
-            peers=dict(self._peers),
-        )
-
-    def apply(self, operations: Iterable[Operation]) -> None:
-        for operation in operations:
-            match operation:
-                case SetInterface(listen_port, mtu):
-                    listen_port = listen_port or self._state.listen_port
-                    self._state = replace(self._state, listen_port=listen_port, mtu=mtu, up=True, fwmark=MARK)
-                case AddAddress(address):
-                    self._addresses.add(address)
-                case RemoveAddress(address):
-                    self._addresses.discard(address)
-                case AddRoute(prefix, table):
-                    self._routes[table].add(prefix)
-                case RemoveRoute(prefix, table):
-                    self._routes[table].discard(prefix)
-                case RemovePeer(key):
-                    self._take_away(key)
-                case SetPeer(peer):
-                    self._give(peer)
-
-    def _take_away(self, key: bytes) -> None:
-        gone = self._peers.pop(key, None)
-        for prefix in gone.allowed_ips if gone else ():
-            del self._owners[prefix]
-
-    def _give(self, peer: WgPeer) -> None:
-        peers, owners = self._peers, self._owners
-        before = peers.get(peer.public_key)
-        for prefix in before.allowed_ips if before else ():
-            del owners[prefix]
-        for prefix in peer.allowed_ips:
-            robbed = owners.get(prefix)
-            if robbed is not None:
-                left = tuple(other for other in peers[robbed].allowed_ips if other != prefix)
-                peers[robbed] = replace(peers[robbed], allowed_ips=left)
-            owners[prefix] = peer.public_key
-        peer = _in_order(peer)
-        if peer.endpoint is None and before is not None and before.endpoint is not None:
-            peer = replace(peer, endpoint=before.endpoint)
-        peers[peer.public_key] = peer
-
-
-def _in_order(peer: WgPeer) -> WgPeer:
-    """With its prefixes sorted; the same one if they are, for there are thousands of them in several states."""
-    ordered = tuple(sorted(peer.allowed_ips))
-    return peer if peer.allowed_ips == ordered else replace(peer, allowed_ips=ordered)
 
 
 def batches(operations: tuple[Operation, ...]) -> Iterator[tuple[Operation, ...]]:
@@ -146,11 +71,14 @@ def batches(operations: tuple[Operation, ...]) -> Iterator[tuple[Operation, ...]
             yield from ((operation,) for operation in run)
 
 
-def _check_owners(wanted: DeviceState) -> None:
+def _check_owners(now: Simulated, wanted: DeviceState, goals: Mapping[bytes, SetPeer]) -> None:
+    """Raise if two are to have one prefix. Whoever stays as it is holds its own, so one of the two is among `goals`."""
     owners: dict[IPv6Network, bytes] = {}
-    for key in sorted(wanted.peers):
+    for key in goals:
         for prefix in wanted.peers[key].allowed_ips:
-            if owners.setdefault(prefix, key) != key:
+            holder = now.owner(prefix)
+            stays = holder is not None and holder in wanted.peers and holder not in goals
+            if owners.setdefault(prefix, key) != key or stays:
                 raise LocalError("plan-conflict", f"{prefix} is planned for two WireGuard peers at once")
 
 
@@ -169,20 +97,21 @@ def _interface_differs(now: DeviceState, wanted: DeviceState) -> bool:
     )
 
 
-def _set_peers(now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, Endpoint]) -> list[Operation]:
+def _set_peers(now: Simulated, wanted: DeviceState, learned: Mapping[bytes, Endpoint]) -> list[Operation]:
     """What adds and changes peers. `blocked` are those that must wait for holders of what they get."""
+    changed = [key for key, peer in wanted.peers.items() if now.peers.get(key) is not peer]
     goals: dict[bytes, SetPeer] = {}
-    for key in sorted(wanted.peers):
+    for key in sorted(changed):
         goal = _goal(now.peers.get(key), wanted.peers[key], learned.get(key))
         if goal is not None:
             goals[key] = goal
+    _check_owners(now, wanted, goals)
     # Who keeps all that it has holds nothing that another may get.
-    holders = {prefix: key for key in goals if key in now.peers for prefix in now.peers[key].allowed_ips}
-    blocked = {
-        key: blockers
-        for key, goal in goals.items()
-        if (blockers := {holders[prefix] for prefix in goal.peer.allowed_ips if holders.get(prefix, key) != key})
-    }
+    blocked: dict[bytes, set[bytes]] = {}
+    for key, goal in goals.items():
+        holders = {holder for prefix in goal.peer.allowed_ips if (holder := now.owner(prefix)) in goals}
+        if blockers := {holder for holder in holders if holder is not None and holder != key}:
+            blocked[key] = blockers
     waiters: dict[bytes, list[bytes]] = {}
     for key, blockers in blocked.items():
         for blocker in blockers:
@@ -230,13 +159,11 @@ def _in_a_ring(blocked: Mapping[bytes, set[bytes]]) -> bytes:
 
 def _goal(now: WgPeer | None, wanted: WgPeer, last: Endpoint | None) -> SetPeer | None:
     """The `SetPeer` that makes `now` into `wanted`, or None when they are equal but for roaming."""
-    if now is wanted:
-        return None
     if now is None:
-        return SetPeer(_in_order(wanted))
+        return SetPeer(in_order(wanted))
     roamed = wanted.endpoint == last and now.endpoint is not None
     endpoint = None if roamed or wanted.endpoint == now.endpoint else wanted.endpoint
-    same = set(now.allowed_ips) == set(wanted.allowed_ips) and now.keepalive == wanted.keepalive
-    if same and endpoint is None:
+    same = now.allowed_ips == wanted.allowed_ips or set(now.allowed_ips) == set(wanted.allowed_ips)
+    if same and now.keepalive == wanted.keepalive and endpoint is None:
         return None
-    return SetPeer(replace(wanted, allowed_ips=tuple(sorted(wanted.allowed_ips)), endpoint=endpoint))
+    return SetPeer(replace(in_order(wanted), endpoint=endpoint))

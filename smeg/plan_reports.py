@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smeg import messages as m
@@ -46,7 +46,7 @@ def describe(view: MeshView) -> dict[str, Any]:
                 "allowed_ips": [str(prefix) for prefix in peer.allowed_ips],
                 "keepalive": peer.keepalive,
             }
-            for key, peer in plan.peers.items()
+            for key, peer in sorted(plan.peers.items(), key=lambda item: (names.get(item[0], ""), item[0]))
         ],
     }
 
@@ -60,10 +60,10 @@ def changes(
     pruned = view.pruned | without
     wish = View(view.id, own, view.table, pruned, chosen[0], now.listen_port, now.mtu, keepalive, chosen[1])
 
-    def choose(member: Member) -> Endpoint | None:
+    def choose(members: Sequence[Member]) -> list[Endpoint | None]:
         """As it is: which endpoint a name stands for is not asked here."""
-        peer = now.peers.get(member.standing.wireguard)
-        return peer.endpoint if peer is not None else next(iter(member.record.wireguard), None)
+        peers = ((member, now.peers.get(member.standing.wireguard)) for member in members)
+        return [p.endpoint if p is not None else next(iter(member.record.wireguard), None) for member, p in peers]
 
     then = wanted(wish, choose)
     operations = difference(now, then, {key: peer.endpoint for key, peer in then.peers.items() if peer.endpoint}) \

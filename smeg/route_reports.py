@@ -12,6 +12,8 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 from smeg.addresses import node_id, overlay_prefix
+from smeg.carriers import tunnels
+from smeg.certificates import Role
 from smeg.forecast import Forecast
 from smeg.keys import NodeKey
 from smeg.mesh_view import SHORT, MeshView, find_places
@@ -153,13 +155,19 @@ class Reports:
         return self._carried(view, to, key, f"{view.called(key)} has the address {to}")
 
     def _carried(self, view: MeshView, to: IPv6Address, key: NodeKey, rule: str) -> list[dict[str, str]]:
-        """The steps to a member: one where there is a tunnel to it, two where a peer carries what is for it."""
-        carrier = self._carrier(view, to)
-        if carrier is None or carrier == key:
+        """The steps to a member: one where there is a tunnel to it, more where peers carry what is for it."""
+        first = self._carrier(view, to)
+        if first is None or first == key:
             return [_step(view.name, "here", view.called(key), rule)]
-        words = f"there is no tunnel to {view.called(key)}: {view.called(carrier)} carries what is for it"
-        first = _step(view.name, "here", view.called(carrier), words)
-        return [first, _step(view.name, view.called(carrier), view.called(key), rule)]
+        words = f"there is no tunnel to {view.called(key)}: {view.called(first)} carries what is for it"
+        steps, at = [_step(view.name, "here", view.called(first), words)], first
+        member = view.table[key]
+        found = tunnels(member, view.table, view.pruned) if member.role is Role.CLIENT else None
+        if found is not None and not found.leads(first):
+            words = f"{view.called(key)} is a client, and {view.called(found.carrier)} its carrier"
+            steps.append(_step(view.name, view.called(at), view.called(found.carrier), words))
+            at = found.carrier
+        return [*steps, _step(view.name, view.called(at), view.called(key), rule)]
 
     def _carrier(self, view: MeshView, to: IPv6Address) -> NodeKey | None:
         """The member to which the interface sends what is for an address; None while there is no interface."""

@@ -9,9 +9,9 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Interface, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from smeg.addresses import host_prefix, overlay_prefix
 from smeg.carriers import Hops, hops
@@ -22,8 +22,12 @@ from smeg.members import Members
 from smeg.records import Member, Route
 from smeg.swallowed import places, table_for
 
-ChooseEndpoint = Callable[[Member], Endpoint | None]
-"""Which of a member's endpoints to use: a literal address that this host has a route to, or None."""
+ChooseEndpoints = Callable[[Sequence[Member]], Sequence[Endpoint | None]]
+"""Which of its endpoints to use for each of these: a literal address that this host has a route to, or None."""
+
+
+Tables = Mapping[Table, set[IPv6Network]]
+"""Kernel routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +47,35 @@ class View:
     """For packets from this node's own address, where they go another way."""
 
 
-def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
+def wanted(view: View, choose: ChooseEndpoints) -> DeviceState | None:
     """The device as it should be; None while this node is not a member."""
     own = view.members.get(view.own)
     if own is None:
         return None
-    prefix = overlay_prefix(view.mesh)
-    ways = hops(own, view.members, view.pruned)
-    neighbours = [view.members[key] for key in sorted(ways.neighbours)]
-    # Key order here too: of two members who claim one WireGuard key the lower keeps it, and nobody has ours.
+    table, ways = view.members.table, hops(own, view.members, view.pruned)
+    # Key order: of two members who claim one WireGuard key the lower keeps it, and nobody has ours.
+    neighbours = [table[key] for key in view.members.ranks.keys if key in ways.neighbours]
     first: dict[bytes, Member] = {own.standing.wireguard: own}
     for member in neighbours:
         first.setdefault(member.standing.wireguard, member)
     neighbours = [member for member in neighbours if first[member.standing.wireguard] is member]
     allowed: dict[NodeKey, list[IPv6Network]] = {member.key: [] for member in neighbours}
-    taken = {own.address}
-    for key in sorted(ways.to):
-        # Key order: of two members at one address the lower key keeps it.
-        address = view.members[key].address
-        if ways.to[key] in allowed and address not in taken:
-            taken.add(address)
-            allowed[ways.to[key]].append(host_prefix(address))
-    if ways.default in allowed:
-        allowed[ways.default].append(prefix)
-    tables = _route(view, prefix, ways, allowed)
-    keepalive = view.keepalive if own.role is Role.CLIENT else 0
+    for member in _at_their_addresses([table[key] for key in sorted(ways.to)], own, view.members):
+        hop = ways.to[member.key]
+        if hop in allowed:
+            allowed[hop].append(host_prefix(member.address))
+    tables, behind = beyond(view, ways, allowed.keys())
+    for key, prefixes in behind.items():
+        allowed[key] += prefixes
+    keepalive = keepalive_of(own, view)
     peers = {
-        member.standing.wireguard: WgPeer(
-            member.standing.wireguard, tuple(sorted(allowed[member.key])), choose(member), keepalive
-        )
-        for member in neighbours
+        member.standing.wireguard: wg_peer(member, allowed[member.key], endpoint, keepalive)
+        for member, endpoint in zip(neighbours, choose(neighbours), strict=True)
     }
+    return device(own, view, tables, peers)
+
+
+def device(own: Member, view: View, tables: Tables, peers: dict[bytes, WgPeer]) -> DeviceState:
     return DeviceState(
         own.standing.wireguard,
         view.listen_port,
@@ -87,23 +89,45 @@ def wanted(view: View, choose: ChooseEndpoint) -> DeviceState | None:
     )
 
 
-def _route(
-    view: View, overlay: IPv6Network, ways: Hops, allowed: dict[NodeKey, list[IPv6Network]]
-) -> dict[Table, set[IPv6Network]]:
-    """The kernel routes, by table; gives each prefix to the neighbour that gets what goes there."""
-    tables: dict[Table, set[IPv6Network]] = {Table.MAIN: {overlay}, Table.UNMARKED: set(), Table.OWN: set()}
+def wg_peer(member: Member, allowed: list[IPv6Network], endpoint: Endpoint | None, keepalive: int) -> WgPeer:
+    ordered = allowed if len(allowed) < 2 else sorted(allowed)
+    return WgPeer(member.standing.wireguard, tuple(ordered), endpoint, keepalive)
+
+
+def keepalive_of(own: Member, view: View) -> int:
+    """seconds; only clients keep a mapping open."""
+    return view.keepalive if own.role is Role.CLIENT else 0
+
+
+def _at_their_addresses(members: list[Member], own: Member, all_of_them: Members) -> Iterable[Member]:
+    """In key order: of several at one address the lower keeps it, and nobody has one's own."""
+    if all_of_them.addresses_differ:
+        return members
+    holders: dict[IPv6Address, Member] = {own.address: own}
+    for member in members:
+        holders.setdefault(member.address, member)
+    return [member for member in members if holders[member.address] is member]
+
+
+def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tables, dict[NodeKey, list[IPv6Network]]]:
+    """The kernel routes, by table; and the prefixes that a neighbour gets beside the addresses of members."""
+    overlay = overlay_prefix(view.mesh)
+    tables: Tables = {Table.MAIN: {overlay}, Table.UNMARKED: set(), Table.OWN: set()}
+    behind: dict[NodeKey, list[IPv6Network]] = {}
+    if ways.default is not None and ways.default in neighbours:
+        behind[ways.default] = [overlay]
     if not view.routes and not view.own_routes:
-        return tables
-    found = places(endpoint for key in allowed for endpoint in view.members[key].record.wireguard)
+        return tables, behind
+    found = places(endpoint for key in neighbours for endpoint in view.members.table[key].record.wireguard)
     given: set[IPv6Network] = set()
     for routes, own in ((view.routes, False), (view.own_routes, True)):
         for prefix, via in ((route.prefix, route.via) for route in routes):
             lives = via in view.members and via not in view.pruned and via != view.own
             hop = ways.via(via) if lives else None
-            if hop not in allowed or prefix.subnet_of(overlay):
+            if hop is None or hop not in neighbours or prefix.subnet_of(overlay):
                 continue
             if prefix not in given:
                 given.add(prefix)
-                allowed[hop].append(prefix)
+                behind.setdefault(hop, []).append(prefix)
             tables[Table.OWN if own else table_for(prefix, found)].add(prefix)
-    return tables
+    return tables, behind

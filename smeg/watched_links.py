@@ -118,10 +118,12 @@ class WatchedLinks:
         """A connection with this key stands, whoever made it."""
         self._trials.pop(curve, None)
 
-    def connected(self, curve: bytes, place: Endpoint) -> None:
-        """A connection that we made stands."""
+    def connected(self, curve: bytes, place: Endpoint) -> list[m.LinkRestored]:
+        """A connection that we made stands; who is reached again by it."""
         self._memory(curve).place = place
+        restored = self._watchers(curve) if curve in self._trials else []
         self.reached(curve)
+        return [m.LinkRestored(mesh, member) for mesh, member in restored]
 
     def tried(self, curve: bytes, place: Endpoint, outcome: Outcome, now: float) -> list[m.LinkRefused | m.LinkSilent]:
         """No connection came about there, and none stands: what that says to those who watch."""

@@ -39,6 +39,7 @@ from smeg.device import (
 from smeg.edges.backends import open_backend
 from smeg.edges.routes import PROTOCOL
 from smeg.errors import LocalError
+from smeg.forwarding import Forwarding, Setting
 from smeg.keys import Secret, from_wireguard_text, x25519_public
 from smeg.plan import difference
 
@@ -400,6 +401,22 @@ def rules_that_a_killed_daemon_left_go_when_the_next_begins(kind: str) -> None:
     backend.close()
 
 
+def packets_of_others_are_passed_on_for_the_interface_alone_or_for_the_host(kind: str) -> None:
+    backend = opened(kind)
+    conf = Path("/proc/sys/net/ipv6/conf")
+    (conf / NAME / "accept_ra").write_text("1")
+    found = backend.forwarding()
+    assert not found.host
+    if found.interface is not None:
+        assert not found.interface
+        backend.turn_on(Setting.INTERFACE)
+        assert backend.forwarding() == Forwarding(host=False, interface=True)
+    backend.turn_on(Setting.HOST)
+    assert backend.forwarding().host
+    assert (conf / NAME / "accept_ra").read_text() == "2\n", "a router believes others only when it is told to"
+    backend.close()
+
+
 def a_port_in_use_is_named_and_nothing_stays(kind: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("", 0))
@@ -618,6 +635,7 @@ REAL: tuple[Check, ...] = (
     a_route_whose_rule_somebody_removed_counts_as_gone_and_adding_it_mends_both,
     wireguards_packets_bear_the_mark_also_after_somebody_took_it,
     rules_that_a_killed_daemon_left_go_when_the_next_begins,
+    packets_of_others_are_passed_on_for_the_interface_alone_or_for_the_host,
     a_port_in_use_is_named_and_nothing_stays,
     a_foreign_interface_is_left_alone,
     an_interface_that_somebody_removed_is_gone_and_comes_back,

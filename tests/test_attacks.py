@@ -18,7 +18,9 @@ from dataclasses import replace
 import pytest
 
 from smeg import messages as m
+from smeg.annexes import MAX_ANNEXES, MAX_LABEL, seal_annex
 from smeg.device import Endpoint
+from smeg.documents import Kind, encode, seal
 from smeg.edges.connections import Connections
 from smeg.edges.routers import Limits
 from smeg.intake import RECORDS_BURST
@@ -30,7 +32,7 @@ from smeg.records import OwnRecord
 from smeg.refresh import EPOCHS_AT_ONCE
 from smeg.stored import Contact
 from smeg.tokens import read_token, write_token
-from smeg.wire import Word, pack
+from smeg.wire import Word, pack, unpack
 from tests.builders import DAY, WALL, Desk, MadeMesh, grant, secret
 from tests.liveness_bench import EVERYBODY, FIRST, HB, Watcher, refresh
 from tests.loopback import Daemon, end_at_last, form_mesh
@@ -153,6 +155,46 @@ def test_of_ten_thousand_records_of_one_author_the_newest_alone_is_verified_and_
     assert [statement.document.raw for statement in taken.changed[FOUNDER.key]] == [records[-1]]
     assert made.take(records).changed == {}
     assert made.notary.verified == verified + 1
+
+
+def test_of_a_thousand_annexes_of_one_label_the_newest_alone_is_verified_and_passed_on() -> None:
+    made, annexes = desk(), [FOUNDER.annex("x", counter).raw for counter in range(2, 1002)]
+    verified = made.notary.verified
+    assert [annex.raw for annex in made.take(annexes).annexes] == [annexes[-1]]
+    assert made.notary.verified == verified + 1
+
+
+def test_annexes_that_are_forged_or_out_of_bounds_cost_their_author_and_others_nothing() -> None:
+    made, other = desk(), HOME.founder("other")
+    made.take(other.documents())
+    fields = {"node": encode(FOUNDER.key), "counter": 2}
+    label = seal(Kind.ANNEX, HOME.id, {**fields, "label": "x" * (MAX_LABEL + 1), "body": ""}, FOUNDER.identity)
+    large = seal(Kind.ANNEX, HOME.id, {**fields, "label": "x", "body": encode(bytes(7000))}, FOUNDER.identity)
+    forged = [seal_annex(HOME.id, FOUNDER.key, f"x{n}", 9, b"lie", other.identity) for n in range(1500)]
+    for document in (label, large, *forged):
+        assert made.intake.take([document.raw], 0.0).annexes == []
+    assert made.intake.refused == {"malformed": 2, "bad-signature": len(forged)}
+    honest = FOUNDER.annex("x", 2).raw
+    assert [annex.raw for annex in made.intake.take([honest], 0.0).annexes] == [honest]
+
+
+def test_a_member_that_floods_its_mesh_with_annexes_fills_a_bounded_place_and_is_found_complete_later() -> None:
+    made, other, honest = desk(), desk(), HOME.founder("other")
+    flood = [FOUNDER.annex(f"label {counter}", counter).raw for counter in range(2, 1600)]
+    for each in (made, other):
+        each.take(honest.documents())
+    for raw in flood:
+        made.intake.take([raw], 0.0)
+    for raw in reversed(flood):
+        other.take([raw])
+    assert len(made.replica.said(FOUNDER.key)) == len(other.replica.said(FOUNDER.key)) == MAX_ANNEXES
+    assert made.replica != other.replica
+    assert made.intake.take([honest.annex("x", 2).raw], 0.0).annexes
+    other.take([honest.annex("x", 2).raw])
+    for now in range(1, 20):
+        for payload in other.ledger.repair.documents([FOUNDER.key]):
+            made.ledger.take(unpack(payload)[1], WALL, float(now))
+    assert made.replica == other.replica
 
 
 def test_an_author_without_pause_is_slowed_down_and_forgeries_in_its_name_slow_nobody() -> None:

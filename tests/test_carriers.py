@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from ipaddress import IPv6Address, IPv6Network
@@ -21,6 +21,7 @@ from smeg.records import MAX_VIA, Member, OwnRecord, Route
 from smeg.rings import Rings
 from smeg.wanted import View, wanted
 from tests.builders import QUICK, Desk, MadeMesh, grant, secret
+from tests.fabric import Fabric
 
 MESH = MadeMesh("carriers")
 PEERS = 6
@@ -52,6 +53,10 @@ def clients() -> list[NodeKey]:
     return list(everybody().rings.clients)
 
 
+def nowhere(members: Sequence[Member]) -> list[None]:
+    return [None for _ in members]
+
+
 def going(vias: Mapping[int, list[int]], members: Members | None = None) -> Members:
     """The members, where these clients named these peers."""
     members = members or everybody()
@@ -63,46 +68,15 @@ def going(vias: Mapping[int, list[int]], members: Members | None = None) -> Memb
     return members.change(changed)
 
 
-class Fabric:
+def fabric_of(views: Mapping[NodeKey, tuple[Members, Container[NodeKey]]], routes: tuple[Route, ...] = ()) -> Fabric:
     """All devices as their nodes' views have them, each perhaps another."""
-
-    def __init__(
-        self, views: Mapping[NodeKey, tuple[Members, Container[NodeKey]]], routes: tuple[Route, ...] = ()
-    ) -> None:
-        self._views = views
-        self.devices: dict[NodeKey, DeviceState] = {}
-        self._keys = {member.standing.wireguard: key for key, member in everybody().items()}
-        for key, (members, dead) in views.items():
-            pruned = frozenset(other for other in members if other in dead)
-            device = wanted(View(MESH.id, key, members, pruned, routes, 51820, 1420, 25), lambda _: None)
-            assert device is not None
-            self.devices[key] = device
-        self._owners = {
-            key: {prefix: self._keys[peer.public_key] for peer in device.peers.values() for prefix in peer.allowed_ips}
-            for key, device in self.devices.items()
-        }
-
-    def owner(self, at: NodeKey, address: IPv6Address) -> NodeKey | None:
-        """To whom a device sends packets for an address, and from whom alone it takes those of it."""
-        found = [prefix for prefix in self._owners[at] if address in prefix]
-        return self._owners[at][max(found, key=lambda prefix: prefix.prefixlen)] if found else None
-
-    def walk(self, start: NodeKey, source: IPv6Address, to: IPv6Address, careless: bool = False) -> list[NodeKey]:
-        """Where a packet comes, one after another, until it is there or thrown away; `careless` devices do not look at
-        where it comes from."""
-        path = [start]
-        while len(path) < 20:
-            at = path[-1]
-            home = any(address.ip == to for address in self.devices[at].addresses)
-            if home or (at != start and everybody()[at].role is Role.CLIENT):
-                break
-            onwards = self.owner(at, to)
-            if onwards is None or onwards not in self.devices:
-                break
-            if self.owner(onwards, source) != at and not careless:
-                break
-            path.append(onwards)
-        return path
+    devices: dict[NodeKey, DeviceState] = {}
+    for key, (members, dead) in views.items():
+        pruned = frozenset(other for other in members if other in dead)
+        device = wanted(View(MESH.id, key, members, pruned, routes, 51820, 1420, 25), nowhere)
+        assert device is not None
+        devices[key] = device
+    return Fabric(everybody(), devices)
 
 
 def address(key: NodeKey) -> IPv6Address:
@@ -128,7 +102,7 @@ def test_as_long_as_all_agree_every_packet_arrives_over_two_peers_at_most(
     members = going(vias).change(dict.fromkeys(keys(absent)))
     pruned = keys(dead)
     live = [key for key in members if key not in pruned]
-    fabric = Fabric({key: (members, pruned) for key in live})
+    fabric = fabric_of({key: (members, pruned) for key in live})
     connected = any(members[key].role is Role.PEER for key in live)
     for one, other in permutations(live, 2):
         path = fabric.walk(one, address(one), address(other))
@@ -148,7 +122,7 @@ def test_what_is_behind_a_member_is_reached_and_answers_as_long_as_all_agree(
     live = [key for key in members if key not in pruned]
     routes = (Route(BEYOND, behind),)
     views = {key: (members, pruned) for key in live}
-    fabric = Fabric(views, routes)
+    fabric = fabric_of(views, routes)
     connected = any(members[key].role is Role.PEER for key in live)
     far = BEYOND[99]
     for key in live:
@@ -161,7 +135,7 @@ def test_what_is_behind_a_member_is_reached_and_answers_as_long_as_all_agree(
 @given(st.data())
 def test_whatever_devices_believe_no_packet_passes_one_of_them_twice(data: st.DataObject) -> None:
     views = {key: (going(data.draw(VIAS)), keys(data.draw(DEAD))) for key in everybody()}
-    fabric = Fabric(views)
+    fabric = fabric_of(views)
     for one, other in permutations(everybody(), 2):
         path = fabric.walk(one, address(one), address(other))
         assert len(path) == len(set(path))
@@ -173,7 +147,7 @@ def test_it_is_the_look_at_sources_that_keeps_packets_from_going_around() -> Non
     views = {key: (everybody(), NOBODY) for key in everybody()}
     for at, believed in ((sender, 0), (first, 1), (second, 2), (third, 0)):
         views[at] = (going({0: [believed]}), NOBODY)
-    fabric = Fabric(views)
+    fabric = fabric_of(views)
     assert fabric.walk(sender, address(sender), address(client)) == [sender, first]
     around = fabric.walk(sender, address(sender), address(client), careless=True)
     assert around[:5] == [sender, first, second, third, first]
@@ -186,7 +160,7 @@ def test_all_peers_and_the_client_itself_find_the_same_carrier_and_it_has_a_tunn
 ) -> None:
     members, pruned = going(vias), keys(dead)
     live = [key for key in members if key not in pruned]
-    fabric = Fabric({key: (members, pruned) for key in live})
+    fabric = fabric_of({key: (members, pruned) for key in live})
     for client in (key for key in live if members[key].role is Role.CLIENT):
         found = tunnels(members[client], members, pruned)
         if found is None:

@@ -62,6 +62,7 @@ WRONG = {
     "wireguardProgram": "./here",
     "wireguardPort": "0",
     "mtu": "1279",
+    "forwarding": "true",
     "keepAliveWg": "-1",
     "heartBeatInterval": "0.1",
     "suspectAfter": "0.9",

@@ -15,15 +15,17 @@ from itertools import pairwise
 import pytest
 
 from actors.base import Actor, Address
-from actors.device import LOOK_AGAIN, MOST_REST, REST_A_MEMBER, TRY_AGAIN, DeviceActor, DeviceSettings
+from actors.device import LOOK_AGAIN, MOST_REST, NUDGE_KEEPALIVE, REST_A_MEMBER, TRY_AGAIN, DeviceActor, DeviceSettings
 from actors.runtime import Runtime
 from actors.virtual import VirtualRuntime
 from actors.wiring import Directory, Role
 from smeg import messages as m
+from smeg.certificates import Role as NodeRole
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, Operation, RemovePeer, SetPeer
+from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, Operation, RemovePeer, SetPeer, WgPeer
 from smeg.edges.dry_run import DryRunBackend
 from smeg.errors import LocalError
+from smeg.forwarding import Forwarding, Mode, Setting
 from smeg.keys import NodeKey, x25519_public
 from smeg.members import Members
 from smeg.records import OwnRecord
@@ -34,6 +36,7 @@ OWN, OTHER = HOME.founder("own"), HOME.founder("other", serial=2)
 HERE, THERE = Endpoint("192.0.2.1", 51820), Endpoint("192.0.2.2", 51820)
 NAMED = Endpoint("other.example", 51820)
 FEW, MANY = 50, 6000
+PLAIN = DeviceSettings((51820,), 1420, 25, 0.0)
 NEW = 60.0
 """seconds until all peers have been nudged."""
 
@@ -61,7 +64,10 @@ class Device(DryRunBackend):
         super().__init__()
         self.planned: list[float] = []
         self.looked: list[float] = []
+        self.set: list[WgPeer] = []
         self.broken = False
+        self.forwards = Forwarding(host=False, interface=False)
+        self.turned_on: list[Setting] = []
         self._runtime = runtime
 
     def read(self) -> DeviceState:
@@ -70,8 +76,16 @@ class Device(DryRunBackend):
             raise LocalError("device-failed", "it cannot be read")
         return super().read()
 
+    def forwarding(self) -> Forwarding:
+        return self.forwards
+
+    def turn_on(self, setting: Setting) -> None:
+        self.turned_on.append(setting)
+        self.forwards = Forwarding(setting is Setting.HOST, True)
+
     def apply(self, operations: tuple[Operation, ...]) -> None:
         self.planned.append(self._runtime.time)
+        self.set += [operation.peer for operation in operations if isinstance(operation, SetPeer)]
         super().apply(operations)
 
 
@@ -110,7 +124,10 @@ class Hearer(Actor):
 class Bench:
     """A device actor, alone but for a hearer, whose members stand on its device and have been nudged."""
 
-    def __init__(self, count: int, place: Endpoint = HERE) -> None:
+    def __init__(
+        self, count: int, place: Endpoint = HERE, client: bool = False, settings: DeviceSettings = PLAIN
+    ) -> None:
+        self.client = client
         self.runtime = VirtualRuntime(1)
         self.runtime.tracing = False
         self.device, self.names = Device(self.runtime), Names()
@@ -119,7 +136,6 @@ class Bench:
         hearer = Hearer(host)
         self.heard = hearer.heard
         spec = InterfaceSpec("smeg-home", OWN.wireguard, 51820, 1420)
-        settings = DeviceSettings((51820,), 1420, 25, 0.0)
         actor = DeviceActor(host, HOME.id, 1, Address(hearer), OWN.key, spec, settings, self._open, self.names)
         self._address = Address(actor)
         for each in (hearer, actor):
@@ -127,6 +143,7 @@ class Bench:
             Address(each).tell(Directory(1, {(Role.CONTROL, ""): Address(hearer)}))
         self.say(place)
         self.runtime.run(NEW)
+        self.warned = warnings(self)
         self.forget()
 
     def _open(self, spec: InterfaceSpec) -> Backend:
@@ -135,12 +152,20 @@ class Bench:
 
     def forget(self) -> None:
         """Count anew."""
-        for counted in (self.device.planned, self.device.looked, self.names.asked, self.heard):
+        for counted in (self.device.planned, self.device.set, self.device.looked, self.names.asked, self.heard):
             counted.clear()
 
     def say(self, place: Endpoint) -> None:
         """All members are at another endpoint."""
-        self._address.tell(m.MembersChanged(HOME.id, 1, members(self.count, place)))
+        found = members(self.count, place)
+        if self.client:
+            own = found[OWN.key]
+            grant = replace(own.standing.grant, role=NodeRole.CLIENT)
+            found = found.change({OWN.key: replace(own, standing=replace(own.standing, grant=grant))})
+        self.hear(m.MembersChanged(HOME.id, 1, found))
+
+    def hear(self, message: Message) -> None:
+        self._address.tell(message)
 
     def run(self, seconds: float) -> None:
         self.runtime.run(self.runtime.time + seconds)
@@ -190,6 +215,53 @@ def test_while_nothing_happens_it_only_looks_twice_a_minute() -> None:
     assert bench.runtime.delivered - before == 600 / LOOK_AGAIN, "it wakes for nothing else"
 
 
+# What keeps traffic from passing.
+
+
+def warnings(bench: Bench) -> list[list[str]]:
+    found = [message for message in bench.heard if isinstance(message, m.DeviceWarned)]
+    return [[problem.code for problem in message.problems] for message in found]
+
+
+def with_a_client(count: int) -> Members:
+    table = dict(members(count).items())
+    last = table[max(table)]
+    grant = replace(last.standing.grant, role=NodeRole.CLIENT)
+    return Members.of({**table, last.key: replace(last, standing=replace(last.standing, grant=grant))})
+
+
+def test_nothing_is_turned_on_while_nobody_relies_on_it() -> None:
+    bench = Bench(FEW)
+    assert bench.device.turned_on == []
+    bench.run(LOOK_AGAIN)
+    assert warnings(bench) == []
+
+
+def test_for_the_clients_of_a_mesh_the_interface_passes_packets_on() -> None:
+    bench = Bench(FEW)
+    bench.hear(m.MembersChanged(HOME.id, 2, with_a_client(FEW)))
+    bench.run(1.0)
+    assert bench.device.turned_on == [Setting.INTERFACE]
+    assert warnings(bench) == []
+
+
+def test_what_may_not_be_turned_on_is_a_problem_until_somebody_does() -> None:
+    bench = Bench(FEW, settings=DeviceSettings((51820,), 1420, 25, 0.0, Mode.NONE, leads_beyond=True))
+    assert bench.warned == [["no-forwarding"]]
+    bench.device.forwards = Forwarding(host=True, interface=False)
+    bench.run(LOOK_AGAIN)
+    assert warnings(bench) == [[]]
+    assert bench.device.turned_on == []
+
+
+def test_what_somebody_turned_off_is_on_again_after_the_next_look() -> None:
+    bench = Bench(FEW, settings=DeviceSettings((51820,), 1420, 25, 0.0, Mode.HOST, leads_beyond=True))
+    assert bench.warned == [[]]
+    bench.device.forwards = Forwarding(host=False, interface=False)
+    bench.run(LOOK_AGAIN)
+    assert bench.device.turned_on == [Setting.HOST] * 2
+
+
 # What a look finds.
 
 
@@ -220,6 +292,28 @@ def test_an_endpoint_that_leads_elsewhere_by_now_is_set_at_the_next_look() -> No
     bench.names.leads[HERE] = THERE
     bench.run(LOOK_AGAIN)
     assert bench.places() == {THERE}
+
+
+def test_a_client_that_is_connected_with_again_sends_something_over_every_tunnel_and_moves_no_endpoint() -> None:
+    bench = Bench(4, client=True)
+    tunnels = bench.device.read().peers
+    assert len(tunnels) == 2
+    roamed = {key: replace(peer, endpoint=THERE) for key, peer in tunnels.items()}
+    bench.device.apply(tuple(map(SetPeer, roamed.values())))
+    bench.forget()
+    bench.hear(m.LinkRestored(HOME.id, OTHER.key))
+    bench.run(1.0)
+    for key in tunnels:
+        # WireGuard sends at once when the keep-alive goes on, not when it stays.
+        assert [peer.keepalive for peer in bench.device.set if peer.public_key == key] == [0, NUDGE_KEEPALIVE, 25]
+    assert bench.device.read().peers == roamed
+
+
+def test_a_peer_that_is_connected_with_again_sends_nothing_for_that() -> None:
+    bench = Bench(4)
+    bench.hear(m.LinkRestored(HOME.id, OTHER.key))
+    bench.run(1.0)
+    assert bench.device.set == []
 
 
 def test_a_name_that_had_no_address_is_asked_for_again_at_every_look() -> None:

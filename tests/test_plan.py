@@ -27,7 +27,8 @@ from smeg.device import (
     WgPeer,
 )
 from smeg.errors import LocalError
-from smeg.plan import batches, difference, simulate
+from smeg.plan import batches, difference, plan
+from smeg.simulated import Simulated, simulate
 
 OWN = b"\x01" * 32
 KEYS = [bytes([number]) * 32 for number in range(10, 16)]
@@ -96,6 +97,24 @@ def test_applying_the_difference_gives_what_is_wanted(
         for key, goal in wanted.peers.items()
     }
     assert simulate(now, difference(now, wanted, learned)) == replace(wanted, peers=peers)
+
+
+@given(st.lists(states(), min_size=2, max_size=5))
+def test_a_device_that_is_followed_through_several_plans_is_what_it_would_be_if_it_were_read(
+    moments: list[DeviceState],
+) -> None:
+    followed = Simulated(moments[0])
+    for wanted in moments[1:]:
+        read = followed.state()
+        followed.share(wanted.peers)
+        assert followed.state() == read
+        operations = plan(followed, wanted, {})
+        assert operations == difference(read, wanted, {})
+        followed.apply(operations)
+        assert followed.state() == simulate(read, operations)
+        for prefix in PREFIXES:
+            holders = [key for key, each in followed.peers.items() if prefix in each.allowed_ips]
+            assert holders == [key for key in [followed.owner(prefix)] if key is not None]
 
 
 @given(states(), learned_maps)
@@ -228,6 +247,14 @@ def test_one_prefix_planned_for_two_peers_is_refused() -> None:
     wanted = state({key: peer(key, PREFIXES[0]) for key in KEYS[:2]})
     with pytest.raises(LocalError) as caught:
         difference(state(), wanted, {})
+    assert caught.value.problem.code == "plan-conflict"
+
+
+def test_a_prefix_planned_for_one_peer_that_another_keeps_is_refused() -> None:
+    now = state({KEYS[0]: peer(KEYS[0], PREFIXES[0])})
+    wanted = state({KEYS[0]: now.peers[KEYS[0]], KEYS[1]: peer(KEYS[1], PREFIXES[0])})
+    with pytest.raises(LocalError) as caught:
+        difference(now, wanted, {})
     assert caught.value.problem.code == "plan-conflict"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from ipaddress import IPv6Interface, IPv6Network
@@ -54,8 +55,12 @@ def routed(known: Members, pruned: frozenset[NodeKey] = frozenset()) -> tuple[Ro
     return tuple(found[prefix] for prefix in sorted(found))
 
 
-def nowhere(member: Member) -> Endpoint | None:
-    return None
+def nowhere(members: Sequence[Member]) -> list[None]:
+    return [None for _ in members]
+
+
+def first_place(members: Sequence[Member]) -> list[Endpoint | None]:
+    return [next(iter(member.record.wireguard), None) for member in members]
 
 
 def device(own: Node, known: Members, pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:

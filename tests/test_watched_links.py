@@ -408,6 +408,17 @@ def test_it_is_tried_again_until_it_is_reached_and_nothing_is_said_of_it_afterwa
     assert outcomes(made, (A, Outcome.REFUSED)) == []
 
 
+def test_who_is_reached_again_by_our_dialling_is_told_of_once_and_only_after_an_end() -> None:
+    made = core(A, B)
+    assert made.connected(KEY, A) == []
+    made.parted(KEY, 10.0)
+    assert made.connected(KEY, B) == [m.LinkRestored(HOME.id, PEER.key)]
+    assert made.connected(KEY, B) == []
+    made.parted(KEY, 11.0)
+    made.watch(m.Watched(HOME.id, 2, ()))
+    assert made.connected(KEY, A) == []
+
+
 def test_who_takes_connections_and_drops_them_is_not_dialled_in_a_circle() -> None:
     made = core(A)
     made.parted(KEY, 10.0)

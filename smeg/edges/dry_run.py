@@ -12,8 +12,9 @@ from zlib import crc32
 from smeg.device import DeviceState, Handshake, InterfaceSpec, Operation, SetInterface
 from smeg.edges.netlink_errors import device_gone
 from smeg.edges.rtnetlink import check_mtu, check_name
+from smeg.forwarding import Forwarding, Setting
 from smeg.keys import x25519_public
-from smeg.plan import Simulated
+from smeg.simulated import Simulated
 
 _FIRST_DYNAMIC_PORT = 49152
 """RFC 6335, section 6."""
@@ -55,6 +56,13 @@ class DryRunBackend:
 
     def handshakes(self) -> Mapping[bytes, Handshake]:
         return {key: Handshake(peer.endpoint, None, 0, 0) for key, peer in self.read().peers.items()}
+
+    def forwarding(self) -> Forwarding:
+        """It passes nothing on, but neither does it carry anything."""
+        return Forwarding(host=True, interface=None)
+
+    def turn_on(self, setting: Setting) -> None:
+        pass
 
     def close(self) -> None:
         self._state = None

@@ -31,7 +31,9 @@ from smeg.device import (
 )
 from smeg.edges.netlink_errors import device_gone, explained, interface_taken, port_in_use
 from smeg.edges.rtnetlink import Link, Links, check_mtu, check_name, check_permission
+from smeg.edges.sysctls import read_forwarding, turn_on
 from smeg.errors import LocalError
+from smeg.forwarding import Forwarding, Setting
 from smeg.keys import x25519_public
 from smeg.plan import batches
 
@@ -116,6 +118,14 @@ class KernelBackend:
         spec, _ = self._opened()
         now = time.time()
         return {key: _handshake(parts[0], now) for key, parts in _peers(self._dump(spec.name)).items()}
+
+    def forwarding(self) -> Forwarding:
+        spec, _ = self._opened()
+        return read_forwarding(spec.name)
+
+    def turn_on(self, setting: Setting) -> None:
+        spec, _ = self._opened()
+        turn_on(setting, spec.name)
 
     def close(self) -> None:
         try:

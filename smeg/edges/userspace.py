@@ -21,8 +21,10 @@ from fcntl import F_ADD_SEALS, F_SEAL_GROW, fcntl
 from smeg.device import MARK, DeviceState, Handshake, InterfaceSpec, Operation, RemovePeer, SetInterface, SetPeer, Table
 from smeg.edges.netlink_errors import device_gone, failure, interface_taken, port_in_use
 from smeg.edges.rtnetlink import Link, Links, check_mtu, check_name, check_permission
+from smeg.edges.sysctls import read_forwarding, turn_on
 from smeg.edges.uapi import UapiDevice, UapiSocket, parse_get, render_key, render_mark, render_peers, render_port
 from smeg.errors import LocalError
+from smeg.forwarding import Forwarding, Setting
 from smeg.keys import x25519_public
 from smeg.plan import batches
 
@@ -111,6 +113,14 @@ class UserspaceBackend:
 
     def handshakes(self) -> Mapping[bytes, Handshake]:
         return self._device().handshakes
+
+    def forwarding(self) -> Forwarding:
+        spec, _, _ = self._opened()
+        return read_forwarding(spec.name)
+
+    def turn_on(self, setting: Setting) -> None:
+        spec, _, _ = self._opened()
+        turn_on(setting, spec.name)
 
     def close(self) -> None:
         links, socket = self._links, self._socket

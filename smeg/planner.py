@@ -1,0 +1,96 @@
+"""What `wanted` says, at the cost of what has changed since it was last asked: of thousands nearly all stay the same.
+
+What has not changed is the same object again, so whoever compares with what went before sees it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Network
+
+from smeg.addresses import host_prefix
+from smeg.carriers import Hops, hops
+from smeg.device import DeviceState, WgPeer
+from smeg.keys import NodeKey
+from smeg.wanted import ChooseEndpoints, View, beyond, device, keepalive_of, wanted, wg_peer
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How the last device came about, in which no two members claimed one address or one WireGuard key."""
+
+    view: View
+    keepalive: int
+    ways: Hops
+    behind: Mapping[NodeKey, list[IPv6Network]]
+    peers: dict[bytes, WgPeer]
+    holders: dict[bytes, NodeKey]
+    """WireGuard key → neighbour."""
+
+
+class Planner:
+    """For one device."""
+
+    def __init__(self) -> None:
+        self._before: _Before | None = None
+
+    def forget(self) -> None:
+        """Begin anew: other endpoints may be chosen than before."""
+        self._before = None
+
+    def wanted(self, view: View, choose: ChooseEndpoints) -> DeviceState | None:
+        """The device as it should be; None while this node is not a member."""
+        own, before, self._before = view.members.get(view.own), self._before, None
+        if own is None or not view.members.addresses_differ:
+            return wanted(view, choose)
+        ways = hops(own, view.members, view.pruned)
+        keepalive = keepalive_of(own, view)
+        if before is None or before.keepalive != keepalive:
+            before = _Before(view, keepalive, Hops(frozenset(), {}, None), {}, {}, {})
+        tables, behind = beyond(view, ways, ways.neighbours)
+        touched = _touched(before, view, ways, behind)
+        holders, peers = dict(before.holders), dict(before.peers)
+        for key in before.ways.neighbours - ways.neighbours | touched & before.ways.neighbours:
+            wireguard = before.view.members.table[key].standing.wireguard
+            if holders.get(wireguard) == key:
+                del holders[wireguard], peers[wireguard]
+        members = [view.members.table[key] for key in sorted(touched)]
+        for member in members:
+            holders[member.standing.wireguard] = member.key
+        if len(holders) < len(ways.neighbours) or own.standing.wireguard in holders:
+            return wanted(view, choose)
+        allowed = _allowed(view, ways, behind, touched)
+        for member, endpoint in zip(members, choose(members), strict=True):
+            peer = wg_peer(member, allowed[member.key], endpoint, keepalive)
+            known = before.peers.get(peer.public_key)
+            peers[peer.public_key] = known if known is not None and known == peer else peer
+        self._before = _Before(view, keepalive, ways, behind, peers, holders)
+        return device(own, view, tables, peers)
+
+
+def _touched(before: _Before, view: View, ways: Hops, behind: Iterable[NodeKey]) -> frozenset[NodeKey]:
+    """The neighbours that may have to look otherwise than before."""
+    then, now = before.view.members.table, view.members.table
+    changed = [
+        key for key, hop in ways.to.items() if before.ways.to.get(key) != hop or then.get(key) is not now.get(key)
+    ]
+    gone = [key for key in before.ways.to if key not in ways.to]
+    touched = {*behind, *before.behind, *(ways.neighbours - before.ways.neighbours)}
+    touched |= {ways.to[key] for key in changed}
+    touched |= {before.ways.to[key] for key in (*changed, *gone) if key in before.ways.to}
+    # One's own tunnels may lead to nobody: the warm ones. A client has few.
+    touched |= {key for key in ways.neighbours if then.get(key) is not now.get(key)}
+    return frozenset(touched & ways.neighbours)
+
+
+def _allowed(
+    view: View, ways: Hops, behind: Mapping[NodeKey, list[IPv6Network]], touched: frozenset[NodeKey]
+) -> dict[NodeKey, list[IPv6Network]]:
+    """Which prefixes these neighbours get."""
+    table = view.members.table
+    allowed = {key: list(behind.get(key, ())) for key in touched}
+    for key, hop in ways.to.items():
+        if hop in touched:
+            allowed[hop].append(host_prefix(table[key].address))
+    return allowed
