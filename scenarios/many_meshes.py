@@ -45,8 +45,9 @@ def random_topology(seed: int, meshes: int, hosts: int) -> Topology:
     """At most so many meshes and hosts. A quarter of the hosts are in two or three meshes; of the others some are
     clients. The first host of each mesh is a peer."""
     chance = Random(seed)
-    ids = range(chance.randint(2, meshes))
-    count = chance.randint(len(ids), max(len(ids), hosts))
+    # As many worlds of 3 to 30 hosts as of 30 to 300.
+    count = round(3 * (hosts / 3) ** chance.random())
+    ids = range(chance.randint(2, max(2, min(meshes, count // 3))))
     drawn: list[tuple[int, ...]] = [(mesh,) for mesh in ids]
     for _ in range(count - len(ids)):
         k = 1 if chance.random() < 0.75 else chance.choice([2, 2, 3])
