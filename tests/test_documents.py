@@ -21,12 +21,13 @@ MESH = MadeMesh("documents")
 FOUNDER = MESH.founder()
 INVITE = MESH.invite("one")
 GUEST = MESH.joined("guest", INVITE, FOUNDER)
+RECORD = GUEST.record(2, OwnRecord("guest", (Endpoint("192.0.2.1", 51800),), via=(FOUNDER.key,)))
 SPECIMENS = [
     MESH.admin,
     INVITE.document,
     GUEST.papers[-2],
     GUEST.papers[-1],
-    GUEST.record(2),
+    RECORD,
     GUEST.leave(3),
     MESH.evict(GUEST, [FOUNDER]),
 ]
@@ -84,7 +85,7 @@ def test_a_missing_field_is_a_default_or_an_error_about_others(document: Any, na
 @pytest.mark.parametrize("document", SPECIMENS, ids=lambda document: f"{document.kind}")
 def test_one_bit_flipped_anywhere_keeps_a_document_from_counting(document: Any) -> None:
     """Every seventh bit, which meets every byte of it, in a bundle where the rest is as it was made."""
-    bundle = [*GUEST.certificates, GUEST.record(2).raw, GUEST.leave(3).raw, MESH.evict(GUEST, [FOUNDER]).raw]
+    bundle = [*GUEST.certificates, RECORD.raw, GUEST.leave(3).raw, MESH.evict(GUEST, [FOUNDER]).raw]
     bundle = list(dict.fromkeys(bundle))
     at = bundle.index(document.raw)
     notary = Notary(bound=10_000)
