@@ -151,11 +151,11 @@ def test_a_document_that_only_claims_this_mesh_is_refused() -> None:
 @pytest.mark.parametrize(
     "prefix", ["fe80::%1/64", "2001:db8:1::%a/48", "2001:db8::1/48", "192.0.2.0/24", "x", "::/129"]
 )
-def test_a_record_with_something_else_than_prefixes_is_refused(prefix: str) -> None:
-    fields = {**body(GUEST.record(2).raw), "routes": [prefix]}
-    document = read(GUEST.record(2).raw[:SIGNATURE_BYTES] + orjson.dumps(fields))
+def test_a_certificate_with_something_else_than_prefixes_is_refused(prefix: str) -> None:
+    raw = INVITE.document.raw
+    fields = {**body(raw), "prefixes": [prefix]}
     with pytest.raises(RemoteError) as refused:
-        read_record(document)
+        Notary().read(raw[:SIGNATURE_BYTES] + orjson.dumps(fields))
     assert refused.value.problem.code == "malformed"
 
 
