@@ -7,7 +7,7 @@ then its kernel routes decide, and then the allowed IPs of the interface. Nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
 
@@ -79,34 +79,42 @@ class Interface:
         return cls(state, Longest(peers), main, unmarked, own, addresses, beyond)
 
 
-@dataclass(slots=True)
 class Packets:
     """The interfaces of all hosts, by host and mesh."""
 
-    interfaces: dict[str, dict[str, Interface]] = field(default_factory=dict)
-    owners: dict[tuple[str, bytes], str] = field(default_factory=dict)
-    """By mesh and WireGuard key: whose it is."""
-    dead: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.states: dict[str, dict[str, DeviceState]] = {}
+        self.owners: dict[tuple[str, bytes], str] = {}
+        """By mesh and WireGuard key: whose it is."""
+        self._indexed: dict[tuple[str, str], Interface] = {}
 
-    def put(self, host: str, mesh: str, state: DeviceState) -> list[IPv6Network]:
-        """The interface of a host in a mesh is like this now; the prefixes that it leads on to anew."""
-        before = self.interfaces.setdefault(host, {}).get(mesh)
-        if before is not None and before.state is state:
-            return []
-        now = self.interfaces[host][mesh] = Interface.of(state)
+    def put(self, host: str, mesh: str, state: DeviceState) -> None:
+        """The interface of a host in a mesh is like this now."""
+        self.states.setdefault(host, {})[mesh] = state
         self.owners[mesh, state.public_key] = host
-        new = now.beyond if before is None else now.beyond - before.beyond
-        return sorted({prefix for prefix, _ in new})
+
+    def moved(self, host: str, mesh: str, state: DeviceState) -> list[IPv6Network]:
+        """As `put`; the prefixes that it leads on to otherwise than before."""
+        before = self._interface(host, mesh).beyond if mesh in self.states.get(host, {}) else frozenset()
+        self.put(host, mesh, state)
+        return sorted({prefix for prefix, _ in self._interface(host, mesh).beyond - before})
+
+    def _interface(self, host: str, mesh: str) -> Interface:
+        state = self.states[host][mesh]
+        known = self._indexed.get((host, mesh))
+        if known is None or known.state is not state:
+            known = self._indexed[host, mesh] = Interface.of(state)
+        return known
 
     def remove(self, host: str) -> None:
         """A host has no interface any more."""
-        self.interfaces.pop(host, None)
+        self.states.pop(host, None)
 
     def walk(self, sender: str, source: IPv6Address, to: IPv6Address) -> Walk:
         """Where a packet goes that a host sends from one of its addresses."""
         at, hosts, origin, target = sender, [sender], int(source), int(to)
         while True:
-            devices = self.interfaces.get(at, {})
+            devices = {mesh: self._interface(at, mesh) for mesh in self.states.get(at, {})}
             if any(target in device.addresses for device in devices.values()):
                 return Walk(End.ARRIVED, tuple(hosts))
             mesh = _route(devices, origin, target)
@@ -119,9 +127,9 @@ class Packets:
             hosts.append(following)
             if following in hosts[:-1] or len(hosts) > MOST_HOPS:
                 return Walk(End.LOOP, tuple(hosts))
-            if following in self.dead or mesh not in self.interfaces.get(following, {}):
+            if mesh not in self.states.get(following, {}):
                 return Walk(End.DEAD, tuple(hosts))
-            expected = self.interfaces[following][mesh].allowed.find(origin)
+            expected = self._interface(following, mesh).allowed.find(origin)
             if expected is None or self.owners.get((mesh, expected[1])) != at:
                 return Walk(End.NOT_TAKEN, tuple(hosts))
             at = following
