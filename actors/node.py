@@ -74,7 +74,8 @@ class Node(Actor):
                 return lambda incarnation: StoreActor(runtime, incarnation, node, self._cast.open_disk)
             case Role.ROUTING if keys is not None:
                 own, policy = node_key(keys.identity), self._cast.settings.routes
-                return lambda n: RoutingTableActor(runtime, "", n, node, RoutingTable(own, policy, runtime.wall))
+                table, notary = RoutingTable, self._cast.notary()
+                return lambda n: RoutingTableActor(runtime, "", n, node, table(own, policy, runtime.wall, notary))
             case Role.GOSSIP | Role.CONTROL if keys is not None:
                 make = self._cast.gossip if role is Role.GOSSIP else self._cast.control
                 return lambda incarnation: make(runtime, incarnation, node, keys)

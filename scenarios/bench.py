@@ -27,7 +27,8 @@ from scenarios import crowd, joiner, large_pages, planning, serf, tables, target
 from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
 from scenarios.measurement import PACE, pace, tell
-from scenarios.trials import TRIALS, Known, Outcome
+from scenarios.outcomes import Known, Outcome
+from scenarios.trials import TRIALS
 from smeg.errors import LocalError
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -67,6 +68,8 @@ def full(seeds: int) -> dict[str, list[Job]]:
         "refresh": [Job("refresh", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
         "size": [Job("size", members, 1, 0.0) for members in SIZES],
         "repair": [Job("repair", members, 1, 0.0) for members in (3000, 10000)],
+        "topologies": [Job("topologies", 300, seed, loss) for seed in range(1, 11) for loss in (0.05, 0.0)],
+        "hundred": [Job("hundred", 10000, 1, 0.0)],
         "large": [
             *(Job("faults", 10000, 1, loss) for loss in (0.05, 0.0)),
             Job("quiet", 10000, 1, 0.05, (("seconds", 60.0),)),
@@ -85,6 +88,7 @@ def quick() -> dict[str, list[Job]]:
         "refresh": [Job("refresh", 200, 1, 0.05)],
         "size": [Job("size", members, 1, 0.0) for members in SIZES[:4]],
         "repair": [Job("repair", 1000, 1, 0.0)],
+        "topologies": [Job("topologies", 40, 1, 0.05, (("count", 3.0),))],
     }
 
 

@@ -11,7 +11,7 @@ from matplotlib import pyplot, rc_context
 from matplotlib.axes import Axes
 
 from scenarios.figures import Result
-from scenarios.trials import Known, Outcome
+from scenarios.outcomes import Known, Outcome
 
 STYLE: Any = {
     "backend": "svg",

@@ -10,7 +10,8 @@ from itertools import groupby
 from math import log
 
 from scenarios.figures import Result
-from scenarios.trials import BITMAPS, Outcome
+from scenarios.outcomes import Outcome
+from scenarios.trials import BITMAPS
 
 Pair = tuple[float, float]
 """For up to 3,000 members, for more."""
@@ -41,6 +42,12 @@ COUNTS: Mapping[str, Pair] = {
     "bytes a second a node": (5000, 8000),
     "cpu seconds for a virtual minute": (180, 600),
     "seconds from healing until all know all alive": (5, 5),
+    "pairs that were not as they should be": (0, 0),
+    "pairs that were not as they should be, after the start": (0, 0),
+    "pairs that were not as they should be, after a death": (0, 0),
+    "forwarding loops": (0, 0),
+    "seconds from noticing a death to the last new route": (3, 3),
+    "seconds from noticing a bridge's death to the last new route": (3, 3),
     "leaders on the smaller side": (1, 1),
     "leaders on the larger side": (1, 1),
 }
@@ -85,7 +92,8 @@ def _group(outcome: Outcome) -> tuple[str, int, float]:
 
 def _add(result: Result, trial: str, members: int, loss: float, found: Sequence[Outcome]) -> None:
     large = members > 3000
-    about = f"{trial}, {members:,} members, loss {loss:.0%}"
+    whom = f"up to {members:,} hosts" if trial == "topologies" else f"{members:,} members"
+    about = f"{trial}, {whom}, loss {loss:.0%}"
     seeds = "seed " + str(found[0].seed) if len(found) == 1 else f"worst of {len(found)} seeds"
     for event in found[0].known:
         known = [outcome.known[event] for outcome in found if event in outcome.known]

@@ -8,54 +8,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 from actors.virtual import WALL_START
 from scenarios.at_size import Mass, Node
 from scenarios.chronicle import Event
-from scenarios.figures import percentile
+from scenarios.outcomes import Known, Outcome
+from scenarios.routing_trials import hundred, topologies
 from smeg.ledger import Ledger
 from smeg.wire import Word, unpack
 
-CURVE = 200
-"""points of a cumulative curve that are kept."""
 LIMIT = 12.0
 """seconds of virtual time after which an event counts as not known to who does not know it."""
 BITMAPS = "bytes a second a node, of that bitmaps"
 REST = 3.0
 """seconds of virtual time between two events."""
-
-
-@dataclass
-class Known:
-    """How long it took to know of one event, over all pairs of who should know and of whom."""
-
-    p50: float
-    p99: float
-    max: float
-    pairs: int
-    curve: list[float]
-    """Seconds, at equal steps of the share of pairs that know by then."""
-
-    @classmethod
-    def of(cls, samples: Sequence[float]) -> Known:
-        ordered = sorted(samples)
-        curve = [ordered[min(len(ordered) - 1, k * len(ordered) // CURVE)] for k in range(CURVE + 1)]
-        p50, p99 = percentile(ordered, 0.5), percentile(ordered, 0.99)
-        return cls(p50, p99, ordered[-1], len(ordered), curve)
-
-
-@dataclass
-class Outcome:
-    """What one trial found."""
-
-    trial: str
-    members: int
-    seed: int
-    loss: float
-    known: dict[str, Known] = field(default_factory=dict)
-    counts: dict[str, float] = field(default_factory=dict)
 
 
 class Stage:
@@ -250,5 +217,5 @@ def converse(left: Ledger, right: Ledger) -> tuple[int, int, int]:
 
 Trial = Callable[..., Outcome]
 TRIALS: Mapping[str, Trial] = {
-    trial.__name__: trial for trial in (faults, quiet, slow, partition, refresh, size, repair)
+    trial.__name__: trial for trial in (faults, quiet, slow, partition, refresh, size, repair, topologies, hundred)
 }

@@ -121,9 +121,15 @@ class Choice:
         self._better: NodeKey | None = None
         self._returns_at: float | None = None
 
-    def look(self, members: Members, dead: Container[NodeKey], now: float) -> None:
-        """Choose by what is known now. Without a living peer all stays as it is."""
-        best = next(iter(members.rings.favourites(self._own, dead)), None)
+    def look(
+        self, members: Members, dead: frozenset[NodeKey], now: float, down: frozenset[NodeKey] = frozenset()
+    ) -> None:
+        """Choose by what is known now. Without a living peer all stays as it is.
+
+        `down` are those whose daemon is down while their host lives: they carry whom they carried, and take on nobody.
+        """
+        rings = members.rings
+        best = next(iter(rings.favourites(self._own, dead | down) or rings.favourites(self._own, dead)), None)
         if best is None:
             return
         if not self.holds(members, dead):

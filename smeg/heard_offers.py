@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Network
 
 from smeg.addresses import node_id
@@ -114,11 +115,12 @@ class HeardOffers:
         wall: int,
     ) -> _Speaker:
         before = self._speakers.get(member.key)
-        brought = papers(annexes)
-        if before is not None and brought == papers(before.annexes):
-            passports = before.passports
-        else:
-            passports = Passports(brought, self._notary)
+        passports = _passports(tuple(papers(annexes)), self._notary)
+        unchanged = (
+            before is not None
+            and (before.passports, before.standing, before.overlays) == (passports, member.standing, overlays)
+            and not _expired(before, wall)
+        )
 
         def allowed(mesh: str, node: NodeKey) -> Grant | None:
             return here(mesh, node) or passports.grant(mesh, node, wall)
@@ -126,6 +128,9 @@ class HeardOffers:
         offers: dict[IPv6Network, tuple[bytes, Offer]] = {}
         for prefix, annex in sorted(offered(annexes).items()):
             known = before.offers.get(prefix) if before is not None else None
+            if unchanged and known is not None and known[0] == annex.hash:
+                offers[prefix] = known
+                continue
             try:
                 # An offer that is the same stays the same object: nothing has to be chosen anew for it.
                 offer = known[1] if known is not None and known[0] == annex.hash else read_offer(prefix, annex)
@@ -143,12 +148,22 @@ class HeardOffers:
         self.problems.append(Problem("route-refused", f"{what}: {error.problem.message}", hint))
 
 
+@lru_cache(maxsize=64)
+def _passports(brought: tuple[bytes, ...], notary: Notary) -> Passports:
+    """A speaker's papers are the same each time that one of its offers changes, and in all meshes."""
+    return Passports(brought, notary)
+
+
+def _expired(speaker: _Speaker, wall: int) -> bool:
+    return speaker.until is not None and wall >= speaker.until
+
+
 def _still(
     speaker: _Speaker, member: Member, annexes: Mapping[str, Annex], overlays: frozenset[IPv6Network], wall: int
 ) -> bool:
     """Whether what a speaker was judged by is what there is now."""
     same = speaker.annexes is annexes and speaker.standing is member.standing and speaker.overlays == overlays
-    return same and (speaker.until is None or wall < speaker.until)
+    return same and not _expired(speaker, wall)
 
 
 def _wanted(prefix: IPv6Network, policy: MeshPolicy) -> bool:

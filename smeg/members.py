@@ -104,14 +104,13 @@ class Ranks:
 class Members(Mapping[NodeKey, Member]):
     """`Members()` is nobody; `of` and `change` make the others."""
 
-    __slots__ = ("_by_address", "_by_curve", "_rings", "_routed", "_table", "ranks")
+    __slots__ = ("_by_address", "_by_curve", "_rings", "_table", "ranks")
 
     def __init__(self) -> None:
         self._table: Map[NodeKey, Member] = Map()
         self._by_curve: Map[bytes, NodeKey] = Map()
         self._by_address: Map[IPv6Address, NodeKey] = Map()
         self._rings: Rings | None = None
-        self._routed: tuple[NodeKey, ...] = ()
         self.ranks = Ranks.of(())
         """All keys, sorted."""
 
@@ -139,11 +138,6 @@ class Members(Mapping[NodeKey, Member]):
         made._table = table.finish()
         made._by_curve = _reindex(self._by_curve, _curve, changed, self._table, made._table)
         made._by_address = _reindex(self._by_address, _address, changed, self._table, made._table)
-        offering = {key for key, member in changed.items() if member is not None and member.record.routes}
-        if offering or not changed.keys().isdisjoint(self._routed):
-            made._routed = tuple(sorted({*self._routed} - changed.keys() | offering))
-        else:
-            made._routed = self._routed
         made.ranks = self.ranks.change(come, gone)
         if made.ranks is self.ranks and same_roles:
             made._rings = self._rings
@@ -179,11 +173,6 @@ class Members(Mapping[NodeKey, Member]):
             clients = tuple(key for key in self.ranks.keys if self._table[key].role is not Role.PEER)
             self._rings = Rings.of(peers, clients)
         return self._rings
-
-    @property
-    def routed(self) -> Iterator[Member]:
-        """Those that offer prefixes, in key order."""
-        return (self._table[key] for key in self._routed)
 
     def __getitem__(self, key: NodeKey) -> Member:
         return self._table[key]

@@ -21,6 +21,7 @@ class OwnCarrier:
         self._own = own
         self._members = Members()
         self._dead: frozenset[NodeKey] = frozenset()
+        self._down: frozenset[NodeKey] = frozenset()
         self._exits: frozenset[NodeKey] | None = None
         """None until the routes are known."""
         self._choice: Choice | None = None
@@ -30,7 +31,7 @@ class OwnCarrier:
             case m.MembersChanged():
                 self._members = message.members
             case m.LivenessChanged():
-                self._dead = message.pruned
+                self._dead, self._down = message.pruned, message.down
             case m.RoutesChanged():
                 self._exits = frozenset(route.via for route in (*message.routes, *message.own_routes))
 
@@ -41,7 +42,7 @@ class OwnCarrier:
         named = own.wanted.via
         if self._choice is None:
             self._choice = Choice(self._own, next(iter(named), None))
-        self._choice.look(self._members, self._dead, now)
+        self._choice.look(self._members, self._dead, now, self._down)
         exits = named[1:] if self._exits is None else self._exits
         own.go_via(self._choice.via(key for key in exits if self._members.rings.is_peer(key)))
 

@@ -46,7 +46,6 @@ class OwnRecordWriter:
             record.wireguard,
             record.keepalive,
             record.collision,
-            record.routes,
             record.via,
             record.floor,
         )

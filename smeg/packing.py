@@ -79,7 +79,7 @@ def _usual(mesh: str) -> bytes:
     them; the known values are numbered in the order of the fields."""
     return (
         b'{"kind":"record","mesh":"%(mesh)b","node":"\1","counter":1,"credential":"\2","name":"","collision":0,'
-        b'"gossip":["10.0.0.1:51800"],"wireguard":["10.0.0.1:51820"],"keepalive":25,"routes":[]}\0\0'
+        b'"gossip":["10.0.0.1:51800"],"wireguard":["10.0.0.1:51820"],"keepalive":25}\0\0'
         b'{"kind":"node","mesh":"%(mesh)b","issuer":"\1","key":"\2","wireguard":"\3","curve":"\4","serial":1800000000,'
         b'"role":"client","prefixes":["::/0"],"exit":true,"role":"peer","prefixes":[],"exit":false,"expires":1900000000}'
         b'\0\0{"kind":"countersignature","mesh":"%(mesh)b","certificate":"\5","by":"\6","at":1800000000}'

@@ -51,7 +51,6 @@ class Record:
     wireguard: tuple[Endpoint, ...]
     keepalive: int
     """seconds; what others need not know, but `wg show` readers ask for."""
-    routes: tuple[IPv6Network, ...]
     via: tuple[NodeKey, ...] = ()
     """Of a client: its carrier, the peer through which it is reached; then peers with which it keeps direct tunnels."""
     floor: int = 0
@@ -196,7 +195,6 @@ class OwnRecord:
     wireguard: tuple[Endpoint, ...] = ()
     keepalive: int = 0
     collision: int = 0
-    routes: tuple[IPv6Network, ...] = ()
     via: tuple[NodeKey, ...] = ()
     floor: int = 0
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -212,7 +210,6 @@ def seal_record(mesh: str, own: OwnRecord, counter: int, credential: bytes, seed
         "gossip": [str(endpoint) for endpoint in own.gossip],
         "wireguard": [str(endpoint) for endpoint in own.wireguard],
         "keepalive": own.keepalive,
-        "routes": [str(prefix) for prefix in own.routes],
     }
     if own.via:
         fields["via"] = [encode(key) for key in own.via]
@@ -239,7 +236,6 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         _endpoints(fields, "gossip"),
         _endpoints(fields, "wireguard"),
         fields.integer("keepalive", 0, 65535, 0),
-        fields.prefixes("routes"),
         fields.node_keys("via", MAX_VIA),
         fields.integer("floor", 0, MAX_COUNTER, 0),
     )

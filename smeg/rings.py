@@ -28,6 +28,8 @@ RINGS = 8
 FLOOD_RINGS = 3
 CLIENT_PEERS = 2
 PROBES = 24
+FAVOURITES = 3
+"""How many are remembered of whom a client would choose."""
 _PLACE_BYTES = 8
 _CIRCLE = 1 << 8 * _PLACE_BYTES
 NOBODY: frozenset[NodeKey] = frozenset()
@@ -158,31 +160,31 @@ class Rings:
 
     def favourites(self, client: NodeKey, skip: Container[NodeKey] = NOBODY) -> tuple[NodeKey, ...]:
         """The two peers that should rather than others carry a client's traffic, the better first."""
-        found = self._favourites.get(client)
-        if found is None:
-            found = self._favourites[client] = self._nearest(probes(client), NOBODY)
-        # Who is skipped makes the way to others only longer.
-        if any(key in skip for key in found):
-            found = self._nearest(probes(client), skip)
+        known = self._favourites.get(client)
+        if known is None:
+            known = self._favourites[client] = self._nearest(client, FAVOURITES, NOBODY)
+        # How near a peer is depends on no other: who is skipped only leaves a gap.
+        found = tuple(key for key in known if key not in skip)[:CLIENT_PEERS]
+        if len(found) < CLIENT_PEERS and len(known) < len(self._peers):
+            found = self._nearest(client, CLIENT_PEERS, skip)
         return found
 
-    def _nearest(self, looks: list[int], skip: Container[NodeKey]) -> tuple[NodeKey, ...]:
-        """The two nearest peers behind any of these places on the first ring."""
-        ways: dict[NodeKey, int] = {}
-        for ring in self._rings[:1]:
-            count = len(ring.order)
-            for place in looks:
-                seat, left = bisect_left(ring.places, place), 2
-                for at in range(seat, seat + count):
-                    key = self._peers[ring.order[at % count]]
-                    if key in skip:
-                        continue
-                    way = (ring.places[at % count] - place) % _CIRCLE
-                    ways[key] = min(way, ways.get(key, way))
-                    left -= 1
-                    if not left:
-                        break
-        return tuple(sorted(ways, key=lambda key: (ways[key], key))[:2])
+    def _nearest(self, client: NodeKey, most: int, skip: Container[NodeKey]) -> tuple[NodeKey, ...]:
+        """The peers that are nearest, on the first ring, behind any of the places from which a client looks."""
+        found: list[tuple[int, NodeKey]] = []
+        for place in probes(client) if self._rings else ():
+            ring = self._rings[0]
+            seat, count = bisect_left(ring.places, place), len(ring.order)
+            for at in range(seat, seat + count):
+                way = (ring.places[at % count] - place) % _CIRCLE
+                if len(found) == most and way >= found[-1][0]:
+                    break
+                key = self._peers[ring.order[at % count]]
+                if key not in skip:
+                    others = [near for near in found if near[1] != key]
+                    mine = [near for near in found if near[1] == key]
+                    found = sorted([*others, min([*mine, (way, key)])])[:most]
+        return tuple(key for _, key in found)
 
     def hanging(self, peer: NodeKey, skip: Container[NodeKey] = NOBODY) -> list[NodeKey]:
         """The clients that dial a peer, sorted."""

@@ -62,11 +62,13 @@ class _Side:
 class RoutingTable:
     """`wall` gives seconds since 1970."""
 
-    def __init__(self, own: NodeKey, policy: RoutePolicy, wall: Callable[[], int]) -> None:
+    def __init__(
+        self, own: NodeKey, policy: RoutePolicy, wall: Callable[[], int], notary: Notary | None = None
+    ) -> None:
         self._own = own
         self._policy = policy
         self._wall = wall
-        self._notary = Notary(REMEMBERED)
+        self._notary = notary or Notary(REMEMBERED)
         self._sides: dict[str, _Side] = {}
         self._behind = frozenset() if policy.probed else policy.behind
         """What this node leads to now."""

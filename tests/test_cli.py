@@ -368,6 +368,14 @@ def test_a_table_in_a_pipe_is_aligned_columns_without_tabs(daemon: CannedDaemon)
     assert "\x1b" not in head + first + second
 
 
+def test_of_a_client_the_names_of_those_are_shown_that_it_is_reached_through(daemon: CannedDaemon) -> None:
+    via = [{"node": letter * 52, "name": name} for letter, name in (("p", "paris"), ("e", "exit-1"))]
+    daemon.answers["members"] = {"members": [MEMBER, {**MEMBER, "role": "client", "via": via}]}
+    head, peer, client = run(daemon, "members", "paris").stdout.splitlines()
+    assert client[head.index("VIA") :].startswith("paris exit-1 ")
+    assert peer[head.index("VIA") :].startswith("- ")
+
+
 def test_a_members_name_cannot_write_to_the_terminal(daemon: CannedDaemon) -> None:
     daemon.answers["members"] = {"members": [{**MEMBER, "name": "\x1b[2J\u202eevil[red]\n"}]}
     shown = run(daemon, "members", "paris").stdout

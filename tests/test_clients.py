@@ -31,7 +31,8 @@ class Clients:
         self.clients = [Node(nat.host, backend, role="client") for nat in self.nats]
         for node in self.peers:
             node.host.run(["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"])
-        all_at_once(node.start for node in self.nodes)
+        for node in self.nodes:
+            node.start()
         first, *others = self.peers
         first.ask("new-mesh", MESH)
         tokens = [first.ask("invite", MESH, "--uses", "3", "--role", role)["token"] for role in ("peer", "client")]
@@ -109,6 +110,21 @@ def test_a_client_whose_nat_gets_another_address_is_reached_again_soon(mesh: Cli
     seen = mesh.carrier(client).host.run(["wg", "show", "all", "endpoints"]).stdout
     assert nat.outside in seen
     mesh.until_all_ping(mesh.nodes, 10)
+
+
+def test_a_client_whose_carriers_daemon_is_killed_is_reached_all_the_while(mesh: Clients) -> None:
+    client, other = mesh.clients
+    carrier = mesh.carrier(client)
+    mesh.until_all_ping([client, other], 10)
+    assert carrier.daemon is not None
+    carrier.daemon.kill9()
+    wait_for("it is known to be down", lambda: client.states(MESH)[carrier.name] == "daemon-down", 10)
+    assert mesh.carrier(client) is carrier
+    assert mesh.pings(other, client), "WireGuard outlives the daemon"
+    carrier.start()
+    wait_for("it is known to be back", lambda: client.states(MESH)[carrier.name] == "alive", 20)
+    assert mesh.carrier(client) is carrier
+    mesh.until_all_ping(mesh.nodes, 20)
 
 
 def test_a_client_whose_carrier_dies_is_reached_again_soon_at_its_address(mesh: Clients) -> None:

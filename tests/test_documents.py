@@ -21,12 +21,13 @@ MESH = MadeMesh("documents")
 FOUNDER = MESH.founder()
 INVITE = MESH.invite("one")
 GUEST = MESH.joined("guest", INVITE, FOUNDER)
+RECORD = GUEST.record(2, OwnRecord("guest", (Endpoint("192.0.2.1", 51800),), via=(FOUNDER.key,)))
 SPECIMENS = [
     MESH.admin,
     INVITE.document,
     GUEST.papers[-2],
     GUEST.papers[-1],
-    GUEST.record(2),
+    RECORD,
     GUEST.leave(3),
     MESH.evict(GUEST, [FOUNDER]),
 ]
@@ -84,7 +85,7 @@ def test_a_missing_field_is_a_default_or_an_error_about_others(document: Any, na
 @pytest.mark.parametrize("document", SPECIMENS, ids=lambda document: f"{document.kind}")
 def test_one_bit_flipped_anywhere_keeps_a_document_from_counting(document: Any) -> None:
     """Every seventh bit, which meets every byte of it, in a bundle where the rest is as it was made."""
-    bundle = [*GUEST.certificates, GUEST.record(2).raw, GUEST.leave(3).raw, MESH.evict(GUEST, [FOUNDER]).raw]
+    bundle = [*GUEST.certificates, RECORD.raw, GUEST.leave(3).raw, MESH.evict(GUEST, [FOUNDER]).raw]
     bundle = list(dict.fromkeys(bundle))
     at = bundle.index(document.raw)
     notary = Notary(bound=10_000)
@@ -150,11 +151,11 @@ def test_a_document_that_only_claims_this_mesh_is_refused() -> None:
 @pytest.mark.parametrize(
     "prefix", ["fe80::%1/64", "2001:db8:1::%a/48", "2001:db8::1/48", "192.0.2.0/24", "x", "::/129"]
 )
-def test_a_record_with_something_else_than_prefixes_is_refused(prefix: str) -> None:
-    fields = {**body(GUEST.record(2).raw), "routes": [prefix]}
-    document = read(GUEST.record(2).raw[:SIGNATURE_BYTES] + orjson.dumps(fields))
+def test_a_certificate_with_something_else_than_prefixes_is_refused(prefix: str) -> None:
+    raw = INVITE.document.raw
+    fields = {**body(raw), "prefixes": [prefix]}
     with pytest.raises(RemoteError) as refused:
-        read_record(document)
+        Notary().read(raw[:SIGNATURE_BYTES] + orjson.dumps(fields))
     assert refused.value.problem.code == "malformed"
 
 

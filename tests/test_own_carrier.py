@@ -35,9 +35,9 @@ class Own:
         self.carrier = OwnCarrier(node.key)
         self.carrier.hear(m.MembersChanged(MESH.id, 1, self.members))
 
-    def dies(self, *keys: NodeKey) -> None:
-        """These are all that are thought dead."""
-        self.carrier.hear(m.LivenessChanged(MESH.id, 1, 1, None, frozenset(keys)))
+    def dies(self, *keys: NodeKey, down: tuple[NodeKey, ...] = ()) -> None:
+        """These are all that are thought dead, or whose daemon is down."""
+        self.carrier.hear(m.LivenessChanged(MESH.id, 1, 1, None, frozenset(keys), frozenset(down)))
 
     def routes(self, *vias: NodeKey) -> None:
         routes = tuple(
@@ -75,6 +75,23 @@ def test_a_client_names_its_carrier_and_says_at_once_when_that_has_changed() -> 
     assert own.says(2.0) == own.best[1:]
     assert own.carrier.next_deadline() == 2.0 + RETURN_AFTER
     assert own.says(2.0 + RETURN_AFTER) == own.best[:1]
+
+
+def test_one_whose_daemon_is_down_keeps_a_client_but_gets_none() -> None:
+    own = Own(CLIENT)
+    own.dies(down=own.best[:1])
+    assert own.says(0.0) == own.best[1:]
+
+    own = Own(CLIENT)
+    assert own.says(0.0) == own.best[:1]
+    own.dies(down=own.best[:1])
+    assert own.says(1.0) == own.best[:1]
+    own.dies(own.best[0], down=own.best[1:])
+    (third,) = own.says(2.0)
+    assert third not in own.best
+    own = Own(CLIENT)
+    own.dies(down=tuple(peer.key for peer in PEERS))
+    assert own.says(0.0) == own.best[:1], "better than nobody"
 
 
 def test_peers_through_which_routes_lead_are_named_after_the_carrier_and_need_no_haste() -> None:

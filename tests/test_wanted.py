@@ -37,20 +37,24 @@ def nodes() -> list[Node]:
     return sorted([founder, *peers, *joined], key=lambda node: node.key)
 
 
-def members(routes: dict[int, list[IPv6Network]] | None = None) -> Members:
+def members() -> Members:
     desk = Desk(MESH.id)
-    for index, node in enumerate(nodes()):
-        own = OwnRecord(node.label, routes=tuple((routes or {}).get(index, ())))
-        desk.take([*node.certificates, node.record(1, own).raw])
+    for node in nodes():
+        desk.take([*node.certificates, node.record(1).raw])
     assert len(desk.members) == len(nodes())
     return desk.members
 
 
-def routed(known: Members, pruned: frozenset[NodeKey] = frozenset()) -> tuple[Route, ...]:
+Behind = dict[int, list[IPv6Network]]
+"""By index of a node, the prefixes that it has behind itself."""
+
+
+def routed(known: Members, behind: Behind, pruned: frozenset[NodeKey]) -> tuple[Route, ...]:
     """Each prefix through the lowest living node that has it."""
     found: dict[IPv6Network, Route] = {}
-    for key, member in known.items():
-        for prefix in member.record.routes if key not in pruned else ():
+    prefixes = {nodes()[index].key: each for index, each in behind.items()}
+    for key in known:
+        for prefix in prefixes.get(key, ()) if key not in pruned else ():
             found.setdefault(prefix, Route(prefix, key))
     return tuple(found[prefix] for prefix in sorted(found))
 
@@ -63,8 +67,10 @@ def first_place(members: Sequence[Member]) -> list[Endpoint | None]:
     return [next(iter(member.record.wireguard), None) for member in members]
 
 
-def device(own: Node, known: Members, pruned: frozenset[NodeKey] = frozenset()) -> DeviceState:
-    view = View(MESH.id, own.key, known, pruned, routed(known, pruned), 51820, 1420, 25)
+def device(
+    own: Node, known: Members, pruned: frozenset[NodeKey] = frozenset(), behind: Behind | None = None
+) -> DeviceState:
+    view = View(MESH.id, own.key, known, pruned, routed(known, behind or {}, pruned), 51820, 1420, 25)
     made = wanted(view, nowhere)
     assert made is not None
     return made
@@ -92,11 +98,11 @@ INDEXES = st.sampled_from(range(9))
     st.dictionaries(INDEXES, st.lists(st.sampled_from(PREFIXES), max_size=5)),
 )
 def test_every_prefix_is_one_peers_and_follows_the_address_of_who_has_it(
-    own: int, dead: frozenset[int], routes: dict[int, list[IPv6Network]]
+    own: int, dead: frozenset[int], behind: Behind
 ) -> None:
-    known, pruned = members(routes), frozenset(nodes()[index].key for index in dead - {own})
+    known, pruned = members(), frozenset(nodes()[index].key for index in dead - {own})
     me = known[nodes()[own].key]
-    state = device(nodes()[own], known, pruned)
+    state = device(nodes()[own], known, pruned, behind)
     given_ = allowed(state)
     ways = hops(me, known, pruned)
     assert set(state.peers) == {known[key].standing.wireguard for key in ways.neighbours}
@@ -104,7 +110,7 @@ def test_every_prefix_is_one_peers_and_follows_the_address_of_who_has_it(
         assert given_[IPv6Network(known[key].address)] == known[through].standing.wireguard
     assert IPv6Network(me.address) not in given_
     assert state.addresses == (IPv6Interface((me.address, 128)),)
-    for route in routed(known, pruned):
+    for route in routed(known, behind, pruned):
         hop = ways.via(route.via) if route.via != me.key else None
         assert given_.get(route.prefix) == (known[hop].standing.wireguard if hop is not None else None)
         assert (route.prefix in state.unmarked_routes) == (hop is not None)

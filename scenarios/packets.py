@@ -1,0 +1,150 @@
+"""Where packets go in a simulated world: through the interfaces exactly as they are set, step by step.
+
+A host takes a packet from a tunnel only if it would send to the packet's source by that same tunnel, as WireGuard does;
+then its kernel routes decide, and then the allowed IPs of the interface. Nothing of what the daemons think is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv6Address, IPv6Network
+
+from smeg.device import DeviceState
+
+MOST_HOPS = 64
+"""Linux's hop limit."""
+
+
+class End(StrEnum):
+    """What becomes of a packet."""
+
+    ARRIVED = "arrived"
+    NO_ROUTE = "no route"
+    NO_TUNNEL = "no tunnel"
+    DEAD = "dead"
+    NOT_TAKEN = "not taken"
+    """A host got it from a tunnel from which it takes nothing with such a source."""
+    LOOP = "loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    end: End
+    hosts: tuple[str, ...]
+    """Where it came by, the sender first."""
+
+
+class Longest:
+    """Prefix → value; the longest match counts."""
+
+    def __init__(self, entries: Iterable[tuple[IPv6Network, bytes]]) -> None:
+        self._by_length: dict[int, dict[int, bytes]] = {}
+        for prefix, value in entries:
+            self._by_length.setdefault(prefix.prefixlen, {})[int(prefix.network_address)] = value
+        self._lengths = sorted(self._by_length, reverse=True)
+
+    def find(self, address: int) -> tuple[int, bytes] | None:
+        """The length of the match, and its value."""
+        for length in self._lengths:
+            value = self._by_length[length].get(address >> 128 - length << 128 - length)
+            if value is not None:
+                return length, value
+        return None
+
+
+@dataclass(slots=True)
+class Interface:
+    """One device of a host."""
+
+    state: DeviceState
+    allowed: Longest
+    """Prefix → the WireGuard key of the peer."""
+    main: Longest
+    unmarked: Longest
+    own: Longest
+    """Kernel routes; the values say nothing."""
+    addresses: frozenset[int]
+    beyond: frozenset[tuple[IPv6Network, bytes]]
+    """What leads further than to a member, and by whom."""
+
+    @classmethod
+    def of(cls, state: DeviceState) -> Interface:
+        peers = [(prefix, key) for key, peer in state.peers.items() for prefix in peer.allowed_ips]
+        routes = (state.routes, state.unmarked_routes, state.own_routes)
+        main, unmarked, own = (Longest((prefix, b"") for prefix in table) for table in routes)
+        beyond = frozenset((prefix, key) for prefix, key in peers if prefix.prefixlen < 128)
+        addresses = frozenset(int(address.ip) for address in state.addresses)
+        return cls(state, Longest(peers), main, unmarked, own, addresses, beyond)
+
+
+class Packets:
+    """The interfaces of all hosts, by host and mesh."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, dict[str, DeviceState]] = {}
+        self.owners: dict[tuple[str, bytes], str] = {}
+        """By mesh and WireGuard key: whose it is."""
+        self._indexed: dict[tuple[str, str], Interface] = {}
+
+    def put(self, host: str, mesh: str, state: DeviceState) -> None:
+        """The interface of a host in a mesh is like this now."""
+        self.states.setdefault(host, {})[mesh] = state
+        self.owners[mesh, state.public_key] = host
+
+    def moved(self, host: str, mesh: str, state: DeviceState) -> list[IPv6Network]:
+        """As `put`; the prefixes that it leads on to otherwise than before."""
+        before = self._interface(host, mesh).beyond if mesh in self.states.get(host, {}) else frozenset()
+        self.put(host, mesh, state)
+        return sorted({prefix for prefix, _ in self._interface(host, mesh).beyond - before})
+
+    def _interface(self, host: str, mesh: str) -> Interface:
+        state = self.states[host][mesh]
+        known = self._indexed.get((host, mesh))
+        if known is None or known.state is not state:
+            known = self._indexed[host, mesh] = Interface.of(state)
+        return known
+
+    def remove(self, host: str) -> None:
+        """A host has no interface any more."""
+        self.states.pop(host, None)
+
+    def walk(self, sender: str, source: IPv6Address, to: IPv6Address) -> Walk:
+        """Where a packet goes that a host sends from one of its addresses."""
+        at, hosts, origin, target = sender, [sender], int(source), int(to)
+        while True:
+            devices = {mesh: self._interface(at, mesh) for mesh in self.states.get(at, {})}
+            if any(target in device.addresses for device in devices.values()):
+                return Walk(End.ARRIVED, tuple(hosts))
+            mesh = _route(devices, origin, target)
+            if mesh is None:
+                return Walk(End.NO_ROUTE, tuple(hosts))
+            found = devices[mesh].allowed.find(target)
+            following = self.owners.get((mesh, found[1])) if found is not None else None
+            if following is None:
+                return Walk(End.NO_TUNNEL, tuple(hosts))
+            hosts.append(following)
+            if following in hosts[:-1] or len(hosts) > MOST_HOPS:
+                return Walk(End.LOOP, tuple(hosts))
+            if mesh not in self.states.get(following, {}):
+                return Walk(End.DEAD, tuple(hosts))
+            expected = self._interface(following, mesh).allowed.find(origin)
+            if expected is None or self.owners.get((mesh, expected[1])) != at:
+                return Walk(End.NOT_TAKEN, tuple(hosts))
+            at = following
+
+
+def _route(devices: Mapping[str, Interface], origin: int, target: int) -> str | None:
+    """The mesh by whose interface the kernel sends. First the rules for one's own addresses, then the main table but
+    for its default route, then the table for unmarked packets."""
+    for mesh, device in devices.items():
+        if origin in device.addresses and device.own.find(target) is not None:
+            return mesh
+    for tables in ("main", "unmarked"):
+        found = [
+            (match[0], mesh) for mesh, device in devices.items() if (match := getattr(device, tables).find(target))
+        ]
+        if found:
+            return max(found)[1]
+    return None
