@@ -80,6 +80,14 @@ class Meshes:
         token = first.ask("invite", mesh, "--uses", str(max(1, len(others))), *self._invite)["token"]
         all_at_once(partial(node.ask, "join-mesh", "-", input=token) for node in others)
 
+    def rejoin(self, mesh: str, name: str) -> None:
+        """Somebody leaves a mesh, of which it is not the first, and comes back with another key at another address."""
+        node, first = self.nodes[name], self.nodes[self.meshes[mesh][0]]
+        node.ask("leave-mesh", mesh)
+        wait_for(f"{name} is forgotten", lambda: name not in first.members(mesh), 10)
+        node.ask("join-mesh", "-", input=first.ask("invite", mesh, *self._invite)["token"])
+        self.look_up()
+
     def look_up(self) -> None:
         """Everybody's addresses, as the first of each mesh comes to know them."""
         for mesh, (first, *_) in self.meshes.items():
