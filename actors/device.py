@@ -96,6 +96,8 @@ class DeviceActor(Actor):
         self._released = False
         self._device: Simulated | None = None
         """What it looks like, unless it has to be read."""
+        self._followed: Simulated | None = None
+        """The same, if it was planned for before."""
         self._planner = Planner()
         self._planned: Mapping[bytes, WgPeer] = {}
         """How each peer was configured last; where it has moved since, WireGuard knows better."""
@@ -192,7 +194,8 @@ class DeviceActor(Actor):
             return []
         try:
             device = self._device if self._device is not None else Simulated(backend.read())
-            device.share(target.peers)
+            if device is not self._followed:
+                device.share(target.peers)
             operations = plan(device, target, self._configured())
             new = [key for key in target.peers if key not in device.peers]
             backend.apply(operations)
@@ -204,8 +207,8 @@ class DeviceActor(Actor):
                 self._backend = None
             return [m.DeviceFailed(self.mesh, error.problem)]
         self._retry_at = None
-        device.apply(operations)
-        self._device = device
+        device.apply_towards(target, operations)
+        self._device = self._followed = device
         self._planned = target.peers
         if self._settings.handshake_interval:
             self._nudges.new(new, target, now)

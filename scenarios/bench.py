@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from scenarios import crowd, joiner, large_pages, serf, tables, targets
+from scenarios import crowd, joiner, large_pages, planning, serf, tables, targets
 from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
 from scenarios.measurement import PACE, pace, tell
@@ -125,7 +125,7 @@ def read(folder: Path, jobs: Iterable[Job]) -> list[Outcome]:
     return found
 
 
-REAL = ("crowd", "joiner", "serf")
+REAL = ("crowd", "joiner", "serf", "plan")
 
 
 def real(part: str, quickly: bool) -> Result:
@@ -136,6 +136,8 @@ def real(part: str, quickly: bool) -> Result:
                 return crowd.measure(12 if quickly else 60, quick=quickly)
             case "serf":
                 return serf.measure(12 if quickly else 60, quick=quickly)
+            case "plan":
+                return planning.measure(1000 if quickly else 3000)
             case _:
                 result = Result()
                 if quickly:

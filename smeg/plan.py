@@ -99,10 +99,11 @@ def _interface_differs(now: DeviceState, wanted: DeviceState) -> bool:
 
 def _set_peers(now: Simulated, wanted: DeviceState, learned: Mapping[bytes, Endpoint]) -> list[Operation]:
     """What adds and changes peers. `blocked` are those that must wait for holders of what they get."""
-    changed = [key for key, peer in wanted.peers.items() if now.peers.get(key) is not peer]
+    held = now.peers
+    changed = [key for key, peer in wanted.peers.items() if held.get(key) is not peer]
     goals: dict[bytes, SetPeer] = {}
     for key in sorted(changed):
-        goal = _goal(now.peers.get(key), wanted.peers[key], learned.get(key))
+        goal = _goal(held.get(key), wanted.peers[key], learned.get(key))
         if goal is not None:
             goals[key] = goal
     _check_owners(now, wanted, goals)
@@ -140,8 +141,8 @@ def _set_peers(now: Simulated, wanted: DeviceState, learned: Mapping[bytes, Endp
         if blocked:
             # Peers swap prefixes in a ring: one of them lets go first, and gets its new ones when its turn comes.
             key = _in_a_ring(blocked)
-            held, goal_peer = now.peers[key].allowed_ips, goals[key].peer
-            kept = tuple(prefix for prefix in goal_peer.allowed_ips if prefix in set(held))
+            goal_peer, has = goals[key].peer, set(held[key].allowed_ips)
+            kept = tuple(prefix for prefix in goal_peer.allowed_ips if prefix in has)
             operations.append(SetPeer(replace(goal_peer, allowed_ips=kept, endpoint=None)))
             ready = sorted(release(key))
     return operations

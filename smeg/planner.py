@@ -71,16 +71,17 @@ class Planner:
 
 def _touched(before: _Before, view: View, ways: Hops, behind: Iterable[NodeKey]) -> frozenset[NodeKey]:
     """The neighbours that may have to look otherwise than before."""
-    then, now = before.view.members.table, view.members.table
-    changed = [
-        key for key, hop in ways.to.items() if before.ways.to.get(key) != hop or then.get(key) is not now.get(key)
-    ]
-    gone = [key for key in before.ways.to if key not in ways.to]
+    was, then, now = before.ways.to, before.view.members.table, view.members.table
+    changed = [key for key, hop in ways.to.items() if was.get(key) is not hop]
+    if then is not now:
+        changed += [key for key in ways.to if then.get(key) is not now[key]]
     touched = {*behind, *before.behind, *(ways.neighbours - before.ways.neighbours)}
-    touched |= {ways.to[key] for key in changed}
-    touched |= {before.ways.to[key] for key in (*changed, *gone) if key in before.ways.to}
-    # One's own tunnels may lead to nobody: the warm ones. A client has few.
-    touched |= {key for key in ways.neighbours if then.get(key) is not now.get(key)}
+    # A client may be a neighbour, and yet be reached through another: the tunnel is warm.
+    touched |= {*changed, *(ways.to[key] for key in changed)}
+    touched |= {was[key] for key in changed if key in was}
+    touched |= {was[key] for key in was.keys() - ways.to.keys()}
+    # The tunnels of a client may lead to nobody; it has few.
+    touched |= ways.neighbours if ways.default is not None else set()
     return frozenset(touched & ways.neighbours)
 
 

@@ -64,11 +64,19 @@ class Simulated:
         )
 
     def share(self, peers: Mapping[bytes, WgPeer]) -> None:
-        """Be made of these where they are equal: of thousands nearly all are, and who looks next sees it at once."""
+        """Be made of these where they are equal, so that who looks next sees it at once. All after a device was read;
+        `apply_towards` does it for what it changes."""
         for key, peer in peers.items():
             held = self._peers.get(key)
             if held is not peer and held == peer:
                 self._peers[key] = peer
+
+    def apply_towards(self, wanted: DeviceState, operations: Iterable[Operation]) -> None:
+        """Apply what leads to `wanted`."""
+        operations = tuple(operations)
+        self.apply(operations)
+        changed = {operation.peer.public_key for operation in operations if isinstance(operation, SetPeer)}
+        self.share({key: wanted.peers[key] for key in changed if key in wanted.peers})
 
     def apply(self, operations: Iterable[Operation]) -> None:
         for operation in operations:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from scenarios.hosts import Host, Process, World
+from smeg.edges.routes import PROTOCOL
 from smeg.errors import LocalError
 
 PATIENCE = float(os.environ.get("SMEG_PATIENCE", "1"))
@@ -135,8 +136,10 @@ def form_mesh(nodes: list[Node], mesh: str) -> None:
 def left_over(node: Node) -> list[str]:
     """What an ended daemon has left on its host, beside its state."""
     found = [f"interface {name}" for name in node.interfaces()]
-    routes = node.host.run(["ip", "-6", "route"]).stdout
+    routes = node.host.run(["ip", "-6", "route", "show", "table", "all"]).stdout
     found += [f"route {line}" for line in routes.splitlines() if "smeg-" in line]
+    rules = node.host.run(["ip", "-6", "rule"]).stdout
+    found += [f"rule {line}" for line in rules.splitlines() if f"proto {PROTOCOL}" in line]
     run = Path(node.host.folder).parent
     found += [f"file {path}" for path in (run / "smegmesh").glob("*")] if (run / "smegmesh").exists() else []
     found += [f"socket {path}" for path in (run / "wireguard").glob("*")] if (run / "wireguard").exists() else []

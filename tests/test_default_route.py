@@ -121,6 +121,19 @@ def test_a_default_route_leads_through_the_exit_and_what_carries_it_does_not(pla
     assert places.sent() - before < 5 * 300, "each packet is sent once: nothing goes around"
 
 
+def test_a_way_through_the_mesh_is_no_way_to_its_members(places: Places) -> None:
+    ask = (
+        "from smeg.device import Endpoint; from smeg.edges.underlay import local_addresses, reachable;"
+        f" print(reachable(Endpoint('{FAR}', 1)), '{NEAR_INSIDE}' in local_addresses())"
+    )
+    argv, env = [sys.executable, "-c", ask], {"PYTHONPATH": str(ROOT)}
+    assert places.near.run(argv, env=env).stdout.split() == ["True", "False"]
+    ip(places.near, "route", "del", "default")
+    assert way(places.near, FAR) == "smeg-test"
+    assert places.near.run(argv, env=env).stdout.split() == ["False", "False"]
+    ip(places.near, "route", "add", "default", "via", str(places.gate.address(6)))
+
+
 def test_gossip_goes_beside_the_tunnel_in_both_directions(places: Places) -> None:
     near = places.near
     assert way(near, FAR, "ipproto", "tcp", "dport", str(GOSSIP_PORT)) == "eth0"
@@ -179,3 +192,20 @@ def test_what_a_killed_daemon_left_is_adopted_and_nothing_of_it_stays(places: Pl
     assert "proto 83" not in ip(near, "rule")
     assert "proto 83" not in ip(near, "route", "show", "table", "all")
     assert way(near, WEB) == "eth0"
+
+
+@pytest.mark.kernel
+@pytest.mark.timeout(600)
+def test_all_of_it_on_the_kernel_backend(places: Places) -> None:
+    if places.backend != "kernel":
+        pytest.skip("this kernel has no WireGuard")
+    for holds in (
+        test_a_default_route_leads_through_the_exit_and_what_carries_it_does_not,
+        test_a_way_through_the_mesh_is_no_way_to_its_members,
+        test_gossip_goes_beside_the_tunnel_in_both_directions,
+        test_a_prefix_that_holds_the_exit_itself_takes_all_but_what_carries_it,
+        test_what_the_host_routes_itself_comes_before_the_meshes_but_for_its_default,
+        test_packets_from_the_own_address_go_by_their_own_routes,
+        test_what_a_killed_daemon_left_is_adopted_and_nothing_of_it_stays,
+    ):
+        holds(places)

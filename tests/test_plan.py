@@ -110,7 +110,7 @@ def test_a_device_that_is_followed_through_several_plans_is_what_it_would_be_if_
         assert followed.state() == read
         operations = plan(followed, wanted, {})
         assert operations == difference(read, wanted, {})
-        followed.apply(operations)
+        followed.apply_towards(wanted, operations)
         assert followed.state() == simulate(read, operations)
         for prefix in PREFIXES:
             holders = [key for key, each in followed.peers.items() if prefix in each.allowed_ips]

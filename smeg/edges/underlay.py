@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Thread
 
-from smeg.device import Endpoint
+from smeg.device import MARK, Endpoint
 from smeg.errors import LocalError
 
 MESH_PREFIX = "smeg-"
@@ -84,6 +84,9 @@ def _source(endpoint: Endpoint) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(endpoint.host)
         with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            # As WireGuard's own packets: a default route through a mesh does not lead to who carries it.
+            with suppress(PermissionError):
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
             probe.connect((endpoint.host, endpoint.port))
             return ip_address(probe.getsockname()[0].partition("%")[0])
     except (OSError, ValueError, OverflowError):
