@@ -50,8 +50,10 @@ class Meshes:
         backend: str | None = None,
         keys: Mapping[str, Mapping[str, object]] | None = None,
         invite: Sequence[str] = (),
+        family: int = 4,
     ) -> None:
-        """`keys` are more of the configuration, by name; `invite` are more options for the tokens."""
+        """`keys` are more of the configuration, by name; `invite` are more options for the tokens; `family` is the
+        address family of the endpoints."""
         self.world = world
         self.meshes = {mesh: tuple(names) for mesh, names in meshes.items()}
         self._invite = invite
@@ -62,7 +64,10 @@ class Meshes:
             if len(self.meshes_of(name)) > 1:
                 bridge = {"advertiseRoutes": True, "forwarding": "host"}
             own = {**bridge, **(keys or {}).get(name, {})}
-            self.nodes[name] = Node(world.host(name), backend, 4, **own)
+            self.nodes[name] = Node(world.host(name), backend, family, **own)
+        for node in self.nodes.values():
+            # Else only one packet a second that ends here is answered, and who traces too often sees gaps.
+            node.host.run(["sysctl", "-qw", "net.ipv6.icmp.ratelimit=0"])
         self.addresses: dict[tuple[str, str], str] = {}
         """By mesh and name."""
 
