@@ -228,8 +228,9 @@ class Intake:
         if self._has_ended(record, self._chain.establish(record.credential, offered)):
             raise RemoteError("removed", "an annex of a node whose membership has ended")
         outcome = self._replica.attach(annex)
-        for pace, many in paces if self._now is not None else ():
-            pace.take(annex.node, self._now, many)
+        if self._now is not None:
+            for pace, many in paces:
+                pace.take(annex.node, self._now, many)
         message = f"{record.name} published two annexes {annex.label} with counter {annex.counter}"
         self._watch_counter(outcome, annex, message, taken)
         if outcome in (Outcome.NEWER, Outcome.CONFLICT_TAKEN):
