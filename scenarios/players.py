@@ -5,7 +5,7 @@ account of.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from smeg.device import Backend, DeviceState, InterfaceSpec
 from smeg.edges.dry_run import DryRunBackend
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
+from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.stored import StoredMesh
 
@@ -133,6 +134,8 @@ class Player(Host):
         self.devices: set[CountedBackend] = set()
         self.behind: frozenset[IPv6Network] = frozenset()
         self.reaches = True
+        self.remembers = True
+        """Whether what all members know from the start is on its disk, too."""
         self.arguments: Mapping[str, Any] = {}
         """Settings of each start."""
         self._theatre = theatre
@@ -145,10 +148,10 @@ class Player(Host):
 
     def _cast(self, settings: Mapping[str, Any]) -> Cast:
         cast = super()._cast(settings)
-        if not self.behind:
-            return cast
-        values = {name: getattr(cast, name) for name in cast.__slots__}
-        return Cast(**{**values, "prober": self._prober})
+        return replace(cast, ledger=self._ledger, prober=self._prober if self.behind else None)
+
+    def _ledger(self, mesh: str) -> Ledger:
+        return self.world.ledger(mesh) if self.remembers else Ledger(mesh, self.world.notary)
 
     def _prober(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
         return Prober(runtime, incarnation, supervisor, self.reaches)

@@ -89,7 +89,9 @@ class Deeds:
                 player.disk.full = not undo
             case a.CorruptState():
                 player.disk.corrupt()
+                player.remembers = False
             case a.Leave(_, mesh):
+                player.remembers = False
                 player.request(self._answer(player), "leave-mesh", mesh=self._mesh(mesh))
             case a.Advertise():
                 player.probe(True)
@@ -158,6 +160,7 @@ class Deeds:
     def _evict(self, deed: Deed, action: a.Evict) -> None:
         founder, called = self._founder(action.mesh), self._mesh(action.mesh)
         for name in deed.hosts:
+            self._stage.players[name].remembers = False
             founder.request(self._answer(founder), "evict", mesh=called, node=name)
 
     def _traffic(self, deed: Deed, action: a.Traffic) -> None:

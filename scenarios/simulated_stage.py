@@ -90,6 +90,7 @@ class SimulatedStage:
         settings = {SETTINGS[key]: value for key, value in self._script.settings.items()}
         for name, group in self._groups.items():
             player = self.players[name]
+            player.remembers = group.begins is not Begins.OUTSIDE
             player.behind = frozenset(group.advertises)
             policy = MeshPolicy(bridge=group.name in self._script.bridges, accept_defaults=default)
             routes = RoutePolicy(player.behind, probed=bool(player.behind), general=policy)

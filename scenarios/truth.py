@@ -41,6 +41,7 @@ class Truth:
         self.hosts = tuple(self.groups)
         self.bridges: dict[str, tuple[str, ...]] = {}
         """By host: the meshes that it bridges."""
+        self._first = next(iter(script.meshes))
         self.members: dict[str, set[str]] = {mesh: set() for mesh in script.meshes}
         self.standing: dict[str, Standing] = {}
         for name, group in script.names(nodes):
@@ -82,10 +83,10 @@ class Truth:
             case a.Roam() | a.NatRebind():
                 self._returned.update(dict.fromkeys(deed.hosts, now))
             case a.Join(mesh=mesh):
-                self.members[mesh].update(deed.hosts)
+                self.members[mesh or self._first].update(deed.hosts)
                 self._returned.update(dict.fromkeys(deed.hosts, now))
             case a.Leave(mesh=mesh) | a.Evict(mesh=mesh):
-                self.members[mesh].difference_update(deed.hosts)
+                self.members[mesh or self._first].difference_update(deed.hosts)
 
     def _becomes(self, host: str, standing: Standing, now: float) -> None:
         before = self.standing[host]
