@@ -142,10 +142,10 @@ class Authority:
 
 
 def find_member(members: Mapping[NodeKey, Member], text: str) -> Member:
-    """The member with this name, id, or unique beginning of its id. Raises `LocalError`."""
+    """The member with this name, alias, id, or unique beginning of its id. Raises `LocalError`."""
     if not text:
         raise LocalError("bad-argument", "no node was named", "give its name or the beginning of its id")
-    found = [member for member in members.values() if member.record.name == text or node_id(member.key) == text]
+    found = [each for each in members.values() if text in (each.record.name, each.record.card.alias, node_id(each.key))]
     found = found or [member for member in members.values() if node_id(member.key).startswith(text.lower())]
     if not found:
         raise LocalError("unknown-node", f"no member is called {text!r}", "see `smeg-cli members`")

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from smeg.cli import views
+from smeg.cli import names, views
 from smeg.cli.parameters import duration, prefix
 from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options, write_json
 from smeg.cli.tokens import read_token, token_file
@@ -197,6 +197,9 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     result = settings.ask("evict", {"mesh": mesh, "node": node, "reason": reason})
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
+
+for _command in names.COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()
