@@ -121,10 +121,10 @@ def _member(graph: Graph, row: Row, mesh: str) -> str:
     else:
         graph.join(mesh, key, Link.MEMBER)
     services = row.get("services")
-    for name, said in services.items() if isinstance(services, dict) else ():
-        port = said.get("port") if isinstance(said, dict) else said
-        words = f"{name} {port}" if port else str(name)
-        graph.join(key, graph.add(Node(f"service {name} {key}", Kind.SERVICE, words)), Link.OFFERS)
+    for said in services if isinstance(services, list) else ():
+        if isinstance(said, dict):
+            words = f"{said.get('name', '')} {said.get('protocol', '')}/{said.get('port', '')}"
+            graph.join(key, graph.add(Node(f"service {words} {key}", Kind.SERVICE, words)), Link.OFFERS)
     return key
 
 

@@ -119,5 +119,3 @@ class HeardOffers:
 
 def _wanted(prefix: IPv6Network, policy: MeshPolicy) -> bool:
     return policy.accept_defaults if prefix == DEFAULT else policy.imports.passes(prefix)
-
-

@@ -26,7 +26,7 @@ from smeg.path_vector import PathVector, Taken
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
 from smeg.shares import DEFAULT, part_of, prefixes, rendezvous, shards
-from smeg.ways import MAX_NAME, Offer, Way, may_offer
+from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
@@ -311,11 +311,8 @@ class RoutingTable:
         """What proves each hop of these."""
         found: dict[tuple[str, NodeKey], tuple[bytes, ...]] = {}
         for way in (way for offer in offers for way in offer.ways):
-            *before, _ = way.hops
-            brought = before[-1].node if before else self._own
-            entered = [*(hop.mesh for hop in way.hops[1:]), into]
-            for hop, mesh in zip(way.hops, entered, strict=True):
-                place = (hop.mesh or mesh, hop.node)
+            brought = way.hops[-2].node if len(way.hops) > 1 else self._own
+            for place in places(way, into):
                 if place not in found:
                     found[place] = self._papers(place, way.hops[-1].mesh, brought)
         return found

@@ -131,9 +131,7 @@ class Speaker:
             _offers[name] = found
         return found
 
-    def _judge(
-        self, member: Member, overlays: frozenset[IPv6Network], here: GrantHere, wall: int
-    ) -> Problem | None:
+    def _judge(self, member: Member, overlays: frozenset[IPv6Network], here: GrantHere, wall: int) -> Problem | None:
         def allowed(mesh: str, node: NodeKey) -> Grant | None:
             return here(mesh, node) or self.passports.grant(mesh, node, wall)
 

@@ -189,11 +189,10 @@ def check_signed(offer: Offer, into: str, by: NodeKey) -> None:
 def check_allowed(offer: Offer, into: str, by: NodeKey, allowed: Allowed) -> None:
     """Raise `RemoteError` unless each hop is by a member, and the prefix within what certificates allow."""
     for way in offer.ways:
-        first, entered = way.hops[0], _entered(way, into)
-        for hop, mesh in zip(way.hops, entered, strict=True):
-            if allowed(hop.mesh or mesh, hop.node) is None:
-                raise RemoteError("unproven-way", "a hop through a mesh by somebody who does not prove to be in it")
-        granted = None if first.mesh else allowed(entered[0], first.node)
+        where = places(way, into)
+        if any(allowed(*place) is None for place in where):
+            raise RemoteError("unproven-way", "a hop through a mesh by somebody who does not prove to be in it")
+        granted = allowed(*where[0]) if not offer.overlay else None
         if granted is not None and not may_offer(granted, offer.prefix):
             what = f"{offer.prefix} is not within what the certificate of its origin allows"
             raise RemoteError("not-allowed", what)
@@ -207,6 +206,11 @@ def may_offer(granted: Grant, prefix: IPv6Network) -> bool:
     if prefix == DEFAULT:
         return granted.exit
     return any(prefix.subnet_of(wider) for wider in granted.prefixes)
+
+
+def places(way: Way, into: str) -> list[tuple[str, NodeKey]]:
+    """Of each hop the mesh that its bridge has to be a member of, and the bridge."""
+    return [(hop.mesh or mesh, hop.node) for hop, mesh in zip(way.hops, _entered(way, into), strict=True)]
 
 
 def _entered(way: Way, into: str) -> list[str]:

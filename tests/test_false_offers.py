@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import IPv6Network
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
 from smeg.keys import NodeKey
+from smeg.offer_budget import choose
 from smeg.offer_labels import bodies
 from smeg.shares import part_of
 from smeg.speaker import LOOK_BURST
@@ -150,7 +152,7 @@ def junk(world: Meshes, liar: Daemon, count: int) -> dict[str, bytes]:
     offers: dict[IPv6Network, Offer] = {}
     papers: Papers = {(mesh, liar.key): tuple(liar.papers[mesh].certificates)}
     for number in range(count):
-        made = MadeMesh(f"junk {number}", persons=True)
+        made = MadeMesh(f"{liar.label} {number}", persons=True)
         papers[made.id, liar.key] = tuple(made.founder(liar.label).certificates)
         prefix = overlay_prefix(made.id)
         offers[prefix] = Offer(prefix, (Way((Hop(made.id, liar.key, 3, place),)),))
@@ -194,6 +196,40 @@ def test_who_says_something_new_without_end_is_looked_at_ever_later_and_what_it_
     assert len(one.vias(world["a"])) == 3
     world.now = due + 60.0
     assert look(world, one).keys() == {overlay_prefix(world["b"].id)}
+
+
+def test_who_makes_up_meshes_without_end_takes_no_room_from_others() -> None:
+    world = Meshes("a", "b", "c")
+    bridge = world.add("bridge", "ab", BRIDGE)
+    world.add("other", "ac", BRIDGE)
+    mesh, into, most = world["a"].id, world["b"].id, 60
+    for liar in [world.add(f"liar {number}", "a") for number in range(3)]:
+        mute(world, liar)
+        said = junk(world, liar, 20)
+        world.say(mesh, liar.key, [annex(mesh, liar.key, label, body) for label, body in said.items()])
+    world.settle()
+    offers = bridge.offers[into].offers
+    chosen = choose(into, offers, bridge.offers[into].passports, most)
+    assert {overlay_prefix(world[label].id) for label in "ac"} <= chosen.offers.keys()
+    assert chosen.left_out == len(offers) - len(chosen.offers) > 0
+    assert most - 5 < len(bodies(into, chosen.offers, chosen.passports, secret("person/bridge"))) <= most
+
+
+PATHS = st.lists(st.integers(1, 4).map(lambda number: NodeKey(bytes([number]) * 32)), min_size=1, max_size=4)
+
+
+@QUICK
+@given(st.lists(PATHS, max_size=12), st.integers(0, 12))
+def test_room_goes_in_turn_to_those_from_whom_offers_are_heard(paths: list[list[NodeKey]], most: int) -> None:
+    mesh, own = MadeMesh("a").id, NodeKey(bytes(32))
+    ways = [Way(tuple(Hop(mesh, node, 0, 0) for node in [*path, own])) for path in paths]
+    offers = {prefix: Offer(prefix, (way,)) for prefix, way in zip(LAN.subnets(4), ways, strict=False)}
+    chosen = choose(mesh, offers, {}, most)
+    assert len(chosen.offers) == min(len(offers), most) == len(offers) - chosen.left_out
+    heard_from = {prefix: offer.ways[0].hops[-2].node for prefix, offer in offers.items()}
+    has = Counter(heard_from[prefix] for prefix in chosen.offers)
+    for prefix in offers.keys() - chosen.offers.keys():
+        assert max(has.values(), default=0) <= has[heard_from[prefix]] + 1
 
 
 def test_a_thousand_false_offers_make_one_alarm_and_the_same_again_none() -> None:

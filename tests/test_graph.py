@@ -36,7 +36,7 @@ MEMBERS = {
         member("phone", role="client", via=[{"node": "one", "name": "the-one"}]),
         member("dead", state="pruned"),
     ],
-    "bbbb": [member("one"), member("two", services={"web": {"port": 80}})],
+    "bbbb": [member("one"), member("two", services=[{"name": "web", "protocol": "tcp", "port": 80}])],
 }
 
 
@@ -85,8 +85,8 @@ def test_exits_and_what_is_behind_a_member_are_drawn_and_ways_not_taken_are_not(
 
 
 def test_services_are_drawn_at_their_member() -> None:
-    assert ("node two", "service web node two") in links(drawn([]), Link.OFFERS)
-    assert "web 80" in dot(drawn([]))
+    assert ("node two", "service web tcp/80 node two") in links(drawn([]), Link.OFFERS)
+    assert "web tcp/80" in dot(drawn([]))
 
 
 def labels(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from smeg.cli import views
+from smeg.cli import names, views
 from smeg.cli.graphs import get_graph
 from smeg.cli.parameters import duration, prefix
 from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options
@@ -200,8 +200,8 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-for command in (query_mesh, get_graph):
-    main.add_command(command)
+for _command in (*names.COMMANDS, query_mesh, get_graph):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

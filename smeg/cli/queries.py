@@ -7,6 +7,7 @@ Source: the JMESPath specification, jmespath.org.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,7 +43,10 @@ def search(expression: str, members: list[Any]) -> Any:
     old = [name for name in OLD_FIELDS if re.search(rf"\b{name}\b(?!\s*\()", expression)]
     rows = [{**{name: OLD_FIELDS[name](row) for name in old}, **row} for row in members if isinstance(row, dict)]
     try:
-        found = jmespath.search(expression, rows)
+        with warnings.catch_warnings():
+            # It warns of ways to write literals that are no longer advised.
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            found = jmespath.search(expression, rows)
     except (JMESPathError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise LocalError("bad-query", f"this is no JMESPath expression that can be evaluated: {error}", _HINT) from None
     except RecursionError:
