@@ -268,4 +268,3 @@ class PathVector:
 
     def _hop(self, towards: str, into: Side, mask: int) -> Hop:
         return Hop(towards, self._own, self._sides[towards].place, into.place, self._weight, mask)
-
