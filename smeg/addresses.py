@@ -7,16 +7,22 @@ unique local address, RFC 4193), the WireGuard public key hashed gives the last 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
 
-from smeg.keys import NodeKey, base32
+from smeg.keys import KEY_BYTES, NodeKey, base32
 
 MESH_ID_BYTES = 20
 MESH_ID = re.compile(r"[a-z2-7]{32}\Z")
 """The form of a mesh id: 160 bits in base32, a DNS label."""
 MAX_COLLISION = 255
+NODE_ID = 52
+"""characters of a node's id."""
+_PADDING = 5 * NODE_ID - 8 * KEY_BYTES
+"""bits that the last of them has beyond the key."""
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def mesh_id(root: bytes) -> str:
@@ -59,3 +65,14 @@ def host_prefix(address: IPv6Address) -> IPv6Network:
 def node_id(key: NodeKey) -> str:
     """A node key as people write it: base32, 52 characters; commands take any unique beginning."""
     return base32(key)
+
+
+def ids_beginning(text: str) -> Callable[[NodeKey], bool]:
+    """Which keys have an id that begins like this: of thousands no id has to be written for it."""
+    digits = [_BASE32.find(letter) for letter in text.lower()]
+    if not 0 < len(digits) <= NODE_ID or -1 in digits:
+        return lambda key: False
+    beginning, rest = 0, 5 * (NODE_ID - len(digits))
+    for digit in digits:
+        beginning = beginning << 5 | digit
+    return lambda key: int.from_bytes(key, "big") << _PADDING >> rest == beginning

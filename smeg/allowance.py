@@ -33,6 +33,15 @@ class Allowance:
         self._tokens -= tokens
         return True
 
+    def spend(self, now: float, tokens: float) -> None:
+        """Take so many whether there are or not: what lacks is owed."""
+        self.holds(now, 0.0)
+        self._tokens -= tokens
+
+    def wait(self) -> float:
+        """seconds from when it was last asked until it holds a token."""
+        return max(0.0, (1.0 - self._tokens) / self._rate)
+
     def full(self, now: float) -> bool:
         """Whether it is as if nothing had ever been taken."""
         return self.holds(now, self._burst)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv6Network
 from typing import Any
 
-from smeg.addresses import mesh_id, node_id
+from smeg.addresses import NODE_ID, ids_beginning, mesh_id, node_id
 from smeg.certificates import (
     EVERYWHERE,
     MAX_USES,
@@ -145,8 +145,11 @@ def find_member(members: Mapping[NodeKey, Member], text: str) -> Member:
     """The member with this name, id, or unique beginning of its id. Raises `LocalError`."""
     if not text:
         raise LocalError("bad-argument", "no node was named", "give its name or the beginning of its id")
-    found = [member for member in members.values() if member.record.name == text or node_id(member.key) == text]
-    found = found or [member for member in members.values() if node_id(member.key).startswith(text.lower())]
+    begins = ids_beginning(text)
+    begun = [member for key, member in members.items() if begins(key)]
+    found = [member for member in members.values() if member.record.name == text]
+    found += [member for member in begun if len(text) == NODE_ID and member not in found]
+    found = found or begun
     if not found:
         raise LocalError("unknown-node", f"no member is called {text!r}", "see `smeg-cli members`")
     if len(found) > 1:

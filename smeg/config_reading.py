@@ -16,15 +16,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from smeg.config_keys import FOR_ONE_MESH, KEYS, MAX_MESHES, MESHES, NO_LONGER_USED, Key
 from smeg.config_values import shown
+from smeg.yaml_nodes import ONE_A_LINE, compose, last_line, line_of, plain, shape
 
 MAX_TEXT = 64 * 1024
 """characters of a configuration file."""
 _SUGGESTIONS = 50
 """How many unknown keys get a "did you mean": looking for one is slow."""
-_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
-"""What YAML 1.1 takes for the end of a line."""
 _SYNTAX = 'YAML; a value that holds [ ] * & # or ends in : needs "quotes" around it'
-_ONE_A_LINE = "one `key: value` a line"
 _MESHES = "a mapping: a mesh's name or id, then its own keys"
 
 
@@ -50,46 +48,20 @@ class Reading:
         self.lines: dict[str, int] = {}
         """Where each key stood first."""
         self._suggestions = _SUGGESTIONS
-        # The end of the text is not a line when a line break stands before it, but YAML counts one.
-        self._last = max(1, len(_BREAK.split(text)) - (1 if _BREAK.search(text[-1:]) else 0))
-        match self._compose(text):
+        self._last = last_line(text)
+        match compose(text, MAX_TEXT, self._unreadable):
             case None | ScalarNode(value=""):
                 pass
             case MappingNode() as root:
                 self._mapping(root, "", _ALL, self.values, self.lines)
             case root:
-                self.wrong(_line(root), "file", f"is {_shape(root)}", f"a mapping: {_ONE_A_LINE}")
+                self.wrong(line_of(root), "file", f"is {shape(root)}", f"a mapping: {ONE_A_LINE}")
+
+    def _unreadable(self, line: int, what: str, expected: str) -> None:
+        self.wrong(line, "file", what, expected or _SYNTAX)
 
     def wrong(self, line: int, key: str, what: str, expected: str) -> None:
         self.mistakes.append((min(line, self._last), f"{key}: {what}; expected {expected}"))
-
-    def _compose(self, text: str) -> Node | None:
-        """The document as nodes, or None when it is empty or a mistake keeps all of it from being read."""
-        if len(text) > MAX_TEXT:
-            self.wrong(1, "file", f"has {len(text)} characters", f"at most {MAX_TEXT}")
-            return None
-        try:
-            loader = yaml.SafeLoader(text)
-        except yaml.reader.ReaderError as error:
-            line = 1 + len(_BREAK.findall(text[: error.position]))
-            self.wrong(line, "file", f"holds the control character U+{ord(text[error.position]):04X}", "text")
-            return None
-        try:
-            node: Node | None = loader.get_single_node()
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line if error.problem_mark else loader.line
-            words = " ".join(f"{error.context or ''} {error.problem or ''}".split())
-            self.wrong(line + 1, "file", words, _SYNTAX)
-        except (ValueError, OverflowError) as error:
-            # The scanner's own slips: an escape beyond Unicode, a version of a thousand digits.
-            self.wrong(loader.line + 1, "file", f"cannot be read: {error}", _SYNTAX)
-        except RecursionError:
-            self.wrong(loader.line + 1, "file", "is nested too deeply", _ONE_A_LINE)
-        else:
-            return node
-        finally:
-            loader.dispose()
-        return None
 
     def _mapping(
         self, node: MappingNode, within: str, table: Table, values: dict[str, Any], lines: dict[str, int]
@@ -107,31 +79,31 @@ class Reading:
     def _entries(self, node: MappingNode, place: str, lines: dict[str, int]) -> Iterator[tuple[str, Node]]:
         """The entries whose name is text and new; `lines` gets where each stands."""
         for name_node, one in node.value:
-            line = _line(name_node)
+            line = line_of(name_node)
             if not isinstance(name_node, ScalarNode):
-                self.wrong(line, place.rstrip("."), "has a key that is not text", _ONE_A_LINE)
+                self.wrong(line, place.rstrip("."), "has a key that is not text", ONE_A_LINE)
                 continue
             name: str = name_node.value
             if name in lines:
-                self.wrong(line, _plain(name), f"is set twice, first in line {lines[name]}", "each key once")
+                self.wrong(line, plain(name), f"is set twice, first in line {lines[name]}", "each key once")
                 continue
             lines[name] = line
             yield name, one
 
     def _meshes(self, node: Node) -> None:
         if not isinstance(node, MappingNode):
-            self.wrong(_line(node), MESHES, f"is {_shape(node)}", _MESHES)
+            self.wrong(line_of(node), MESHES, f"is {shape(node)}", _MESHES)
             return
         if len(node.value) > MAX_MESHES:
-            self.wrong(_line(node), MESHES, f"has {len(node.value)} meshes", f"at most {MAX_MESHES}")
+            self.wrong(line_of(node), MESHES, f"has {len(node.value)} meshes", f"at most {MAX_MESHES}")
             return
         for name, one in self._entries(node, MESHES, {}):
-            place = f"{MESHES}.{_plain(name)}"
+            place = f"{MESHES}.{plain(name)}"
             if isinstance(one, MappingNode):
                 self._mapping(one, f"{place}.", _OF_ONE_MESH, self.meshes.setdefault(name, {}), {})
             else:
                 words = ", ".join(key.name for key in FOR_ONE_MESH)
-                self.wrong(_line(one), place, f"is {_shape(one)}", f"a mapping of some of {words}")
+                self.wrong(line_of(one), place, f"is {shape(one)}", f"a mapping of some of {words}")
 
     def _value(self, key: Key, place: str, node: Node, values: dict[str, Any]) -> None:
         if not key.many:
@@ -142,7 +114,7 @@ class Reading:
         different = len(set(found))
         if len(found) > key.many or different < len(found):
             what = f"has {len(found)} values, of them {different} different"
-            self.wrong(_line(node), place, what, f"at most {key.many} different ones")
+            self.wrong(line_of(node), place, what, f"at most {key.many} different ones")
         values[key.field] = tuple(found)
 
     def _unknown(self, line: int, name: str, within: str, table: Table) -> None:
@@ -155,47 +127,28 @@ class Reading:
             near = get_close_matches(re.sub("[-_]", "", name[:64]).lower(), table.near, 1)
             if near:
                 expected = f"a key of the configuration (did you mean {table.near[near[0]]}?)"
-        self.wrong(line, within + _plain(name), "is not a key", expected)
+        self.wrong(line, within + plain(name), "is not a key", expected)
 
     def _checked(self, key: Key, place: str, node: Node) -> Iterator[object]:
         """The value of a node, or nothing and a mistake."""
         if not isinstance(node, ScalarNode):
-            self.wrong(_line(node), place, f"is {_shape(node)}", key.expected)
+            self.wrong(line_of(node), place, f"is {shape(node)}", key.expected)
             return
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
         if kind not in ("null", "bool", "int", "float", "str"):
-            self.wrong(_line(node), place, f"is a YAML {_plain(kind)}", key.expected)
+            self.wrong(line_of(node), place, f"is a YAML {plain(kind)}", key.expected)
             return
         loader = yaml.SafeLoader("")
         try:
             built: object = loader.construct_object(node)
         except (ValueError, LookupError, OverflowError, yaml.YAMLError):
-            self.wrong(_line(node), place, f"is {shown(node.value)}, which is no {kind}", key.expected)
+            self.wrong(line_of(node), place, f"is {shown(node.value)}, which is no {kind}", key.expected)
             return
         finally:
             loader.dispose()
         try:
             value = key.check(built)
         except ValueError as error:
-            self.wrong(_line(node), place, str(error), key.expected)
+            self.wrong(line_of(node), place, str(error), key.expected)
         else:
             yield value
-
-
-def _plain(name: str) -> str:
-    """A name from the file on one line, without quotes where it needs none."""
-    return name if re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name) else shown(name)
-
-
-def _shape(node: Node) -> str:
-    match node:
-        case ScalarNode():
-            return "a single value"
-        case SequenceNode():
-            return "a list"
-        case _:
-            return "a mapping"
-
-
-def _line(node: Node) -> int:
-    return node.start_mark.line + 1

@@ -16,10 +16,11 @@ from smeg.allowance import Allowances
 from smeg.annexes import Annex
 from smeg.certificates import AdminCertificate, Certificate, Countersignature, NodeCertificate
 from smeg.chain import Chain, MissingDocuments
+from smeg.documents import MAX_DOCUMENT
 from smeg.errors import Problem, RemoteError
 from smeg.keys import NodeKey
 from smeg.notary import Notary, check_mesh
-from smeg.records import Action, Record, Remove, unite
+from smeg.records import Action, Record, Remove, Standing, unite
 from smeg.replica import Outcome, Replica
 
 RECORDS_RATE = 2.0
@@ -28,6 +29,9 @@ RECORDS_BURST = 10.0
 ANNEXES_RATE = 64.0
 ANNEXES_BURST = 1024.0
 """Likewise annexes: all that one may have come at once to who lacks them."""
+ANNEX_BYTES_RATE = 32 * 1024.0
+ANNEX_BYTES_BURST = ANNEXES_BURST * MAX_DOCUMENT
+"""And bytes of them: a connection carries eight times as much, and everybody passes all of it on to several others."""
 LATER = frozenset({"missing-documents", "no-credential", "unknown-node"})
 """What documents are refused for that may count once others are known."""
 MAX_PACES = 1024
@@ -57,7 +61,18 @@ class Taken:
 
 
 class Intake:
-    __slots__ = ("_alarmed", "_annex_paces", "_chain", "_mesh", "_notary", "_now", "_paces", "_replica", "refused")
+    __slots__ = (
+        "_alarmed",
+        "_annex_bytes",
+        "_annex_paces",
+        "_chain",
+        "_mesh",
+        "_notary",
+        "_now",
+        "_paces",
+        "_replica",
+        "refused",
+    )
 
     def __init__(self, mesh: str, replica: Replica, chain: Chain, notary: Notary) -> None:
         self._mesh = mesh
@@ -71,6 +86,7 @@ class Intake:
         self._paces = Allowances(RECORDS_RATE, RECORDS_BURST, None, MAX_PACES)
         """By author; an honest one writes at most one record a second."""
         self._annex_paces = Allowances(ANNEXES_RATE, ANNEXES_BURST, None, MAX_PACES)
+        self._annex_bytes = Allowances(ANNEX_BYTES_RATE, ANNEX_BYTES_BURST, None, MAX_PACES)
         self._now: float | None = None
 
     def fork(self, replica: Replica, chain: Chain) -> Intake:
@@ -203,14 +219,18 @@ class Intake:
             raise RemoteError("unknown-node", "an annex of a node that is not known")
         if self._replica.judge(annex) in (Outcome.KNOWN, Outcome.OLDER):
             return
-        if self._now is not None and not self._annex_paces.holds(annex.node, self._now):
+        size = len(annex.raw)
+        paces = ((self._annex_paces, 1), (self._annex_bytes, size))
+        if self._now is not None and not all(pace.holds(annex.node, self._now, many) for pace, many in paces):
             raise RemoteError("author-rate", "more annexes of one author than anybody honest writes")
         if not self._notary.signed(annex, annex.node):
             raise RemoteError("bad-signature", "an annex that its node did not sign")
-        self._chain.establish(record.credential, offered)
+        if self._has_ended(record, self._chain.establish(record.credential, offered)):
+            raise RemoteError("removed", "an annex of a node whose membership has ended")
         outcome = self._replica.attach(annex)
         if self._now is not None:
-            self._annex_paces.take(annex.node, self._now)
+            for pace, many in paces:
+                pace.take(annex.node, self._now, many)
         message = f"{record.name} published two annexes {annex.label} with counter {annex.counter}"
         self._watch_counter(outcome, annex, message, taken)
         if outcome in (Outcome.NEWER, Outcome.CONFLICT_TAKEN):
@@ -232,6 +252,20 @@ class Intake:
             raise RemoteError("bad-signature", "a remove that its author did not sign")
         if self._replica.remove(remove) is Outcome.NEWER:
             self._note(taken, remove, known)
+            record = self._replica.records.get(remove.node)
+            standing = self._chain.standing(record.credential) if record is not None else None
+            if record is not None and standing is not None and self._has_ended(record, standing):
+                # Who filled all the room that it had must not keep it.
+                self._replica.forget(remove.node)
+
+    def _has_ended(self, record: Record, standing: Standing) -> bool:
+        """Whether this stay of a node was ended by itself or by an admin."""
+        removes = (held.get(record.node) for held in (self._replica.evicts, self._replica.leaves))
+        return any(
+            remove is not None
+            and (remove.covers(standing.serial, record.counter) or remove.ends_invite(standing.invite))
+            for remove in removes
+        )
 
     def _note(self, taken: Taken, statement: Record | Remove, replaced: Record | Remove | None) -> None:
         taken.changed.setdefault(statement.node, []).append(statement)

@@ -7,6 +7,7 @@ once. Nothing here is verified but form.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import IPv6Network
 
 from smeg.annexes import Annex
@@ -56,10 +57,10 @@ def offered(annexes: Mapping[str, Annex]) -> dict[IPv6Network, Annex]:
     found: dict[IPv6Network, Annex] = {}
     for label, annex in annexes.items():
         if label.startswith(_OFFER) and annex.body:
-            try:
-                found[IPv6Network(label.removeprefix(_OFFER))] = annex
-            except ValueError:
-                continue
+            # A scope ("2001:db8::%1/48") would make equal prefixes compare as different.
+            with suppress(ValueError):
+                if "%" not in label:
+                    found[IPv6Network(label.removeprefix(_OFFER))] = annex
     return found
 
 

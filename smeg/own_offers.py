@@ -13,8 +13,9 @@ from smeg import messages as m
 from smeg.annexes import Annex
 from smeg.errors import Problem
 from smeg.keys import NodeKey, Secret
+from smeg.offer_budget import choose
 from smeg.offer_labels import bodies
-from smeg.own_annexes import OwnAnnexes
+from smeg.own_annexes import MOST, OwnAnnexes
 from smeg.own_record import OwnRecordWriter
 
 APART = 0.1
@@ -39,6 +40,9 @@ class OwnOffers:
         self._open = False
         """Whether something was heard since annexes were last compared with offers."""
         self._at = 0.0
+        self._left_out = False
+        """Whether it was said that not all offers have room."""
+        self._problems: list[Problem] = []
 
     def begin(self, record: OwnRecordWriter, known: Iterable[Annex], now: float) -> None:
         """This node is admitted, by the `record` that it writes; `known` annexes were on its disk."""
@@ -68,15 +72,24 @@ class OwnOffers:
             return ()
         assert self._own is not None and self._offers is not None
         self._open = False
-        offers = self._offers
-        documents = self._own.want(bodies(self._mesh, offers.offers, offers.passports, self._identity))
+        chosen = choose(self._mesh, self._offers.offers, self._offers.passports, MOST)
+        self._tell_left_out(chosen.left_out)
+        documents = self._own.want(bodies(self._mesh, chosen.offers, chosen.passports, self._identity))
         if documents:
             self._at = now + APART
         return documents
+
+    def _tell_left_out(self, count: int) -> None:
+        """Once, until there is room for all again."""
+        if count and not self._left_out:
+            message = f"there is no room for {count} of the offers that this node should make into the mesh"
+            self._problems.append(Problem("too-many-offers", message, "leave some out by importRoutes or exportRoutes"))
+        self._left_out = bool(count)
 
     def take_problems(self) -> list[Problem]:
         """Of what could not be published, since this was asked last."""
         if self._own is None:
             return []
-        problems, self._own.problems = self._own.problems, []
+        problems = [*self._problems, *self._own.problems]
+        self._problems, self._own.problems = [], []
         return problems

@@ -22,7 +22,7 @@ from math import inf
 
 from smeg.addresses import overlay_prefix
 from smeg.keys import NodeKey
-from smeg.shares import PARTS, WHOLE, links, tie
+from smeg.shares import OVERLAY_BITS, PARTS, WHOLE, links, tie
 from smeg.ways import MAX_HOPS, Hop, Offer, Offers, Way
 
 HOLD = 1.0
@@ -135,7 +135,7 @@ class PathVector:
             heard = {prefix for side in self._sides.values() for offers in side.offers.values() for prefix in offers}
             due |= heard | self._states.keys() | self._lost
         changed: set[IPv6Network] = set()
-        for prefix in sorted(self._dirty | due):
+        for prefix in sorted(self._dirty | due | self._within(self._dirty)):
             state = self._states.setdefault(prefix, _State())
             before = state.taken
             self._choose(prefix, state, now)
@@ -176,12 +176,31 @@ class PathVector:
             for offered in side.offers.values()
             if (offer := offered.get(prefix)) is not None
         ]
+        if any(not offer.overlay for _, offer in offers) and self._is_within_a_mesh(prefix):
+            offers = [(mesh, offer) for mesh, offer in offers if offer.overlay]
         return [
             Taken(mesh, way, way.mask)
             for mesh, offer in offers
             for way in offer.ways
             if len(way.hops) <= MAX_HOPS and not any(hop.mesh in sides for hop in way.hops)
         ]
+
+    def _is_within_a_mesh(self, prefix: IPv6Network) -> bool:
+        """Whether a prefix lies in that of a mesh to which somebody proves a way: nobody has it behind itself."""
+        if prefix.prefixlen < OVERLAY_BITS:
+            return False
+        overlay = prefix.supernet(new_prefix=OVERLAY_BITS)
+        offered = (offers.get(overlay) for side in self._sides.values() for offers in side.offers.values())
+        return any(offer is not None and offer.overlay for offer in offered)
+
+    def _within(self, overlays: Iterable[IPv6Network]) -> set[IPv6Network]:
+        """What is offered inside of these."""
+        looked_at = {prefix for prefix in overlays if prefix.prefixlen == OVERLAY_BITS}
+        if not looked_at:
+            return set()
+        offered = (prefix for side in self._sides.values() for offers in side.offers.values() for prefix in offers)
+        longer = (prefix for prefix in offered if prefix.prefixlen > OVERLAY_BITS)
+        return {prefix for prefix in longer if prefix.supernet(new_prefix=OVERLAY_BITS) in looked_at}
 
     def _is_followed(self) -> bool:
         """Whether anybody may send to others through this node."""

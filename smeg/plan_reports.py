@@ -68,7 +68,8 @@ def changes(
     then = wanted(wish, choose)
     operations = difference(now, then, {key: peer.endpoint for key, peer in then.peers.items() if peer.endpoint}) \
         if then is not None else ()  # fmt: skip
-    return [_row(operation, now, _names(view)) for operation in operations]
+    names = _names(view)
+    return [_row(operation, now, names) for operation in operations]
 
 
 def _applied(view: MeshView) -> DeviceState:

@@ -8,7 +8,8 @@ associative and idempotent, and replicas that have seen the same statements are 
 *Annexes*: node → label → the newest annex, of all labels of a node the `MAX_ANNEXES` newest, and none below the floor
 of its record. What goes for want of room has so many newer ones before it that it cannot come back, and would be below
 every floor that voids one of those; so merging annexes is commutative, associative and idempotent too, for a node whose
-floor never sinks. Of one that breaks this, replicas become equal by repairing each other.
+floor never sinks. Of one that breaks this, replicas become equal by repairing each other; likewise about those who were
+removed, of whom whoever takes statements in forgets the annexes.
 
 A node is present if it is in the add set and no remove covers its record. Nothing here verifies, and death is not
 removal: liveness is somebody else's.
@@ -153,6 +154,14 @@ class Replica:
             self.annexes = self.annexes.set(annex.node, held.set(annex.label, annex))
             self._stale[annex.node] = None
         return outcome
+
+    def forget(self, node: NodeKey) -> None:
+        """Drop all annexes of a node: its membership has ended."""
+        held: Map[str, Annex] = self.annexes.get(node, Map())
+        if held:
+            self._dropped += sorted(annex.hash for annex in held.values())
+            self.annexes = self.annexes.delete(node)
+            self._stale[node] = None
 
     def holds(self, annex: Annex) -> bool:
         """Whether this very annex counts now."""

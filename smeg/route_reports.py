@@ -7,7 +7,7 @@ the forecast gives reasons, the plan says what is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
@@ -32,6 +32,8 @@ class Reports:
     views: Views
     """By mesh id."""
     forecast: Forecast
+    _leading: dict[str, dict[IPv6Network, list[Route]]] = field(default_factory=dict)
+    """By mesh id and by offered prefix: the routes that lead there."""
 
     # All routes.
 
@@ -102,10 +104,20 @@ class Reports:
 
     def _chosen(self, view: MeshView, prefix: IPv6Network) -> list[Route]:
         """What leads to a prefix in a mesh, or to parts of it."""
-        routes = view.routes.routes if view.routes is not None else ()
-        if prefix == DEFAULT:
-            return [route for route in routes if route.prefix == DEFAULT]
-        return [route for route in routes if route.prefix.subnet_of(prefix)]
+        if view.id not in self._leading:
+            self._leading[view.id] = self._by_prefix(view.routes.routes if view.routes is not None else ())
+        return self._leading[view.id].get(prefix, [])
+
+    def _by_prefix(self, routes: Iterable[Route]) -> dict[IPv6Network, list[Route]]:
+        """Each route under the longest prefix that is offered and holds it; none under the default route but itself."""
+        offered = set(self.forecast.table.ways.prefixes())
+        lengths = sorted({prefix.prefixlen for prefix in offered} - {0}, reverse=True)
+        found: dict[IPv6Network, list[Route]] = {}
+        for route in routes:
+            at = route.prefix
+            wider = (at.supernet(new_prefix=length) for length in lengths if length <= at.prefixlen)
+            found.setdefault(next((prefix for prefix in wider if prefix in offered), at), []).append(route)
+        return found
 
     # One destination.
 

@@ -26,7 +26,7 @@ from smeg.path_vector import PathVector, Taken
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
 from smeg.shares import DEFAULT, part_of, prefixes, rendezvous, shards
-from smeg.ways import MAX_NAME, Offer, Way, may_offer
+from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
@@ -35,6 +35,8 @@ GLOBAL_UNICAST = IPv6Network("2000::/3")
 """What a default route is split into: its other parts carry nothing (RFC 4291, section 2.4)."""
 REMEMBERED = 4096
 """signatures that are not verified twice."""
+EXPIRY_EVERY = 60.0
+"""seconds between two looks whether a certificate of another mesh has expired, by the wall clock."""
 
 
 class _Side:
@@ -78,6 +80,7 @@ class RoutingTable:
         self._overlays: frozenset[IPv6Network] = frozenset()
         self._version = 0
         self._refused: set[tuple[str, IPv6Network]] = set()
+        self._expiry_at: float | None = None
 
     # The contract of a core.
 
@@ -109,14 +112,21 @@ class RoutingTable:
                 for table in self._tables():
                     table.lead(self._behind)
             case m.Tick():
-                self._dirty |= {mesh for mesh in self._sides if self._expired(mesh)}
+                self._dirty |= {mesh for mesh, side in self._sides.items() if self._expired(side, now)}
         return []
 
     def settle(self, now: float) -> list[Message]:
         out: list[Message] = []
         overlays = frozenset(map(overlay_prefix, self._sides))
         for mesh in sorted(self._dirty & self._sides.keys() if overlays == self._overlays else self._sides):
-            out += self._hear(mesh, overlays)
+            out += self._hear(mesh, overlays, now)
+        if any(side.heard.proven_anew for side in self._sides.values()):
+            for side in self._sides.values():
+                # What is passed on may rest on them.
+                side.heard.proven_anew = side.said = False
+        if self._expiry_at is None or now >= self._expiry_at:
+            speaks = any(side.heard.speaks for side in self._sides.values())
+            self._expiry_at = now + EXPIRY_EVERY if speaks else None
         self._overlays = overlays
         self._dirty.clear()
         self._look_from_each()
@@ -132,7 +142,9 @@ class RoutingTable:
         held = [at for table in self._tables() if (at := table.next_deadline()) is not None]
         unsaid = (side for side in self._sides.values() if side.place is not None and not side.said)
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
-        return min([*held, *waiting], default=None)
+        put_off = [at for side in self._sides.values() if (at := side.heard.next_look()) is not None]
+        expiry = [] if self._expiry_at is None else [self._expiry_at]
+        return min([*held, *waiting, *put_off, *expiry], default=None)
 
     def _tables(self) -> list[PathVector]:
         return [self._table, *(side.alone for side in self._sides.values() if side.alone is not None)]
@@ -146,13 +158,15 @@ class RoutingTable:
         self._dirty.add(mesh)
         return self._sides.setdefault(mesh, _Side(mesh, self._own, self._notary))
 
-    def _expired(self, mesh: str) -> bool:
-        at = self._sides[mesh].heard.next_expiry()
-        return at is not None and at <= self._wall()
+    def _expired(self, side: _Side, now: float) -> bool:
+        """Whether somebody has to be looked at again, by one of the two clocks."""
+        look_at = side.heard.next_look()
+        # Also where nothing has expired: the clock may have gone back.
+        return (look_at is not None and look_at <= now) or (self._expiry_at is not None and self._expiry_at <= now)
 
     # What is heard.
 
-    def _hear(self, mesh: str, overlays: frozenset[IPv6Network]) -> list[Message]:
+    def _hear(self, mesh: str, overlays: frozenset[IPv6Network], now: float) -> list[Message]:
         side = self._sides[mesh]
         own = side.heard.members.get(self._own)
         if own is None or side.started_at is None:
@@ -160,7 +174,7 @@ class RoutingTable:
         place = part_of(own.address)
         side.place = place
         self._table.join(mesh, place, side.policy.bridge)
-        changed = side.heard.update(side.policy, overlays, self._grant, self._wall())
+        changed = side.heard.update(side.policy, overlays, self._grant, self._wall(), now)
         for node, offers in changed.items():
             self._table.hear(mesh, node, offers)
             if side.alone is not None:
@@ -297,11 +311,8 @@ class RoutingTable:
         """What proves each hop of these."""
         found: dict[tuple[str, NodeKey], tuple[bytes, ...]] = {}
         for way in (way for offer in offers for way in offer.ways):
-            *before, _ = way.hops
-            brought = before[-1].node if before else self._own
-            entered = [*(hop.mesh for hop in way.hops[1:]), into]
-            for hop, mesh in zip(way.hops, entered, strict=True):
-                place = (hop.mesh or mesh, hop.node)
+            brought = way.hops[-2].node if len(way.hops) > 1 else self._own
+            for place in places(way, into):
                 if place not in found:
                     found[place] = self._papers(place, way.hops[-1].mesh, brought)
         return found

@@ -30,7 +30,7 @@ WHOLE = (1 << PARTS) - 1
 """All parts, as a mask."""
 MAX_WEIGHT = 255
 DEFAULT = IPv6Network("::/0")
-_OVERLAY = 64
+OVERLAY_BITS = 64
 """Length of a mesh's prefix."""
 _UNIT = 2.0**32
 _BETWEEN = 2 / 3
@@ -47,7 +47,7 @@ def prefixes(overlay: IPv6Network, mask: int) -> list[IPv6Network]:
     """These parts of a mesh's prefix, as few prefixes as can be, sorted."""
     if mask == WHOLE:
         return [overlay]
-    base, length = int(overlay.network_address), _OVERLAY + PART_BITS
+    base, length = int(overlay.network_address), OVERLAY_BITS + PART_BITS
     parts = [IPv6Network((base | part << 128 - length, length)) for part in range(PARTS) if mask >> part & 1]
     return sorted(collapse_addresses(parts))
 

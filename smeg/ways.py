@@ -79,7 +79,7 @@ class Way:
         return self.hops[-1].mask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Offer:
     """What one bridge offers into one mesh for one prefix. All its ways are equally long and no two share a part."""
 
@@ -170,14 +170,32 @@ def _read_text(raw: bytes, at: int) -> tuple[str, int]:
 def check_offer(offer: Offer, into: str, by: NodeKey, allowed: Allowed) -> None:
     """Raise `RemoteError` unless everything that `by` offers into a mesh is as it claims, and within what its
     certificate allows. The way into another mesh needs no permission: that it leads there is proven."""
+    check_signed(offer, into, by)
+    check_allowed(offer, into, by, allowed)
+
+
+def check_signed(offer: Offer, into: str, by: NodeKey) -> None:
+    """Raise `RemoteError` unless an offer is whole and each hop of it signed: what costs most, and stays so."""
     taken = 0
     for way in offer.ways:
         if way.hops[-1].node != by:
             raise RemoteError("forged-way", "a way that somebody else offers")
-        if len(way.hops) != offer.length or way.mask & taken:
-            raise RemoteError("forged-way", "an offer whose ways differ in length or share a part")
+        if len(way.hops) != offer.length or way.mask & taken or bool(way.hops[0].mesh) != offer.overlay:
+            raise RemoteError("forged-way", "an offer whose ways differ in length or in kind, or share a part")
         taken |= way.mask
-        _check_way(way, offer.prefix, into, allowed)
+        _check_hops(way, offer.prefix, into)
+
+
+def check_allowed(offer: Offer, into: str, by: NodeKey, allowed: Allowed) -> None:
+    """Raise `RemoteError` unless each hop is by a member, and the prefix within what certificates allow."""
+    for way in offer.ways:
+        where = places(way, into)
+        if any(allowed(*place) is None for place in where):
+            raise RemoteError("unproven-way", "a hop through a mesh by somebody who does not prove to be in it")
+        granted = allowed(*where[0]) if not offer.overlay else None
+        if granted is not None and not may_offer(granted, offer.prefix):
+            what = f"{offer.prefix} is not within what the certificate of its origin allows"
+            raise RemoteError("not-allowed", what)
     granted = allowed(into, by)
     if granted is None or not (offer.overlay or may_offer(granted, offer.prefix)):
         raise RemoteError("not-allowed", f"{offer.prefix} is not within what its certificate allows")
@@ -190,22 +208,27 @@ def may_offer(granted: Grant, prefix: IPv6Network) -> bool:
     return any(prefix.subnet_of(wider) for wider in granted.prefixes)
 
 
-def _check_way(way: Way, prefix: IPv6Network, into: str, allowed: Allowed) -> None:
-    first = way.hops[0]
-    entered = [hop.mesh for hop in way.hops[1:]] + [into]
+def places(way: Way, into: str) -> list[tuple[str, NodeKey]]:
+    """Of each hop the mesh that its bridge has to be a member of, and the bridge."""
+    return [(hop.mesh or mesh, hop.node) for hop, mesh in zip(way.hops, _entered(way, into), strict=True)]
+
+
+def _entered(way: Way, into: str) -> list[str]:
+    """Into which mesh each hop offers."""
+    return [*(hop.mesh for hop in way.hops[1:]), into]
+
+
+def _check_hops(way: Way, prefix: IPv6Network, into: str) -> None:
+    first, entered = way.hops[0], _entered(way, into)
     crossed = [hop.mesh for hop in way.hops if hop.mesh] + [into]
     if len(set(crossed)) < len(crossed) or "" in entered:
         raise RemoteError("looping-way", "a way that crosses a mesh twice")
     if first.mesh and prefix != overlay_prefix(first.mesh):
         raise RemoteError("forged-way", f"{prefix} is not the prefix of the mesh where its way ends")
-    if not first.mesh and (granted := allowed(entered[0], first.node)) is not None and not may_offer(granted, prefix):
-        raise RemoteError("not-allowed", f"{prefix} is not within what the certificate of its origin allows")
     before, mask = b"", WHOLE
     for hop, mesh in zip(way.hops, entered, strict=True):
         if hop.mask & ~mask:
             raise RemoteError("forged-way", "a hop that takes parts which the one before it does not")
-        if allowed(hop.mesh or mesh, hop.node) is None:
-            raise RemoteError("unproven-way", "a hop through a mesh by somebody who does not prove to be in it")
         if not _signed(hop.node, hop.signature, hop.covered(prefix, mesh, before)):
             raise RemoteError("bad-signature", "a hop that its bridge did not sign as it stands")
         before, mask = hop.signature, hop.mask

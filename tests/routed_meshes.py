@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
+from typing import cast
 
 from smeg import messages as m
 from smeg.addresses import overlay_address
@@ -20,8 +21,11 @@ from smeg.offer_labels import bodies
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
 from smeg.routing import GRACE, RoutingTable
+from smeg.ways import Offer
 from tests.builders import WALL, Desk, MadeMesh, Node, grant, secret
 
+Papers = dict[tuple[str, NodeKey], tuple[bytes, ...]]
+"""The certificates that prove somebody to be in a mesh."""
 PLAIN = RoutePolicy()
 BRIDGE = RoutePolicy(general=MeshPolicy(bridge=True))
 WIDE = grant(prefixes=("2001:db8::/32",), exit_allowed=True)
@@ -36,6 +40,8 @@ class Daemon:
     routes: dict[str, m.RoutesChanged] = field(default_factory=dict)
     offers: dict[str, m.OffersChanged] = field(default_factory=dict)
     alarms: list[m.Alarm] = field(default_factory=list)
+    admitted: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """What it was told of its own papers, by mesh id."""
     alive: bool = True
 
     @property
@@ -88,7 +94,7 @@ class Meshes:
             for daemon in self._living(mesh):
                 self._tell(daemon, m.MembersChanged(mesh, self._version, members))
                 self._tell(daemon, m.LivenessChanged(mesh, self._version, 1, None, dead))
-                self._tell(daemon, m.Admitted(mesh, tuple(daemon.papers[mesh].certificates)))
+                self._admit(daemon, mesh)
                 self._tell(daemon, m.MeshStarted(mesh, names[mesh], "", "smeg0"))
         for _ in range(50):
             if not self._round():
@@ -102,6 +108,12 @@ class Meshes:
     def say(self, mesh: str, author: NodeKey, annexes: Iterable[Annex]) -> None:
         """What somebody publishes, instead of what it said before."""
         self.annexes[mesh][author] = {annex.label: annex for annex in annexes}
+
+    def _admit(self, daemon: Daemon, mesh: str) -> None:
+        certificates = tuple(daemon.papers[mesh].certificates)
+        if daemon.admitted.get(mesh) != certificates:
+            daemon.admitted[mesh] = certificates
+            self._tell(daemon, m.Admitted(mesh, certificates))
 
     def _living(self, mesh: str) -> list[Daemon]:
         return [daemon for daemon in self.daemons.values() if daemon.alive and mesh in daemon.papers]
@@ -142,3 +154,32 @@ def annex(mesh: str, node: NodeKey, label: str, body: bytes) -> Annex:
 
 def bridging(**changes: object) -> RoutePolicy:
     return replace(BRIDGE, **changes)  # type: ignore[arg-type]
+
+
+class Mute:
+    """A table that hears and says nothing."""
+
+    def handle(self, message: object, now: float) -> list[object]:
+        return []
+
+    def settle(self, now: float) -> list[object]:
+        return []
+
+
+def mute(world: Meshes, liar: Daemon) -> None:
+    """Somebody whose own daemon says nothing: a test speaks for it."""
+    liar.alive = False
+    world.settle()
+    liar.alive = True
+    world.daemons.pop(liar.label)
+    world.daemons[liar.label] = replace(liar, table=cast(RoutingTable, Mute()))
+
+
+def forge(world: Meshes, liar: Daemon, *offers: Offer, papers: Papers | None = None) -> None:
+    """Let somebody say in mesh a what its own daemon would not. `papers` are of other meshes."""
+    mesh = world["a"].id
+    own: Papers = {(mesh, liar.key): tuple(liar.papers[mesh].certificates)}
+    seed = secret(f"person/{liar.label}")
+    said = bodies(mesh, {offer.prefix: offer for offer in offers}, own | (papers or {}), seed)
+    mute(world, liar)
+    world.say(mesh, liar.key, [annex(mesh, liar.key, label, body) for label, body in said.items()])

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smeg.addresses import MESH_ID, host_prefix, mesh_id, node_id, overlay_address, overlay_prefix
+from smeg.addresses import MESH_ID, host_prefix, ids_beginning, mesh_id, node_id, overlay_address, overlay_prefix
 from smeg.endpoints import parse_endpoint
 from smeg.errors import RemoteError
-from smeg.keys import Secret, check_ed25519, from_wireguard_text, node_key
+from smeg.keys import NodeKey, Secret, check_ed25519, from_wireguard_text, node_key
 from smeg.naming import interface_name
 from tests.builders import QUICK, secret
 
@@ -173,3 +173,14 @@ def test_an_interface_name_fits_and_is_free_while_there_is_a_free_one(name: str,
         assert len(found.encode()) <= 15
         assert found not in taken
         taken.add(found)
+
+
+@QUICK
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=20), st.integers(0, 60), st.data())
+def test_ids_are_found_by_how_they_begin(keys: list[bytes], length: int, data: st.DataObject) -> None:
+    ids = {NodeKey(key): node_id(NodeKey(key)) for key in keys}
+    text = data.draw(st.one_of(st.sampled_from(sorted(ids.values())), st.text("abz27A18", max_size=60)))[:length]
+    begins = ids_beginning(text)
+    assert {key for key in ids if begins(key)} == {
+        key for key, of in ids.items() if text and of.startswith(text.lower())
+    }

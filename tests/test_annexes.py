@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg import replica as replica_module
+from smeg.allowance import Allowances
 from smeg.annexes import MAX_AHEAD, MAX_LABEL, Annex, seal_annex
 from smeg.documents import Document, Kind, encode, read, seal
 from smeg.errors import LocalError, RemoteError
-from smeg.intake import ANNEXES_BURST
+from smeg.intake import ANNEX_BYTES_RATE, ANNEXES_BURST
 from smeg.records import OwnRecord, Record, Remove
 from smeg.replica import Outcome, Replica
 from tests.builders import NOTARY, QUICK, WALL, Desk, MadeMesh, Node, annex_of, record_of, remove_of
@@ -323,6 +324,46 @@ def test_a_flood_of_annexes_is_taken_in_up_to_a_bound_and_starves_neither_its_au
     assert made.members[GUEST.key].record.counter == 2
     made.ledger.take([flood[-1]], WALL, 2.0)
     assert [annex.raw for annex in made.replica.said(GUEST.key)] == [flood[-1]]
+
+
+def test_large_annexes_are_taken_in_more_slowly_than_small_ones() -> None:
+    made = desk()
+    flood = [GUEST.annex("x", counter, bytes(5500)).raw for counter in range(2, 40)]
+    made.ledger.take([flood[0]], WALL, 1.0)
+    made.intake._annex_bytes = Allowances(ANNEX_BYTES_RATE, 4 * len(flood[0]), None, 9)
+    for raw in flood[1:]:
+        made.ledger.take([raw], WALL, 1.0)
+    assert made.intake.refused == {"author-rate": len(flood) - 5}
+    made.ledger.take([flood[-1]], WALL, 2.0)
+    assert [annex.raw for annex in made.replica.said(GUEST.key)] == [flood[-1]]
+
+
+@pytest.mark.parametrize("evicted", [True, False])
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_who_was_removed_nothing_is_kept_whatever_came_first(order: int, evicted: bool) -> None:
+    made = desk()
+    remove = MESH.evict(GUEST) if evicted else GUEST.leave(9)
+    documents = [GUEST.annex("x", 2), GUEST.annex("y", 3), remove]
+    obsolete: list[bytes] = []
+    for document in documents[::order]:
+        obsolete += made.take([document.raw]).obsolete
+    assert GUEST.key not in made.replica.annexes
+    assert set(obsolete) == ({documents[0].hash, documents[1].hash} if order == 1 else set())
+    assert made.replica.digest.of() == desk_with(remove).replica.digest.of()
+
+
+def desk_with(remove: Document) -> Desk:
+    made = desk()
+    made.take([remove.raw])
+    return made
+
+
+def test_who_comes_back_may_say_something_again() -> None:
+    made = desk_with(MESH.evict(GUEST))
+    again = MESH.joined("guest", MESH.invite("again"), FOUNDER, serial=2)
+    made.take([*again.certificates, again.record(5, OwnRecord("guest", floor=5)).raw])
+    made.take([GUEST.annex("x", 2).raw, GUEST.annex("x", 6).raw])
+    assert [annex.counter for annex in made.replica.said(GUEST.key)] == [6]
 
 
 def test_what_others_forge_in_an_authors_name_does_not_use_its_allowance_up() -> None:

@@ -245,7 +245,7 @@ def test_who_lost_its_database_withdraws_what_others_still_know_of_it(early: boo
 
 def test_what_cannot_be_published_is_a_problem() -> None:
     made, _ = offers()
-    made.hear(m.OffersChanged(MESH.id, 1, {}, {(MESH.id, NODE.key): (bytes(8000),)}), 0.0)
-    assert made.revise(0.0) == ()
+    made.hear(m.OffersChanged(MESH.id, 1, OFFERED.offers, {(MESH.id, NODE.key): (bytes(8000),)}), 0.0)
+    assert labels(made.revise(0.0)) == {f"offer:{PREFIX}": True}
     assert [problem.code for problem in made.take_problems()] == ["annex-too-large"]
     assert made.take_problems() == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv6Network
-from typing import cast
 
 import pytest
 from hypothesis import given
@@ -16,13 +15,11 @@ from smeg.addresses import overlay_prefix
 from smeg.certificates import Grant
 from smeg.config_values import rule
 from smeg.keys import NodeKey
-from smeg.offer_labels import bodies
 from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
-from smeg.routing import RoutingTable
 from smeg.shares import DEFAULT, part_of
 from smeg.ways import Hop, Offer, Way
-from tests.builders import QUICK, WALL, grant, secret
-from tests.routed_meshes import BRIDGE, Daemon, Meshes, annex, bridging
+from tests.builders import QUICK, WALL, grant
+from tests.routed_meshes import BRIDGE, Daemon, Meshes, bridging, forge
 
 LAN = IPv6Network("2001:db8:1::/48")
 
@@ -109,29 +106,6 @@ def test_what_the_certificate_does_not_allow_is_not_offered_and_said() -> None:
     (alarm,) = gateway.alarms
     assert alarm.problem.code == "advertise-refused"
     assert "--prefix 2001:db9::/48" in alarm.problem.hint
-
-
-def forge(world: Meshes, liar: Daemon, offer: Offer) -> None:
-    """Let somebody say in mesh a what its own daemon would not."""
-    mesh = world["a"].id
-    papers = {(mesh, liar.key): tuple(liar.papers[mesh].certificates)}
-    said = bodies(mesh, {offer.prefix: offer}, papers, secret(f"person/{liar.label}"))
-    liar.alive = False
-    world.settle()
-    liar.alive = True
-    world.say(mesh, liar.key, [annex(mesh, liar.key, label, body) for label, body in said.items()])
-    world.daemons.pop(liar.label)
-    world.daemons[liar.label] = replace(liar, table=cast(RoutingTable, Mute()))
-
-
-class Mute:
-    """A table that hears and says nothing."""
-
-    def handle(self, message: object, now: float) -> list[object]:
-        return []
-
-    def settle(self, now: float) -> list[object]:
-        return []
 
 
 def lie(prefix: str, hop_mesh: str, given: Grant) -> tuple[Daemon, Meshes]:

@@ -1,0 +1,121 @@
+"""The checks of a script: what can be expected of a world. Made like the verbs: one class each, from which the reader,
+the schema and the pages follow; `checks` says what each means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from scenarios.script_values import Count, EventName, Factor, MeshName, Seconds
+from scenarios.selectors import EVERYONE, Selection
+
+FIRST = MeshName("")
+LAST = EventName("")
+QUEUE, MEMORY = Count(10_000), Count(100)
+Mesh = Annotated[MeshName, "in which mesh; the first one if it is not said"]
+
+
+@dataclass(frozen=True, slots=True)
+class Converged:
+    """These hosts know the same, have the right members, and think exactly those dead that they cannot reach."""
+
+    hosts: Annotated[Selection, "of those whose daemon is up"] = EVERYONE
+    mesh: Mesh = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class KnownByAll:
+    """All running members know what an event did: that somebody is gone, or back, or new, or no member any more."""
+
+    event: Annotated[EventName, "by its `as` or its verb; the last one if it is not said"] = LAST
+    mesh: Mesh = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    """Packets from each of these hosts arrive at each of those; of many pairs 100 are drawn."""
+
+    hosts: Annotated[Selection, "who sends, of the running ones"]
+    to: Annotated[Selection, "to whom, of the running ones"] = EVERYONE
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Packets from none of these hosts arrive at any of those."""
+
+    hosts: Annotated[Selection, "who sends"]
+    to: Annotated[Selection, "to whom"]
+
+
+@dataclass(frozen=True, slots=True)
+class OneLeader:
+    """All running members who can reach each other follow one leader, and it is one of them."""
+
+    mesh: Mesh = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class NoLiveNodePruned:
+    """Nobody thinks one dead who lives and can be reached. Who stands still, or has a link that is cut, does not
+    count, nor does anybody for 5 s after it came back."""
+
+    mesh: Mesh = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class NoLoop:
+    """No packet would go in a circle, at any moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharesWithin:
+    """The ways from these hosts to those spread over several bridges or exits: the busiest has no more than so many
+    times the mean."""
+
+    factor: Annotated[Factor, "the busiest against the mean"]
+    hosts: Annotated[Selection, "who sends"]
+    to: Annotated[Selection, "to whom"]
+    over: Annotated[Selection, "the bridges or exits that are up"]
+
+
+@dataclass(frozen=True, slots=True)
+class SameAddress:
+    """These hosts have the addresses in the overlay that they had at the start."""
+
+    hosts: Annotated[Selection, "of those whose daemon is up"] = EVERYONE
+
+
+@dataclass(frozen=True, slots=True)
+class NoInterfaceLeft:
+    """These hosts have no WireGuard interface any more."""
+
+    hosts: Annotated[Selection, "whose daemon has ended, or has left all meshes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """No queue of any daemon, and no daemon's memory, was ever beyond these."""
+
+    queue: Annotated[Count, "messages that wait for one actor"] = QUEUE
+    memory: Annotated[Count, "MiB of a daemon"] = MEMORY
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """No pair of hosts between which `traffic` goes was without an answer for longer."""
+
+    longest: Annotated[Seconds, "of all pairs, over the whole run"]
+
+
+Check = (
+    Converged | KnownByAll | Reachable | Unreachable | OneLeader | NoLiveNodePruned | NoLoop | SharesWithin
+    | SameAddress | NoInterfaceLeft | Bounded | Outage
+)  # fmt: skip
+CHECKS: dict[str, type[Check]] = {
+    "converged": Converged, "known-by-all": KnownByAll, "reachable": Reachable, "unreachable": Unreachable,
+    "one-leader": OneLeader, "no-live-node-pruned": NoLiveNodePruned, "no-loop": NoLoop,
+    "shares-within": SharesWithin, "same-address": SameAddress, "no-interface-left": NoInterfaceLeft,
+    "bounded": Bounded, "outage": Outage,
+}  # fmt: skip
+WORDS: dict[type[Check], str] = {kind: word for word, kind in CHECKS.items()}

@@ -1,0 +1,144 @@
+"""A scenario as values: hosts, meshes, what befalls them and when, and what must hold. No world, no text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv6Network
+from math import floor
+from typing import Literal
+
+from scenarios.actions import Action
+from scenarios.expectations import Check
+from scenarios.script_values import Seconds, Share
+from smeg.errors import LocalError
+
+REST = "rest"
+NO_TIME, LASTS = Seconds(0.0), Seconds(10.0)
+NO_LOSS = Share(0.0)
+SETTINGS = {
+    "heartBeatInterval": "heartbeat_interval",
+    "suspectAfter": "suspect_after",
+    "restartGrace": "restart_grace",
+    "repairInterval": "repair_interval",
+}
+"""Keys of the configuration that a script may set for all daemons, in seconds; and what the actors call them."""
+SMALLEST = 2
+LARGEST = 20_000
+"""hosts of a run."""
+
+
+class Begins(Enum):
+    """What a group's hosts are when the timeline begins."""
+
+    MEMBER = "member"
+    OUTSIDE = "outside"
+    """The daemon runs and is in no mesh."""
+    OFF = "off"
+    """Members whose hosts are off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Hosts of one kind, called `NAME-1`, `NAME-2` and so on."""
+
+    name: str
+    count: int | Share | Literal["rest"]
+    role: Literal["peer", "client"] = "peer"
+    nat: bool = False
+    latency: Seconds = NO_TIME
+    """Added one way by their links."""
+    loss: Share = NO_LOSS
+    families: Literal["both", "ipv4", "ipv6"] = "both"
+    begins: Begins = Begins.MEMBER
+    advertises: tuple[IPv6Network, ...] = ()
+    """What is behind each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that is done, at a time or after something."""
+
+    line: int
+    action: Action
+    name: str
+    """Its `as`, or its verb."""
+    at: Seconds | None = None
+    """Since the world came to rest."""
+    after: Check | None = None
+    """It waits for the event before it, and then until this holds."""
+    wait: Seconds = NO_TIME
+    """And then so long; with neither `at` nor `after`, since the event before it."""
+
+
+class When(Enum):
+    ALWAYS = "always"
+    EVENTUALLY = "eventually"
+    AT_END = "at-end"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    line: int
+    when: When
+    check: Check
+    text: str
+    """As the script says it."""
+    within: Seconds = NO_TIME
+    """Of one that comes about eventually."""
+    after: str = ""
+    """The event from which that counts; empty for the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    name: str
+    about: str
+    nodes: int
+    hosts: tuple[Group, ...]
+    meshes: dict[str, tuple[str, ...]]
+    """The groups of each mesh; the first host of the first group founds it."""
+    bridges: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which meshes a group bridges."""
+    settings: dict[str, Seconds] = field(default_factory=dict)
+    timeline: tuple[Event, ...] = ()
+    expect: tuple[Expectation, ...] = ()
+    lasts: Seconds = LASTS
+    """How long the world is watched after the last event, at least."""
+
+    def group(self, name: str) -> Group:
+        return next(group for group in self.hosts if group.name == name)
+
+    def meshes_of(self, group: Group) -> tuple[str, ...]:
+        """Those that its hosts are in at the start."""
+        if group.begins is Begins.OUTSIDE:
+            return ()
+        bridged = self.bridges.get(group.name, ())
+        return tuple(mesh for mesh, groups in self.meshes.items() if group.name in groups or mesh in bridged)
+
+    def counts(self, nodes: int) -> dict[str, int]:
+        """How many hosts each group has when there are so many in all. Raises `LocalError` if that cannot be."""
+        given = {group.name: _counted(group, nodes) for group in self.hosts if group.count != REST}
+        left = nodes - sum(given.values())
+        rest = [group.name for group in self.hosts if group.count == REST]
+        if left < len(rest):
+            least = sum(given.values()) + len(rest)
+            raise LocalError("too-few-nodes", f"{self.name} needs more than {nodes} hosts", f"at least {least}")
+        given.update((name, left // len(rest) + (place < left % len(rest))) for place, name in enumerate(rest))
+        return {group.name: given[group.name] for group in self.hosts}
+
+    def names(self, nodes: int) -> Iterator[tuple[str, Group]]:
+        """Every host by name, with its group."""
+        counts = self.counts(nodes)
+        for group in self.hosts:
+            for number in range(1, counts[group.name] + 1):
+                yield f"{group.name}-{number}", group
+
+
+def _counted(group: Group, nodes: int) -> int:
+    """Of a group whose size does not depend on the others'."""
+    if isinstance(group.count, int):
+        return group.count
+    assert isinstance(group.count, float)
+    return max(1, floor(group.count * nodes))

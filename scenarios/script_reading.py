@@ -1,0 +1,356 @@
+"""From YAML text to a script: one pass that collects every mistake with its line, and then what no single line shows.
+
+Only the nodes that YAML composes are used; their scalars are text, which `script_values` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from scenarios.actions import VERBS
+from scenarios.expectations import CHECKS, Check
+from scenarios.script import LARGEST, SETTINGS, SMALLEST, Event, Expectation, Group, Script, When
+from scenarios.script_checking import Findings, check
+from scenarios.script_tables import (
+    ABOUT_EVENT,
+    ABOUT_EVENTUALLY,
+    DURATION,
+    GROUP,
+    LABEL,
+    SIZE,
+    TEXT,
+    TOP,
+    Spec,
+    specs,
+)
+from scenarios.script_values import Kind, Seconds
+from smeg.errors import LocalError
+from smeg.yaml_nodes import ONE_A_LINE, compose, last_line, line_of, plain, shape
+
+MAX_TEXT = 64 * 1024
+"""characters of a script."""
+MAX_GROUPS = 100
+MAX_MESHES = 200
+MAX_EVENTS = 500
+MAX_EXPECTED = 200
+MAX_LIST = 100
+"""entries of any other list."""
+_SUGGESTIONS = 50
+"""How many words get a "did you mean": looking for one is slow."""
+_SYNTAX = 'YAML; text that holds [ ] { } * & # or ends in : needs "quotes" around it'
+MEANT = "did you mean"
+NODES = 50
+Entries = dict[str, tuple[int, Node]]
+
+
+class Reading:
+    """One text, read: `script`, as far as it could be, and `mistakes` with their lines."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self.mistakes: list[tuple[int, str]] = []
+        self._last = last_line(text)
+        self._suggestions = _SUGGESTIONS
+        self.script: Script | None = None
+        match compose(text, MAX_TEXT, lambda line, what, hint: self.wrong(line, "file", what, hint or _SYNTAX)):
+            case MappingNode() as root:
+                self._script(root, name)
+            case None | ScalarNode(value=""):
+                if not self.mistakes:
+                    self.wrong(1, "file", "is empty", "a mapping with at least hosts and timeline or expect")
+            case root:
+                self.wrong(line_of(root), "file", f"is {shape(root)}", f"a mapping: {ONE_A_LINE}")
+
+    def wrong(self, line: int, place: str, what: str, expected: str) -> None:
+        meant = expected if expected.startswith(MEANT) else f"expected {expected}"
+        self.mistakes.append((min(line, self._last), f"{place}: {what}; {meant}"))
+
+    def _script(self, root: MappingNode, name: str) -> None:
+        entries = self._known(root, "file", TOP)
+        groups, lines = self._hosts(entries.get("hosts"))
+        meshes = self._lists(entries.get("meshes"), "meshes", "a mesh", MAX_MESHES)
+        if "meshes" not in entries:
+            meshes = {"demo": (1, tuple(group.name for group in groups))}
+        bridges = self._lists(entries.get("bridges"), "bridges", "a group", MAX_GROUPS)
+        script = Script(
+            str(self._one(entries, "name", LABEL, name)),
+            str(self._one(entries, "about", TEXT, "")),
+            int(str(self._one(entries, "nodes", SIZE, NODES))),
+            groups,
+            {mesh: said for mesh, (_, said) in meshes.items()},
+            {group: said for group, (_, said) in bridges.items()},
+            self._settings(entries.get("settings")),
+            self._timeline(entries.get("timeline")),
+            self._expect(entries.get("expect")),
+            self._seconds(entries, "lasts", 10.0),
+        )
+        if not SMALLEST <= script.nodes <= LARGEST:
+            line = entries["nodes"][0] if "nodes" in entries else 1
+            self.wrong(line, "nodes", f"is {script.nodes}", f"{SMALLEST} to {LARGEST}")
+        for group in groups:
+            self._group_makes_sense(group, lines[group.name])
+        where = {
+            **{f"hosts.{group}": line for group, line in lines.items()},
+            **{f"meshes.{mesh}": line for mesh, (line, _) in meshes.items()},
+            **{f"bridges.{group}": line for group, (line, _) in bridges.items()},
+        }
+        findings = Findings(where, self.wrong, self._did_you_mean)
+        check(script, findings)
+        self.script = script
+
+    # Mappings and lists.
+
+    def _entries(self, node: Node, place: str, expected: str) -> Entries:
+        """The entries of a mapping whose name is text and new, with their lines."""
+        found: Entries = {}
+        if not isinstance(node, MappingNode):
+            self.wrong(line_of(node), place, f"is {shape(node)}", expected)
+            return found
+        for name_node, one in node.value:
+            line = line_of(name_node)
+            if not isinstance(name_node, ScalarNode):
+                self.wrong(line, place, "has a key that is not text", ONE_A_LINE)
+            elif name_node.value in found:
+                first = found[name_node.value][0]
+                self.wrong(line, plain(name_node.value), f"is set twice, first in line {first}", "each key once")
+            else:
+                found[name_node.value] = (line, one)
+        return found
+
+    def _known(self, node: Node, place: str, known: Collection[str], expected: str = "") -> Entries:
+        """Those whose name is one of these."""
+        entries = self._entries(node, place, expected or f"a mapping of some of {', '.join(known)}")
+        for name in [name for name in entries if name not in known]:
+            line, _ = entries.pop(name)
+            self.wrong(line, f"{place}.{plain(name)}", "is not known", self._did_you_mean(name, known))
+        return entries
+
+    def _did_you_mean(self, name: str, known: Collection[str]) -> str:
+        self._suggestions -= 1
+        near = get_close_matches(name[:64], known, 1, 0.5) if self._suggestions >= 0 else []
+        return f"{MEANT} {near[0]}?" if near else f"one of {', '.join(sorted(known))}"
+
+    def _items(self, node: Node, place: str, most: int) -> Iterator[Node]:
+        if not isinstance(node, SequenceNode):
+            self.wrong(line_of(node), place, f"is {shape(node)}", "a list: one `- …` a line")
+            return
+        if len(node.value) > most:
+            self.wrong(line_of(node), place, f"has {len(node.value)} entries", f"at most {most}")
+            return
+        yield from node.value
+
+    # Values.
+
+    def _value(self, node: Node, place: str, kind: Kind) -> Iterator[Any]:
+        """The value of a scalar, or nothing and a mistake."""
+        if not isinstance(node, ScalarNode):
+            self.wrong(line_of(node), place, f"is {shape(node)}", kind.expected)
+            return
+        try:
+            yield kind.read(node.value)
+        except ValueError as error:
+            self.wrong(line_of(node), place, str(error), kind.expected)
+
+    def _values(self, node: Node, place: str, kind: Kind) -> tuple[Any, ...]:
+        """Those of a list, or of a single scalar."""
+        nodes = list(self._items(node, place, MAX_LIST)) if isinstance(node, SequenceNode) else [node]
+        return tuple(value for one in nodes for value in self._value(one, place, kind))
+
+    def _one(self, entries: Entries, key: str, kind: Kind, default: object) -> object:
+        if key not in entries:
+            return default
+        return next(self._value(entries[key][1], key, kind), default)
+
+    def _seconds(self, entries: Entries, key: str, default: float) -> Seconds:
+        return Seconds(float(str(self._one(entries, key, DURATION, default))))
+
+    def _spec(self, spec: Spec, node: Node, place: str) -> Iterator[Any]:
+        """What is said for a field, or nothing and a mistake."""
+        before = len(self.mistakes)
+        if spec.sides:
+            made: Any = tuple(self._values(side, place, spec.kind) for side in self._items(node, place, MAX_LIST))
+        elif spec.kind.many:
+            made = self._values(node, place, spec.kind)
+        else:
+            yield from self._value(node, place, spec.kind)
+            return
+        if len(self.mistakes) == before:
+            yield made
+
+    def _build(self, of: Callable[..., Any], table: tuple[Spec, ...], node: Node, place: str, line: int) -> Any | None:
+        """A verb, a check or a group, from a mapping of its fields or from its first one alone; None and a mistake."""
+        before = len(self.mistakes)
+        arguments: dict[str, Any] = {}
+        if isinstance(node, MappingNode):
+            entries = self._known(node, place, [spec.key for spec in table])
+            for spec in table:
+                if spec.key in entries:
+                    said = self._spec(spec, entries[spec.key][1], f"{place}.{spec.key}")
+                    arguments.update((spec.field, value) for value in said)
+        elif table and not (isinstance(node, ScalarNode) and node.value in ("", "~", "null")):
+            arguments.update((table[0].field, value) for value in self._spec(table[0], node, place))
+        missing = [spec for spec in table if spec.required and spec.field not in arguments]
+        if missing and len(self.mistakes) == before:
+            spec = missing[0]
+            self.wrong(line, place, f"does not say {spec.key}", spec.kind.expected)
+        return of(**arguments) if len(self.mistakes) == before else None
+
+    # Parts of a script.
+
+    def _hosts(self, entry: tuple[int, Node] | None) -> tuple[tuple[Group, ...], dict[str, int]]:
+        groups: list[Group] = []
+        lines: dict[str, int] = {}
+        if entry is None:
+            self.wrong(1, "hosts", "is missing", "groups of hosts, like `hosts: {peers: {count: rest}}`")
+            return (), {}
+        for name, (line, node) in self._entries(entry[1], "hosts", "a mapping: a group's name, then its keys").items():
+            place = f"hosts.{plain(name)}"
+            for label in self._label(name, line, place):
+                group = self._build(lambda label=label, **said: Group(label, **said), GROUP, node, place, line)
+                if group is not None and len(groups) < MAX_GROUPS:
+                    groups.append(group)
+                    lines[label] = line
+        if not groups and not self.mistakes:
+            self.wrong(entry[0], "hosts", "has no group", "at least one")
+        return tuple(groups), lines
+
+    def _label(self, name: str, line: int, place: str) -> Iterator[str]:
+        try:
+            yield str(LABEL.read(name))
+        except ValueError as error:
+            self.wrong(line, place, str(error), LABEL.expected)
+
+    def _group_makes_sense(self, group: Group, line: int) -> None:
+        place = f"hosts.{group.name}"
+        if group.nat and group.role == "peer":
+            self.wrong(line, place, "is behind a NAT and a peer", "role: client, for nobody can dial it")
+        if group.count == 0:
+            self.wrong(line, place, "has no hosts", "a count of at least 1")
+
+    def _lists(
+        self, entry: tuple[int, Node] | None, place: str, what: str, most: int
+    ) -> dict[str, tuple[int, tuple[str, ...]]]:
+        """Names, each with a list of names and its line."""
+        found: dict[str, tuple[int, tuple[str, ...]]] = {}
+        if entry is None:
+            return found
+        entries = self._entries(entry[1], place, f"a mapping: {what}, then a list of names")
+        if len(entries) > most:
+            self.wrong(entry[0], place, f"has {len(entries)} entries", f"at most {most}")
+            return found
+        for name, (line, node) in entries.items():
+            for label in self._label(name, line, f"{place}.{plain(name)}"):
+                found[label] = (line, self._values(node, f"{place}.{label}", LABEL))
+        return found
+
+    def _settings(self, entry: tuple[int, Node] | None) -> dict[str, Seconds]:
+        entries = self._known(entry[1], "settings", SETTINGS) if entry is not None else {}
+        found = {}
+        for key, (line, node) in entries.items():
+            for value in self._value(node, f"settings.{key}", DURATION):
+                if not 0.1 <= value <= 3600:
+                    self.wrong(line, f"settings.{key}", f"is {value:g} s", "0.1 s to 1 h")
+                found[key] = value
+        return found
+
+    def _timeline(self, entry: tuple[int, Node] | None) -> tuple[Event, ...]:
+        nodes = self._items(entry[1], "timeline", MAX_EVENTS) if entry is not None else ()
+        return tuple(event for node in nodes for event in self._event(node))
+
+    def _event(self, node: Node) -> Iterator[Event]:
+        line, before = line_of(node), len(self.mistakes)
+        entries = self._known(node, "timeline", [*ABOUT_EVENT, *VERBS], "a mapping with one verb, like `kill: leader`")
+        found = [(verb, *entries[verb]) for verb in VERBS if verb in entries]
+        if len(found) != 1:
+            if found or len(self.mistakes) == before:
+                said = " and ".join(verb for verb, _, _ in found) if found else "no verb"
+                self.wrong(line, "timeline", f"has {said} in one entry", f"one of {', '.join(VERBS)}")
+            return
+        ((verb, at, said_node),) = found
+        action = self._build(VERBS[verb], specs(VERBS[verb]), said_node, verb, at)
+        after = self._check(entries["after"], "after") if "after" in entries else None
+        when = self._seconds(entries, "at", 0.0) if "at" in entries else None
+        if when is not None and ("after" in entries or "wait" in entries):
+            self.wrong(line, verb, "has `at` and `after` or `wait`", "a time, or something that it waits for")
+        if action is not None:
+            label = str(self._one(entries, "as", LABEL, verb))
+            yield Event(line, action, label, when, after, self._seconds(entries, "wait", 0.0))
+
+    def _check(self, entry: tuple[int, Node], place: str, about: Mapping[str, str] | None = None) -> Check | None:
+        """A check: a word, or a mapping with one check among other keys."""
+        line, node = entry
+        if isinstance(node, ScalarNode):
+            if node.value not in CHECKS:
+                self.wrong(line, place, f"{plain(node.value)} is no check", self._did_you_mean(node.value, CHECKS))
+                return None
+            return self._build(CHECKS[node.value], specs(CHECKS[node.value]), ScalarNode("", ""), node.value, line)
+        before = len(self.mistakes)
+        entries = self._known(node, place, [*(about or ()), *CHECKS], "a check, or a mapping with one")
+        found = [check for check in CHECKS if check in entries]
+        if len(found) != 1:
+            if found or len(self.mistakes) == before:
+                said = " and ".join(found) if found else "no check"
+                self.wrong(line, place, f"has {said} in one entry", f"one of {', '.join(CHECKS)}")
+            return None
+        (word,) = found
+        return self._build(CHECKS[word], specs(CHECKS[word]), entries[word][1], word, entries[word][0])
+
+    def _expect(self, entry: tuple[int, Node] | None) -> tuple[Expectation, ...]:
+        if entry is None:
+            return ()
+        found: list[Expectation] = []
+        for key, (_, node) in self._known(entry[1], "expect", [when.value for when in When]).items():
+            when = When(key)
+            for item in self._items(node, key, MAX_EXPECTED):
+                found += self._expectation(item, when)
+        return tuple(found)
+
+    def _expectation(self, node: Node, when: When) -> Iterator[Expectation]:
+        line = line_of(node)
+        about = ABOUT_EVENTUALLY if when is When.EVENTUALLY else {}
+        made = self._check((line, node), when.value, about)
+        entries = self._entries(node, when.value, "") if isinstance(node, MappingNode) else {}
+        within = self._seconds(entries, "within", 0.0) if about else Seconds(0.0)
+        after = str(self._one(entries, "after", LABEL, "")) if about else ""
+        if about and within == 0.0 and made is not None:
+            self.wrong(line, when.value, "has no `within`", f"{ABOUT_EVENTUALLY['within']}, like `within: 5 s`")
+        if made is not None:
+            yield Expectation(line, when, made, _text(node), within, after)
+
+
+def _text(node: Node) -> str:
+    """A node as a person would say it on one line."""
+    match node:
+        case ScalarNode():
+            return str(node.value)
+        case SequenceNode():
+            return ", ".join(_text(one) for one in node.value[:MAX_LIST])
+        case _:
+            parts = ((_text(key), _text(one)) for key, one in node.value[:MAX_LIST])
+            return ", ".join(f"{key} {said}".strip() for key, said in parts)
+
+
+def parse(text: str, source: str) -> Script:
+    """The script in the YAML `text` of the file called `source`.
+
+    Raises `LocalError` (`bad-script`) whose message has one line a mistake: `FILE:LINE: what; expected …`.
+    """
+    stem = Path(source).stem.lower().replace("_", "-")
+    reading = Reading(text, stem or "script")
+    if reading.mistakes or reading.script is None:
+        message = "\n".join(f"{source}:{line}: {words}" for line, words in sorted(set(reading.mistakes)))
+        raise LocalError("bad-script", message, "correct the lines named above; docs/scenarios.md lists every word")
+    return reading.script
+
+
+def read(path: Path) -> tuple[Script, str]:
+    """The script in a file, and its text. Raises `LocalError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalError("script-unreadable", f"cannot read {path}: {error}", "name a file that exists") from error
+    return parse(text, str(path)), text

@@ -1,0 +1,233 @@
+"""Scripts of scenarios: what a person may write, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenarios.actions import VERBS, Heal, Kill, Loss, Partition, Start
+from scenarios.expectations import CHECKS, Converged, KnownByAll
+from scenarios.script import Begins, Script, When
+from scenarios.script_reading import MAX_TEXT, parse, read
+from scenarios.script_schema import text as schema_text
+from scenarios.script_tables import GROUP, TOP, specs
+from scenarios.selectors import Everyone, Leader, Named, Of, Part, Rest
+from smeg.errors import LocalError
+from tests.builders import QUICK
+
+DOCS = Path(__file__).parent.parent / "docs"
+RIGHT = """\
+about: the leader's host loses its power
+nodes: 12
+hosts:
+  peers: {count: rest}
+  clients: {count: 20 %, role: client, nat: yes, latency: 80 ms}
+timeline:
+  - at: 5 s
+    kill: leader
+    as: death
+  - after: converged
+    start: of death
+  - wait: 1 min
+    partition: [[30 % of peers, clients-1], [rest]]
+  - loss: {share: 5 %, hosts: role client, lasts: 10 s}
+  - heal:
+expect:
+  always: [no-live-node-pruned]
+  eventually:
+    - known-by-all: death
+      within: 4.5 s
+      after: death
+  at-end: [converged, {converged: {mesh: demo}}]
+"""
+
+
+def mistakes(text: str) -> list[str]:
+    """What is said of each mistake, without the file's name."""
+    with pytest.raises(LocalError) as refused:
+        parse(text, "made.yaml")
+    assert refused.value.problem.code == "bad-script"
+    assert refused.value.problem.hint
+    lines = refused.value.problem.message.split("\n")
+    assert all(re.match(r"made\.yaml:[0-9]+: ", line) for line in lines)
+    return [line.removeprefix("made.yaml:") for line in lines]
+
+
+def test_a_script_is_read_as_it_is_meant() -> None:
+    script = parse(RIGHT, "folder/Leader_dies.yaml")
+    assert (script.name, script.nodes, script.meshes) == ("leader-dies", 12, {"demo": ("peers", "clients")})
+    kill, start, partition, loss, heal = script.timeline
+    assert (kill.action, kill.at, kill.name, kill.line) == (Kill((Leader(),)), 5.0, "death", 7)  # type: ignore[arg-type]
+    assert (start.action, start.after) == (Start((Of("death"),)), Converged())  # type: ignore[arg-type]
+    sides = ((Part(0.3, "peers"), Named("clients-1")), (Rest(),))
+    assert (partition.action, partition.wait) == (Partition(sides), 60.0)  # type: ignore[arg-type]
+    assert isinstance(loss.action, Loss)
+    assert (loss.action.share, loss.action.lasts) == (0.05, 10.0)
+    assert heal.action == Heal((Everyone(),))  # type: ignore[arg-type]
+    _, known, bare, full = script.expect
+    assert (known.when, known.within, known.after) == (When.EVENTUALLY, 4.5, "death")
+    assert isinstance(known.check, KnownByAll)
+    assert bare.check == Converged()
+    assert isinstance(full.check, Converged)
+    assert full.check.mesh == "demo"
+    assert script.group("clients").begins is Begins.MEMBER
+
+
+def test_groups_share_the_hosts_of_a_run() -> None:
+    script = parse(RIGHT, "it.yaml")
+    assert script.counts(50) == {"peers": 40, "clients": 10}
+    names = [name for name, _ in script.names(5)]
+    assert names == ["peers-1", "peers-2", "peers-3", "peers-4", "clients-1"]
+    with pytest.raises(LocalError) as refused:
+        script.counts(1)
+    assert refused.value.problem.hint == "at least 2"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("nodes: 12", "nodes: many", "2: nodes: 'many' is no whole number; expected a whole number"),
+        ("nodes: 12", "nodes: 1", "2: nodes: is 1; expected 2 to 20000"),
+        ("nodes: 12", "nods: 12", "2: file.nods: is not known; did you mean nodes?"),
+        ("count: rest", "count: rst", "4: hosts.peers.count: 'rst' is no whole number"),
+        ("{count: rest}", "{role: peer}", "4: hosts.peers: does not say count"),
+        ("  peers:", "  leader:", "4: hosts.leader: means something else; expected another name"),
+        ("role: client, nat", "role: peer, nat", "5: hosts.clients: is behind a NAT and a peer; expected role: client"),
+        ("latency: 80 ms", "latency: 80", "5: hosts.clients.latency: '80' has no unit"),
+        ("latency: 80 ms", "latency: 80 mins", "'80 mins' has the unit 'mins' (did you mean min?)"),
+        ("kill: leader", "kil: leader", "8: timeline.kil: is not known; did you mean kill?"),
+        ("kill: leader", "kill: leadr", "7: kill: there is no group or host leadr"),
+        ("kill: leader", "kill: leader of dmo", "7: kill: there is no mesh dmo; did you mean demo?"),
+        ("kill: leader", "kill:", "8: kill: does not say hosts"),
+        ("kill: leader", "kill: leader\n    stop: peers", "7: timeline: has stop and kill in one entry"),
+        ("after: converged", "after: convergd", "10: after: convergd is no check; did you mean converged?"),
+        ("after: converged", "at: 1 s", "10: start: is at 1 s, after one at 5 s; expected events in order"),
+        ("after: converged", "at: 9 s\n    wait: 1 s", "10: start: has `at` and `after` or `wait`"),
+        ("of death", "of deth", "10: start: there is no event deth; did you mean death?"),
+        ("of death", "rest", "10: start: says `rest`; expected that only among the sides of a partition"),
+        ("[rest]", "rest, rest", "`rest` twice"),
+        ("[[30 % of peers, clients-1], [rest]]", "[peers]", "12: partition: has 1 sides; expected at least two"),
+        ("share: 5 %", "share: 5", "14: loss.share: '5' is no percentage"),
+        ("  always:", "  alway:", "17: expect.alway: is not known; did you mean always?"),
+        ("      within: 4.5 s\n", "", "19: eventually: has no `within`"),
+        ("after: death", "after: birth", "19: known-by-all: there is no event birth"),
+        ("[converged, {", "[konverged, {", "konverged is no check; did you mean converged?"),
+        ("mesh: demo", "mash: demo", "22: converged.mash: is not known; did you mean mesh?"),
+        ("heal:", "heal: [", "file: "),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_line_and_what_was_meant(before: str, after: str, said: str) -> None:
+    assert before in RIGHT
+    found = mistakes(RIGHT.replace(before, after, 1))
+    assert any(said in f"{one}" for one in found), found
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    text = RIGHT.replace("nodes: 12", "nodes: x").replace("5 %", "5").replace("converged", "konverged")
+    assert len(mistakes(text)) >= 5
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("meshes: {a: [peers], b: [clients]}", "meshes.b: has no peer that is a member from the start"),
+        ("meshes: {a: [peers, guests]}", "meshes.a: there is no group guests"),
+        ("meshes: {a: [peers]}\nbridges: {peers: [a]}", "bridges.peers: is in 1 meshes; expected at least two"),
+        ("meshes: {a: [peers], b: [peers]}\nbridges: {clients: [a, b]}", "bridges.clients: is a client"),
+        ("meshes: {a: [peers]}\nbridges: {peers: [a, c]}", "bridges.peers: there is no mesh c"),
+        ("settings: {heartBeatIntervall: 1 s}", "did you mean heartBeatInterval?"),
+        ("settings: {suspectAfter: 0}", "settings.suspectAfter: is 0 s; expected 0.1 s to 1 h"),
+        ("timeline: [{join: a}]", "join: has nobody who is outside"),
+        ("expect: {eventually: [{converged: , within: 5 s}]}", "has no event from which it counts"),
+    ],
+)
+def test_what_no_single_line_shows_is_found_too(extra: str, said: str) -> None:
+    text = f"hosts:\n  peers: {{count: rest}}\n  clients: {{count: 2, role: client}}\n{extra}\n"
+    assert any(said in one for one in mistakes(text)), mistakes(text)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LocalError) as refused:
+        read(tmp_path / "nothing.yaml")
+    assert refused.value.problem.code == "script-unreadable"
+    assert mistakes("") == ["1: file: is empty; expected a mapping with at least hosts and timeline or expect"]
+    assert "is a list" in mistakes("- a")[0]
+    assert f"at most {MAX_TEXT}" in mistakes("a" * (MAX_TEXT + 1))[0]
+
+
+# Whatever it is.
+
+WORDS = [*TOP, *VERBS, *CHECKS, "at", "after", "wait", "as", "within", "always", "eventually", "at-end", "everyone",
+         "leader", "next 3", "30 %", "3 of peers", "peer of peers-1", "bridge between a and b", "rest", "peers", "5 s",
+         "of kill", "", "0", "1e9", "-1", "yes", *(spec.key for spec in GROUP),
+         *(spec.key for kind in (*VERBS.values(), *CHECKS.values()) for spec in specs(kind))]  # fmt: skip
+leaves = st.one_of(st.sampled_from(WORDS), st.text(max_size=8), st.integers(), st.none(), st.floats(), st.booleans())
+trees = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(WORDS), inner, max_size=4)
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+def is_read_or_refused(text: str) -> Script | None:
+    try:
+        return parse(text, "made.yaml")
+    except LocalError as error:
+        problem = error.problem
+    assert problem.code == "bad-script"
+    for line in problem.message.split("\n"):
+        number = re.match(r"made\.yaml:([0-9]+): ", line)
+        assert number is not None, line
+        assert 1 <= int(number[1]) <= max(1, len(re.split("\r\n|[\r\n\x85\u2028\u2029]", text)))
+    return None
+
+
+@QUICK
+@given(st.text())
+def test_any_text_gives_a_script_or_clear_mistakes(text: str) -> None:
+    is_read_or_refused(text)
+
+
+@QUICK
+@given(st.dictionaries(st.sampled_from([*TOP]), trees))
+def test_any_yaml_gives_a_script_or_clear_mistakes(tree: dict[str, Any]) -> None:
+    is_read_or_refused(yaml.safe_dump(tree, allow_unicode=True))
+    is_read_or_refused(yaml.safe_dump({"hosts": {"peers": {"count": 3}}, **tree}))
+
+
+@QUICK
+@given(st.lists(st.dictionaries(st.sampled_from(WORDS), trees, max_size=3), max_size=3),
+       st.dictionaries(st.sampled_from(["always", "eventually", "at-end"]), trees))  # fmt: skip
+def test_any_timeline_and_expectations_do(timeline: list[Any], expect: dict[str, Any]) -> None:
+    tree = {"hosts": {"peers": {"count": 3}}, "timeline": timeline, "expect": expect}
+    script = is_read_or_refused(yaml.safe_dump(tree))
+    if script is not None:
+        assert len(script.timeline) == len(timeline)
+
+
+@QUICK
+@given(st.data())
+def test_a_script_in_which_something_was_struck_out_does(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(RIGHT)))
+    end = data.draw(st.integers(start, min(len(RIGHT), start + 20)))
+    is_read_or_refused(RIGHT[:start] + data.draw(st.text(max_size=5)) + RIGHT[end:])
+
+
+def test_what_refers_to_itself_is_a_mistake() -> None:
+    assert is_read_or_refused("hosts: &a\n  peers: *a\ntimeline: &b [*b]\nexpect: &c {always: *c}\n") is None
+
+
+# For editors.
+
+
+def test_the_schema_is_what_the_reader_goes_by() -> None:
+    written = (DOCS / "scenario.schema.json").read_text()
+    assert written == schema_text(), "make it anew: python -m scenarios.script_schema"
