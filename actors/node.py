@@ -21,6 +21,7 @@ from actors.store import StoreActor
 from actors.supervision import PASSING, Make, Place, Supervision
 from actors.wiring import OF_A_MESH, Directory, Role
 from smeg import messages as m
+from smeg.card_requests import COMMANDS as CARD_COMMANDS
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.keys import node_key
@@ -284,7 +285,7 @@ class Node(Actor):
                 case "join-mesh":
                     token = str(request.arguments.get("token", ""))
                     return self._begin_mesh(self._meshes.join(token, request.ticket))
-                case "invite" | "evict" | "leave-mesh":
+                case command if command in ("invite", "evict", "leave-mesh", *CARD_COMMANDS):
                     return self._ask_mesh(request)
                 case command:
                     raise LocalError("unknown-command", f"the daemon does not know the command {command!r}")

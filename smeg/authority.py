@@ -142,12 +142,12 @@ class Authority:
 
 
 def find_member(members: Mapping[NodeKey, Member], text: str) -> Member:
-    """The member with this name, id, or unique beginning of its id. Raises `LocalError`."""
+    """The member with this name, alias, id, or unique beginning of its id. Raises `LocalError`."""
     if not text:
         raise LocalError("bad-argument", "no node was named", "give its name or the beginning of its id")
     begins = ids_beginning(text)
     begun = [member for key, member in members.items() if begins(key)]
-    found = [member for member in members.values() if member.record.name == text]
+    found = [member for member in members.values() if text in (member.record.name, member.record.card.alias)]
     found += [member for member in begun if len(text) == NODE_ID and member not in found]
     found = found or begun
     if not found:

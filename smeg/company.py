@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from smeg import messages as m
+from smeg.addresses import node_id
 from smeg.authority import find_member
 from smeg.certificates import Role
 from smeg.core import Message
@@ -48,6 +49,13 @@ class Company:
         if target.key == self._own:
             raise LocalError("evict-self", "this is the node itself", "use `smeg-cli leave-mesh`")
         return target
+
+    def check_alias(self, alias: str) -> None:
+        """Raises `LocalError` if somebody else has this one."""
+        for key, member in self._members.items():
+            if alias and key != self._own and member.record.card.alias == alias:
+                message = f"the alias {alias} is that of {member.record.name}, {node_id(key)[:12]}"
+                raise LocalError("alias-taken", message, "choose another, or have it give that up")
 
     def let_in_by(self, node: NodeKey) -> list[NodeKey]:
         """Everybody whom this node let in and on whom a member rests, in the order of their keys."""

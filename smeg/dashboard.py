@@ -146,6 +146,7 @@ class Dashboard:
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
         problems += [warning for view in views for warning in view.warnings]
+        problems += [problem for view in views if (problem := view.alias_problem(self._node)) is not None]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
         actors = self._supervised.actors
@@ -197,6 +198,7 @@ class Dashboard:
         return {
             "node": node_id(member.key),
             "name": member.record.name,
+            **member.record.card.json(),
             "address": str(member.address),
             "role": member.role.value,
             "state": state,

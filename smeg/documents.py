@@ -8,7 +8,7 @@ signature counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -129,6 +129,10 @@ class Fields:
         if type(value) is not int or not low <= value <= high:
             raise self._wrong(name, f"a whole number from {low} to {high}")
         return value
+
+    def some(self, names: Collection[str]) -> dict[str, object]:
+        """Those of these fields that are there, unchecked."""
+        return {name: self._body[name] for name in names if name in self._body}
 
     def flag(self, name: str) -> bool:
         value = self._body.get(name, False)

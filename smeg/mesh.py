@@ -15,6 +15,8 @@ from random import Random
 from smeg import messages as m
 from smeg.addresses import overlay_address
 from smeg.authority import Authority
+from smeg.card_requests import COMMANDS as CARD_COMMANDS
+from smeg.card_requests import revised
 from smeg.company import Company, introduce
 from smeg.core import Message
 from smeg.errors import LocalError, Problem, RemoteError
@@ -109,6 +111,8 @@ class Mesh:
         self._present_at: float | None = None
         self._republish_at: float = 0.0
         self._contacts_at: float = 0.0
+        self._card_before = stored.card
+        """What holds again if the newest cannot be saved."""
 
     # The contract of a core.
 
@@ -216,7 +220,7 @@ class Mesh:
         return self._save_all(own, now, settled_at=now)
 
     def _writer(self, standing: Standing) -> OwnRecordWriter:
-        wanted = self._settings.own_record(standing.role, self._stored.listen_port)
+        wanted = self._settings.own_record(standing.role, self._stored.listen_port, self._stored.card)
         return OwnRecordWriter(self._mesh, self._keys.identity, wanted, standing)
 
     def _answered(self, message: m.Received, now: float) -> list[Message]:
@@ -266,7 +270,7 @@ class Mesh:
         match save.purpose:
             case Purpose.ENTRY:
                 out += self._entered(now)
-            case Purpose.EVICT if save.request is not None:
+            case Purpose.EVICT | Purpose.CARD if save.request is not None:
                 out.append(m.Reply(save.request, save.result))
             case Purpose.LEAVE:
                 self._stop_at = now + LEAVE_LINGER
@@ -283,6 +287,9 @@ class Mesh:
         match save.purpose:
             case Purpose.ENTRY:
                 return self._end(problem)
+            case Purpose.CARD if self._own is not None:
+                self._stored = replace(self._stored, card=self._card_before)
+                self._own.unsay(self._card_before)
             case Purpose.LEAVE:
                 self._enter(State.ACTIVE)
         return [m.Reply(save.request, problem=problem)] if save.request is not None else []
@@ -323,7 +330,7 @@ class Mesh:
 
     def _refresh_contacts(self, now: float) -> list[Message]:
         """Keep on disk where some peers are reached, in case the database is lost."""
-        if self._state is not State.ACTIVE or now < self._contacts_at:
+        if self._state is not State.ACTIVE or now < self._contacts_at or self._saving.waits_for(Purpose.CARD):
             return []
         self._contacts_at = now + CONTACTS_EVERY
         contacts = self._company.contacts(MAX_CONTACTS)
@@ -370,6 +377,8 @@ class Mesh:
                     return self._evict(request, now)
                 case "leave-mesh":
                     return self._leave(request, now)
+                case command if command in CARD_COMMANDS:
+                    return self._say(request, now)
                 case command:
                     raise LocalError("unknown-command", f"a mesh does not know the command {command!r}")
         except LocalError as error:
@@ -380,6 +389,25 @@ class Mesh:
         reason = str(request.arguments.get("reason", ""))
         documents = self._authority.evict(target, self._company.let_in_by(target.key), reason)
         return self._saving.keep_own(Purpose.EVICT, documents, now, request.ticket, {"evicted": target.record.name})
+
+    def _say(self, request: m.Request, now: float) -> list[Message]:
+        """Change what this node's user says of it, and publish that at once."""
+        assert self._own is not None
+        if self._saving.waits_for(Purpose.CARD):
+            raise LocalError("busy", "another change of what this node says is being saved", "try again in a moment")
+        before = self._stored.card
+        card = revised(before, request.command, request.arguments)
+        result = card.json()
+        if card == before:
+            return [m.Reply(request.ticket, result)]
+        if card.alias != before.alias:
+            self._company.check_alias(card.alias)
+        self._own.say(card)
+        document = self._own.revise()
+        assert document is not None, "what it says has changed"
+        self._card_before, self._republish_at = before, now + REPUBLISH_AFTER
+        self._stored = replace(self._stored, card=card, documents=(document.raw,))
+        return self._saving.keep_mesh(Purpose.CARD, self._stored, now, (document.raw,), request.ticket, result)
 
     def _leave(self, request: m.Request, now: float) -> list[Message]:
         assert self._own is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from smeg.card import BLANK, Card
 from smeg.certificates import Grant, Role
 from smeg.device import Endpoint
 from smeg.endpoints import MAX_ENDPOINTS
@@ -40,11 +41,11 @@ class MeshSettings:
         """What a joiner wants of what an invitation offers."""
         return replace(offered, role=Role.CLIENT) if self.role is Role.CLIENT else offered
 
-    def own_record(self, role: Role, port: int) -> OwnRecord:
+    def own_record(self, role: Role, port: int, card: Card = BLANK) -> OwnRecord:
         """What the node's record should say where it has this role and listens on this WireGuard port."""
         gossip = self.gossip[:MAX_ENDPOINTS]
         wireguard = tuple(dict.fromkeys(Endpoint(place.host, port) for place in gossip))
-        return OwnRecord(self.name, gossip, wireguard, self.keepalive if role is Role.CLIENT else 0)
+        return OwnRecord(self.name, gossip, wireguard, self.keepalive if role is Role.CLIENT else 0, card=card)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,19 @@ class MeshView:
     def pruned(self) -> frozenset[NodeKey]:
         return self.liveness.pruned if self.liveness is not None else frozenset()
 
+    def alias_problem(self, node: NodeKey) -> Problem | None:
+        """That a lower key claims the alias of this node too, and so keeps it."""
+        own = self.table.get(node)
+        alias = own.record.card.alias if own is not None else ""
+        if not alias:
+            return None
+        table = self.table.table
+        holder = min(key for key, member in table.items() if member.record.card.alias == alias)
+        if holder == node:
+            return None
+        message = f"the alias {alias} of this node in {self.name} is also that of {self.called(holder)}, which keeps it"
+        return Problem("alias-taken", message, f"choose another: `smeg-cli put-alias {self.name} ALIAS`")
+
     def called(self, key: NodeKey) -> str:
         """A member's name; of somebody else the beginning of its id."""
         member = self.table.get(key)

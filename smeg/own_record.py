@@ -9,11 +9,22 @@ from dataclasses import replace
 from random import Random
 
 from smeg.addresses import MAX_COLLISION
+from smeg.card import Card
 from smeg.certificates import MAX_SERIAL, Role
 from smeg.documents import Document
+from smeg.errors import LocalError
 from smeg.keys import NodeKey, Secret
 from smeg.members import Members
-from smeg.records import OwnRecord, Record, Standing, read_record, seal_leave, seal_record
+from smeg.records import (
+    MAX_COUNTER,
+    MAX_RECORD,
+    OwnRecord,
+    Record,
+    Standing,
+    read_record,
+    seal_leave,
+    seal_record,
+)
 
 LOST_STEP = 2**20
 """After a loss of the database the counter continues far above anything published before."""
@@ -48,6 +59,7 @@ class OwnRecordWriter:
             record.collision,
             record.via,
             record.floor,
+            record.card,
         )
         via = record.via if self.standing.role is Role.CLIENT else ()
         self._wanted = replace(self._wanted, collision=record.collision, via=via, floor=record.floor)
@@ -110,6 +122,21 @@ class OwnRecordWriter:
     def go_via(self, via: tuple[NodeKey, ...]) -> None:
         """Of a client: with which peers it wants tunnels, its carrier first."""
         self._wanted = replace(self._wanted, via=via)
+
+    def say(self, card: Card) -> None:
+        """What the next record says beside all else. Raises `LocalError` when that would not fit."""
+        wanted = replace(self._wanted, card=card)
+        standing = self.standing
+        document = seal_record(self._mesh, wanted, MAX_COUNTER, standing.credential, self._identity, standing.node)
+        if len(document.raw) > MAX_RECORD:
+            message = f"with this the node's record would have {len(document.raw)} bytes; the bound is {MAX_RECORD}"
+            raise LocalError("record-full", message, "say less, or publish fewer endpoints")
+        self._wanted = wanted
+
+    def unsay(self, card: Card) -> None:
+        """The newest record could not be kept: the next has this in it again."""
+        self._wanted = replace(self._wanted, card=card)
+        self._written = None
 
     def leave(self) -> Document:
         """The remove that ends this node's membership by its own will."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
 
+from smeg.card import BLANK, Card, read_card
+from smeg.card import FIELDS as CARD_FIELDS
 from smeg.certificates import MAX_SERIAL, Grant, Role
 from smeg.device import Endpoint
 from smeg.documents import Document, Fields, Kind, encode, seal
@@ -55,6 +57,7 @@ class Record:
     """Of a client: its carrier, the peer through which it is reached; then peers with which it keeps direct tunnels."""
     floor: int = 0
     """Annexes of this node with a lower counter are void."""
+    card: Card = BLANK
 
     @property
     def order(self) -> tuple[int, bytes]:
@@ -197,6 +200,7 @@ class OwnRecord:
     collision: int = 0
     via: tuple[NodeKey, ...] = ()
     floor: int = 0
+    card: Card = BLANK
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -215,6 +219,7 @@ def seal_record(mesh: str, own: OwnRecord, counter: int, credential: bytes, seed
         fields["via"] = [encode(key) for key in own.via]
     if own.floor:
         fields["floor"] = own.floor
+    fields.update(own.card.fields())
     return seal(Kind.RECORD, mesh, {**own.extra, **fields}, seed)
 
 
@@ -238,6 +243,7 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         fields.integer("keepalive", 0, 65535, 0),
         fields.node_keys("via", MAX_VIA),
         fields.integer("floor", 0, MAX_COUNTER, 0),
+        _card(fields),
     )
 
 
@@ -246,6 +252,13 @@ def unite(record: Record, standing: Standing) -> None:
     assert (record.node, record.credential) == (standing.node, standing.credential)
     object.__setattr__(record, "node", standing.node)
     object.__setattr__(record, "credential", standing.credential)
+
+
+def _card(fields: Fields) -> Card:
+    try:
+        return read_card(fields.some(CARD_FIELDS))
+    except ValueError as error:
+        raise RemoteError("malformed", f"a record that cannot be read: {error}") from error
 
 
 def _endpoints(fields: Fields, name: str) -> tuple[Endpoint, ...]:

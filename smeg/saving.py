@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from smeg import messages as m
 from smeg.core import Message
@@ -28,6 +29,8 @@ class Purpose(Enum):
     """Newer own annexes, likewise."""
     CONTACTS = "contacts"
     """Where peers are reached, for the next start; the next look makes them anew."""
+    CARD = "card"
+    """What the node's user says of it, and the record that says so: a user waits for it."""
     EVICT = "evict"
     """An admin waits for it."""
     LEAVE = "leave"
@@ -44,7 +47,7 @@ class Save:
     """What goes on the wire once it is on disk."""
     request: int | None = None
     """The ticket of who waits for it, if somebody does."""
-    result: Mapping[str, str] | None = None
+    result: Mapping[str, Any] | None = None
     """What to answer once it is on disk; None when that answer is somebody else's."""
 
 
@@ -58,11 +61,17 @@ class Saving:
         self._again_at: float | None = None
 
     def keep_mesh(
-        self, purpose: Purpose, stored: StoredMesh, now: float, publish: tuple[bytes, ...] = ()
+        self,
+        purpose: Purpose,
+        stored: StoredMesh,
+        now: float,
+        publish: tuple[bytes, ...] = (),
+        request: int | None = None,
+        result: Mapping[str, Any] | None = None,
     ) -> list[Message]:
         """Keep the mesh's files and documents, then publish these."""
         self._ticket += 1
-        return self._ask(Save(purpose, m.SaveMesh(stored, self._ticket), publish), now)
+        return self._ask(Save(purpose, m.SaveMesh(stored, self._ticket), publish, request, result), now)
 
     def keep_own(
         self,
@@ -86,6 +95,10 @@ class Saving:
         del self._open[save.message.ticket]
         if not self._open:
             self._again_at = None
+
+    def waits_for(self, purpose: Purpose) -> bool:
+        """Whether something of this kind is not answered yet."""
+        return any(save.purpose is purpose for save in self._open.values())
 
     def publishes(self) -> bool:
         """Whether something waits to be published."""

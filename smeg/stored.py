@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from smeg.card import BLANK, Card
 from smeg.device import Endpoint
 from smeg.keys import Secret
 
@@ -40,3 +41,5 @@ class StoredMesh:
     admin_seed: Secret | None = field(default=None, repr=False)
     documents: tuple[bytes, ...] = field(default=(), repr=False)
     """Every signed document known, own and others'."""
+    card: Card = BLANK
+    """What this node's user says of it in this mesh."""

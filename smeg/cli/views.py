@@ -35,10 +35,11 @@ def members(result: Row) -> None:
     if not rows:
         click.echo("no members", err=True)
         return
-    columns = ("name", "node", "address", "role", "state", "", "via", "endpoints", "handshake", "received", "sent")
+    shown = ("name", "alias", "node", "address", "role", "state", "", "via", "endpoints", "handshake")
     table = [
         (
             _text(row, "name"),
+            _text(row, "alias"),
             _id(row, "node"),
             _text(row, "address"),
             _text(row, "role"),
@@ -52,8 +53,12 @@ def members(result: Row) -> None:
         )
         for row in rows
     ]
+    columns = [column.upper() for column in (*shown, "received", "sent")]
     spare = ("SENT", "RECEIVED", "ENDPOINTS", "NODE", "HANDSHAKE")
-    show_table([column.upper() for column in columns], table, spare)
+    if not any(row.get("alias") for row in rows):
+        show_table([columns[0], *columns[2:]], [(cells[0], *cells[2:]) for cells in table], spare)
+        return
+    show_table(columns, table, spare)
 
 
 def plan(result: Row) -> None:

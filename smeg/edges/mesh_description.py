@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from smeg.card import Card, read_card
 from smeg.device import MAX_INTERFACE_NAME, Endpoint
 from smeg.errors import LocalError
 from smeg.keys import KEY_BYTES, Secret, base64, from_base64, node_key, x25519_public
@@ -47,6 +48,7 @@ class Description:
     """Public keys of the key files, by stem; `wireguard` always."""
     admission: tuple[bytes, ...]
     contacts: tuple[Contact, ...]
+    card: Card
 
 
 def secrets(mesh: StoredMesh) -> dict[str, Secret]:
@@ -74,6 +76,8 @@ def encode(mesh: StoredMesh) -> bytes:
             for contact in mesh.contacts
         ],
     }
+    if card := mesh.card.fields():
+        body["card"] = card
     try:
         encoded = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         parse(encoded, mesh.id)
@@ -102,6 +106,7 @@ def parse(data: bytes, mesh: str) -> Description:
             "keys": {"wireguard": str(), **others} as keys,
             "admission": list(admission),
             "contacts": list(contacts),
+            **rest,
         }:
             pass
         case _:
@@ -120,6 +125,7 @@ def parse(data: bytes, mesh: str) -> Description:
         {stem: _octets(key, KEY_BYTES) for stem, key in keys.items()},
         tuple(_octets(document) for document in admission),
         tuple(_contact(contact) for contact in contacts),
+        _card(rest.get("card", {})),
     )
 
 
@@ -132,6 +138,12 @@ def _octets(value: object, length: int | None = None) -> bytes:
 
 def _is_port(value: object) -> bool:
     return type(value) is int and 0 <= value <= 65535
+
+
+def _card(value: object) -> Card:
+    if not isinstance(value, dict):
+        raise ValueError("mesh.json has a card that cannot be")
+    return read_card(value)
 
 
 def _contact(value: object) -> Contact:

@@ -64,6 +64,7 @@ class MeshFolder:
             described.contacts,
             _authority(self.path / "root.key", problems),
             _authority(self.path / "admin.key", problems),
+            card=described.card,
         )
 
     def prepare(self) -> bool:
