@@ -284,7 +284,7 @@ class RoutingTable:
         if not taken:
             return []
         if taken[0].way.hops[0].mesh:
-            return [(each.mesh, Route(part, each.via)) for each in taken for part in prefixes(prefix, each.mask)]
+            return [(each.mesh, Route(part, each.via, True)) for each in taken for part in prefixes(prefix, each.mask)]
         if len(taken) == 1:
             return [(taken[0].mesh, Route(prefix, taken[0].via))]
         meshes = {each.via: each.mesh for each in taken}

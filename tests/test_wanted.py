@@ -162,7 +162,8 @@ def test_routes_and_own_routes_lead_to_living_peers_and_no_prefix_to_two(
     known, own = members(), nodes()[me]
     pruned = frozenset(nodes()[index].key for index in dead - {me})
     routes, own_routes = (
-        tuple(Route(prefix, nodes()[via].key) for prefix, via in dict(found).items()) for found in (forwarded, sent)
+        tuple(Route(prefix, nodes()[via].key, prefix in PARTS) for prefix, via in dict(found).items())
+        for found in (forwarded, sent)
     )
     view = View(MESH.id, own.key, known, pruned, routes, 51820, 1420, 25, own_routes)
     state = wanted(view, nowhere)
@@ -197,7 +198,7 @@ def test_a_route_within_the_mesh_itself_is_nobodys() -> None:
 def test_a_prefix_that_holds_the_address_of_a_member_is_kept_from_the_packets_that_go_there() -> None:
     known = dict(members())
     me, other, third = [key for key, member in known.items() if member.role is Role.PEER][:3]
-    route = Route(OVERLAYS[0], other)
+    route = Route(OVERLAYS[0], other, True)
 
     def made(place: str) -> DeviceState:
         known[third] = replace(known[third], record=replace(known[third].record, wireguard=(Endpoint(place, 1),)))
