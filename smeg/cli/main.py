@@ -13,11 +13,13 @@ from typing import Any
 import click
 
 from smeg.cli import names, views
+from smeg.cli.configuring import config
+from smeg.cli.files import PRIVATE, new_file
 from smeg.cli.graphs import get_graph
 from smeg.cli.parameters import duration, prefix
 from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options
 from smeg.cli.queries import query_mesh
-from smeg.cli.tokens import read_token, token_file
+from smeg.cli.tokens import read_token
 from smeg.errors import RemoteError
 
 _JOIN_TIMEOUT = 30.0
@@ -81,8 +83,8 @@ def invite(
         token = _invited(settings, arguments)
         settings.show({"token": token}, lambda _: click.echo(token))
         return
-    with token_file(output) as write:
-        write(_invited(settings, arguments))
+    with new_file(output, PRIVATE) as write:
+        write(f"{_invited(settings, arguments)}\n")
     if settings.machine is not None:
         settings.write({"file": str(output)})
     else:
@@ -200,7 +202,7 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-for _command in (*names.COMMANDS, query_mesh, get_graph):
+for _command in (*names.COMMANDS, query_mesh, get_graph, config):
     main.add_command(_command)
 
 
