@@ -20,7 +20,7 @@ from smeg.device import DeviceState, Endpoint, Table, WgPeer
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.records import Member, Route
-from smeg.swallowed import places, table_for
+from smeg.swallowed import OVERLAY_BITS, places, table_for
 
 ChooseEndpoints = Callable[[Sequence[Member]], Sequence[Endpoint | None]]
 """Which of its endpoints to use for each of these: a literal address that this host has a route to, or None."""
@@ -130,4 +130,22 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
                 given.add(prefix)
                 behind.setdefault(hop, []).append(prefix)
             tables[Table.OWN if own else table_for(prefix, found)].add(prefix)
-    return tables, behind
+    return {table: joined(prefixes) for table, prefixes in tables.items()}, behind
+
+
+def joined(prefixes: set[IPv6Network]) -> set[IPv6Network]:
+    """Two halves of one prefix as that one, down from the length of a mesh's. So the kernel has one route to another
+    mesh where all of it lies beyond one interface, and none has to change when bridges there share it otherwise."""
+    found = set(prefixes)
+    parts = [prefix for prefix in prefixes if prefix.prefixlen > OVERLAY_BITS]
+    for part in sorted(parts, key=lambda part: -part.prefixlen):
+        prefix = part
+        while prefix in found and prefix.prefixlen > OVERLAY_BITS:
+            whole = prefix.supernet()
+            halves = set(whole.subnets())
+            if not halves <= found:
+                break
+            found -= halves
+            found.add(whole)
+            prefix = whole
+    return found

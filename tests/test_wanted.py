@@ -19,7 +19,8 @@ from smeg.members import Members
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Member, OwnRecord, Route
 from smeg.rings import Rings
-from smeg.wanted import View, wanted
+from smeg.shares import WHOLE, prefixes
+from smeg.wanted import View, joined, wanted
 from tests.builders import QUICK, Desk, MadeMesh, Node, grant
 
 MESH = MadeMesh("wanted")
@@ -280,3 +281,19 @@ def test_a_node_that_sees_a_newer_record_of_its_own_continues_above_it() -> None
     made.see(Members.of(known))
     assert made.revise() is not None
     assert made.counter == 78
+
+
+@given(st.integers(1, WHOLE), st.integers(0, WHOLE))
+def test_parts_of_a_mesh_that_two_bridges_share_are_as_few_routes_as_the_parts_of_both(mask: int, others: int) -> None:
+    shared = {*prefixes(OVERLAY, mask & ~others)} if mask & ~others else set()
+    rest = {*prefixes(OVERLAY, mask & others)} if mask & others else set()
+    assert joined(shared | rest) == set(prefixes(OVERLAY, mask))
+
+
+@given(st.sets(st.sampled_from([*OVERLAY.subnets(3), *OVERLAY.subnets(4), OVERLAY, *PREFIXES])))
+def test_joined_routes_lead_where_the_single_ones_did_and_others_stay(single: set[IPv6Network]) -> None:
+    routes = joined(single)
+    for part in OVERLAY.subnets(new_prefix=OVERLAY.prefixlen + 5):
+        assert any(part.subnet_of(each) for each in routes) == any(part.subnet_of(each) for each in single)
+    assert {each for each in single if each.prefixlen <= OVERLAY.prefixlen} <= routes
+    assert joined(routes) == routes
