@@ -14,6 +14,7 @@ import click
 
 from smeg.cli import names, views
 from smeg.cli.configuring import config
+from smeg.cli.doctor import doctor
 from smeg.cli.files import PRIVATE, new_file
 from smeg.cli.graphs import get_graph
 from smeg.cli.parameters import duration, prefix
@@ -35,7 +36,8 @@ def main() -> None:
 
     A mesh is named by its name, its id or a unique beginning of the id; so is a node.
 
-    Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon answers but is not healthy (status only).
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 not as it should be (status,
+    doctor, config check).
     """
 
 
@@ -202,7 +204,7 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-for _command in (*names.COMMANDS, query_mesh, get_graph, config):
+for _command in (*names.COMMANDS, query_mesh, get_graph, config, doctor):
     main.add_command(_command)
 
 
