@@ -5,6 +5,7 @@ the schema and the pages follow; `checks` says what each means.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from typing import Annotated
 
 from scenarios.script_values import Count, EventName, Factor, MeshName, Seconds
@@ -80,6 +81,15 @@ class SharesWithin:
 
 
 @dataclass(frozen=True, slots=True)
+class LeadsThrough:
+    """What these hosts send to a prefix leaves the mesh by some of those, and nowhere else."""
+
+    hosts: Annotated[Selection, "who sends, of the running ones"]
+    prefix: Annotated[IPv6Network, "what somebody advertises"]
+    over: Annotated[Selection, "by whom it may leave"]
+
+
+@dataclass(frozen=True, slots=True)
 class SameAddress:
     """These hosts have the addresses in the overlay that they had at the start."""
 
@@ -110,12 +120,13 @@ class Outage:
 
 Check = (
     Converged | KnownByAll | Reachable | Unreachable | OneLeader | NoLiveNodePruned | NoLoop | SharesWithin
-    | SameAddress | NoInterfaceLeft | Bounded | Outage
+    | LeadsThrough | SameAddress | NoInterfaceLeft | Bounded | Outage
 )  # fmt: skip
 CHECKS: dict[str, type[Check]] = {
     "converged": Converged, "known-by-all": KnownByAll, "reachable": Reachable, "unreachable": Unreachable,
     "one-leader": OneLeader, "no-live-node-pruned": NoLiveNodePruned, "no-loop": NoLoop,
-    "shares-within": SharesWithin, "same-address": SameAddress, "no-interface-left": NoInterfaceLeft,
+    "shares-within": SharesWithin, "leads-through": LeadsThrough,
+    "same-address": SameAddress, "no-interface-left": NoInterfaceLeft,
     "bounded": Bounded, "outage": Outage,
 }  # fmt: skip
 WORDS: dict[type[Check], str] = {kind: word for word, kind in CHECKS.items()}

@@ -6,8 +6,8 @@ way on from its host is walked: there must be no circle, at any moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from random import Random
 from typing import Any
@@ -27,15 +27,21 @@ ALL_PAIRS = 150
 """Addresses of which every pair is looked at."""
 Place = tuple[int, int]
 """A host and one of its meshes, by number: an address."""
-BRIDGE = RoutePolicy(general=MeshPolicy(bridge=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Which hosts, by number, are in which meshes, by number; who is in several bridges them."""
+    """Which hosts, by number, are in which meshes, by number; who is in several bridges them, but for bystanders."""
 
     hosts: tuple[tuple[int, ...], ...]
     clients: frozenset[int] = frozenset()
+    bystanders: frozenset[int] = frozenset()
+    weights: Mapping[int, int] = field(default_factory=dict)
+    """Of bridges, where it is not 1."""
+
+    def policy(self, number: int) -> RoutePolicy:
+        bridges = len(self.hosts[number]) > 1 and number not in self.bystanders
+        return RoutePolicy(weight=self.weights.get(number, 1), general=MeshPolicy(bridge=bridges))
 
     @property
     def meshes(self) -> dict[int, list[int]]:
@@ -48,8 +54,8 @@ class Topology:
 
 
 def random_topology(seed: int, meshes: int, hosts: int) -> Topology:
-    """At most so many meshes and hosts. A quarter of the hosts are in two or three meshes; of the others some are
-    clients. The first host of each mesh is a peer."""
+    """At most so many meshes and hosts. A quarter of the hosts are in two or three meshes, and most of these bridge
+    them, with different weights; of the others some are clients. The first host of each mesh is a peer."""
     chance = Random(seed)
     # As many worlds of 3 to 30 hosts as of 30 to 300.
     count = round(3 * (hosts / 3) ** chance.random())
@@ -59,7 +65,13 @@ def random_topology(seed: int, meshes: int, hosts: int) -> Topology:
         k = 1 if chance.random() < 0.75 else chance.choice([2, 2, 3])
         drawn.append(tuple(chance.sample(ids, min(k, len(ids)))))
     singles = [number for number in range(len(ids), len(drawn)) if len(drawn[number]) == 1]
-    return Topology(tuple(drawn), frozenset(chance.sample(singles, len(singles) // 5)))
+    several = [number for number, within in enumerate(drawn) if len(within) > 1]
+    return Topology(
+        tuple(drawn),
+        frozenset(chance.sample(singles, len(singles) // 5)),
+        frozenset(chance.sample(several, len(several) // 5)),
+        {number: chance.choice([1, 1, 2, 7]) for number in several},
+    )
 
 
 def joined(seed: int, meshes: int, each: int, bridges: int) -> Topology:
@@ -124,12 +136,11 @@ class BridgedWorld(World):
             self.start_host(number)
 
     def start_host(self, number: int) -> None:
-        within = self.topology.hosts[number]
         host = self.hosts[number]
         self._gone.discard(host.name)
         self.noticed.pop(host.name, None)
         role = "client" if number in self.topology.clients else "peer"
-        host.start(role=role, **({"routes": BRIDGE} if len(within) > 1 else {}))
+        host.start(role=role, routes=self.topology.policy(number))
 
     def crash(self, number: int) -> None:
         """The host is gone, with all of its interfaces."""
@@ -183,10 +194,11 @@ class BridgedWorld(World):
         return self.packets.walk(self.hosts[sender[0]].name, self.address(*sender), self.address(*to))
 
     def graph(self) -> networkx.Graph[Any]:
-        """Hosts and meshes: a live host touches its meshes. A client touches its own alone, for it forwards nothing."""
+        """Hosts and meshes: a live host touches its meshes. Who forwards nothing need not touch any."""
         graph: networkx.Graph[Any] = networkx.Graph()
         for number, within in enumerate(self.topology.hosts):
-            if self.alive(number):
+            graph.add_nodes_from(("mesh", mesh) for mesh in within if self.alive(number))
+            if self.alive(number) and number not in self.topology.bystanders:
                 graph.add_edges_from((("host", number), ("mesh", mesh)) for mesh in within)
         return graph
 
@@ -195,7 +207,7 @@ class BridgedWorld(World):
         graph, wrong = self.graph(), []
         meshes = [node for node in graph if node[0] == "mesh"]
         lengths = {mesh: networkx.single_source_shortest_path_length(graph, mesh) for mesh in meshes}
-        for sender, to in pairs:
+        for sender, to in ((sender, to) for sender, to in pairs if sender[0] != to[0]):
             steps = lengths.get(("mesh", sender[1]), {}).get(("mesh", to[1]))
             expected, walk = None if steps is None else steps // 2 + 1, self.walk(sender, to)
             if expected is not None and expected > MAX_HOPS:

@@ -9,7 +9,8 @@ of a port where nobody listens is told to who asks. Faults are plain verbs: `par
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
 from math import exp
 from random import Random
@@ -50,16 +51,45 @@ class Receiver(Protocol):
         """A connection with this key was reset by its host."""
 
 
+@dataclass(slots=True)
+class Link:
+    """What is wrong with one host's link."""
+
+    delay: float = 0.0
+    """seconds that each message takes longer, either way."""
+    loss: float = 0.0
+    """Part of the messages that is lost, either way."""
+    cut: bool = False
+    mute: bool = False
+    """Whether nothing arrives of what it sends."""
+    deaf: bool = False
+    """Whether nothing reaches it."""
+
+
 class Station:
     """One host's place in the network."""
 
-    __slots__ = ("curve", "heard", "messages", "name", "receiver", "side", "starts", "state", "volume", "watchers")
+    __slots__ = (
+        "curve",
+        "heard",
+        "link",
+        "messages",
+        "name",
+        "receiver",
+        "side",
+        "starts",
+        "state",
+        "volume",
+        "watchers",
+    )
 
     def __init__(self, name: str, curve: bytes) -> None:
         self.name = name
         self.curve = curve
         self.state = State.OFF
         self.receiver: Receiver | None = None
+        self.link: Link | None = None
+        """Its own troubles, if it has any."""
         self.side = 0
         """Of a partition."""
         self.starts = 0
@@ -86,6 +116,8 @@ class Network:
         """Pairs of host names, one way each."""
         self.payloads: Counter[bytes] | None = None
         """bytes of payloads by their first one, which says what they are; counted if there is a counter."""
+        self.recorder: Callable[[str, str, bytes], None] | None = None
+        """Is told of every message: who sends, to whom, what."""
         self._closed: set[tuple[int, int]] = set()
         """Pairs of sides, one way each."""
         self._random = Random(f"{runtime.seed}/network")
@@ -138,6 +170,12 @@ class Network:
         station.state, station.receiver = State.OFF, None
         station.heard.clear()
 
+    def forget(self, station: Station) -> None:
+        """Its connections are gone, and nobody has noticed: whoever sends next makes a new one, if it can."""
+        for other in self._stations.values():
+            other.heard.pop(station.curve, None)
+        station.heard.clear()
+
     # Verbs.
 
     def partition(self, *groups: Iterable[bytes]) -> None:
@@ -165,11 +203,21 @@ class Network:
                 self._stations[curve].side = number
 
     def _cut_off(self, source: Station, target: Station) -> bool:
+        if source.link is not None and (source.link.cut or source.link.mute):
+            return True
+        if target.link is not None and (target.link.cut or target.link.deaf):
+            return True
         if source.side != target.side and (source.side, target.side) in self._closed:
             return True
         return bool(self.blocked) and (source.name, target.name) in self.blocked
 
     # Moving.
+
+    def passes(self, source: Station, target: Station) -> bool:
+        """Whether packets between two hosts pass, both ways: whatever listens there or not."""
+        if State.OFF in (source.state, target.state):
+            return False
+        return not self._cut_off(source, target) and not self._cut_off(target, source)
 
     def latency(self) -> float:
         """One way, in seconds."""
@@ -190,12 +238,19 @@ class Network:
         source.volume += len(payload) + OVERHEAD
         if self.payloads is not None:
             self.payloads[payload[:1]] += len(payload)
+        if self.recorder is not None:
+            self.recorder(source.name, target.name, payload)
         if target.receiver is None or self._cut_off(source, target):
             return
         draw = self._draw
         if self.loss and draw() < self.loss:
             return
         delay = self._latencies[int(draw() * _DRAWS)]
+        for link in (source.link, target.link):
+            if link is not None:
+                if link.loss and draw() < link.loss:
+                    return
+                delay += link.delay
         if source.heard.get(target.curve) != target.starts:
             source.heard[target.curve] = target.starts
             target.heard[source.curve] = source.starts

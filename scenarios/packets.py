@@ -110,6 +110,26 @@ class Packets:
         """A host has no interface any more."""
         self.states.pop(host, None)
 
+    def circle(self, at: str, to: IPv6Address) -> tuple[str, ...]:
+        """The hosts by which a packet goes around that comes by here, by what each forwards; nobody if it does not.
+
+        That WireGuard takes a packet only from whom it would send to its source is left out: it ends some of these.
+        """
+        hosts, target = [at], int(to)
+        while len(hosts) <= MOST_HOPS:
+            devices = {mesh: self._interface(hosts[-1], mesh) for mesh in self.states.get(hosts[-1], {})}
+            if any(target in device.addresses for device in devices.values()):
+                break
+            mesh = _route(devices, 0, target)
+            found = devices[mesh].allowed.find(target) if mesh is not None else None
+            following = self.owners.get((mesh, found[1])) if mesh is not None and found is not None else None
+            if following is None:
+                break
+            hosts.append(following)
+            if following in hosts[:-1]:
+                return tuple(hosts)
+        return ()
+
     def walk(self, sender: str, source: IPv6Address, to: IPv6Address) -> Walk:
         """Where a packet goes that a host sends from one of its addresses."""
         at, hosts, origin, target = sender, [sender], int(source), int(to)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from smeg.authority import found
-from smeg.certificates import Grant, new_countersignature, new_invite, new_node
+from smeg.certificates import EVERYWHERE, Grant, new_countersignature, new_invite, new_node
 from smeg.certificates import Role as NodeRole
 from smeg.device import Endpoint
 from smeg.documents import Document, parse
@@ -27,11 +27,18 @@ LIFETIME = 300 * 24 * 3600
 class Papers:
     """Of a mesh that this identity founded `AGE` ago, and that has room for so many members.
 
-    `wall` is now, in seconds since 1970; `entropy` gives so many bytes.
+    `wall` is now, in seconds since 1970; `entropy` gives so many bytes; members that are `trusted` may lead anywhere.
     """
 
     def __init__(
-        self, name: str, identity: Secret, curve: Secret, members: int, wall: int, entropy: Callable[[int], bytes]
+        self,
+        name: str,
+        identity: Secret,
+        curve: Secret,
+        members: int,
+        wall: int,
+        entropy: Callable[[int], bytes],
+        trusted: bool = False,
     ) -> None:
         self._founder = identity
         self._since, self._expires = wall - AGE, wall + LIFETIME
@@ -42,7 +49,9 @@ class Papers:
         self.credential = own.hash
         """Of the founder."""
         self._seed = new_secret(entropy)
-        grant = Grant(NodeRole.PEER, (), False, self._expires)
+        self._prefixes = EVERYWHERE if trusted else ()
+        grant = Grant(NodeRole.PEER, self._prefixes, trusted, self._expires)
+        self._trusted = trusted
         self.invite = new_invite(
             admin, self.mesh.admin_seed, node_key(self._seed), self._since, members, self._expires, grant
         )
@@ -51,7 +60,7 @@ class Papers:
 
     def admit(self, key: NodeKey, wireguard: bytes, curve: bytes, role: NodeRole) -> tuple[Document, Document]:
         """A node's certificate, and the founder's countersignature: its credential. The keys are public ones."""
-        grant = Grant(role, (), False, self._expires)
+        grant = Grant(role, self._prefixes, self._trusted, self._expires)
         certificate = new_node(self.invite, self._seed, key, wireguard, curve, self._since, grant)
         return certificate, new_countersignature(certificate, self.credential, self._since, self._founder)
 

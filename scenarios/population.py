@@ -19,11 +19,14 @@ from smeg.stored import Contact, StoredMesh
 CONTACTS = 8
 
 
-def populate(world: World, hosts: Sequence[Host], clients: Iterable[Host] = (), name: str = "demo") -> str:
-    """Make these hosts members of a new mesh, on their disks; its id. They have not been started yet."""
+def populate(
+    world: World, hosts: Sequence[Host], clients: Iterable[Host] = (), name: str = "demo", trusted: bool = False
+) -> str:
+    """Make these hosts members of a new mesh, on their disks; its id. They have not been started yet. If they are
+    `trusted` their certificates let them lead anywhere."""
     first, *others = hosts
     outside = set(clients)
-    papers = Papers(name, first.identity, first.curve, len(hosts), WALL_START, first.runtime.entropy)
+    papers = Papers(name, first.identity, first.curve, len(hosts), WALL_START, first.runtime.entropy, trusted)
     founded = papers.mesh
     rings = Rings.of(tuple(sorted(host.key for host in hosts if host not in outside)))
     documents = list(papers.shared)

@@ -143,9 +143,9 @@ def _named(script: Script, selector: Selector, events: Collection[str]) -> Itera
     match selector:
         case Named(name) if name not in groups and not _is_host(script, name):
             yield "group or host", name, [*groups, *(f"{group}-1" for group in groups)]
-        case (Part(_, name) | Some(_, name)) if name and name not in groups:
+        case Part(_, name) | Some(_, name) if name and name not in groups:
             yield "group", name, groups
-        case (Leader(mesh) | Next(_, mesh)) if mesh and mesh not in script.meshes:
+        case Leader(mesh) | Next(_, mesh) if mesh and mesh not in script.meshes:
             yield "mesh", mesh, script.meshes
         case PeerOf(name) if not _is_host(script, name):
             yield "host", name, [f"{group}-1" for group in groups]

@@ -1,6 +1,6 @@
 """The JSON schema of scripts for editors, made from the tables that the reader goes by.
 
-    python -m scenarios.script_schema >docs/scenario.schema.json
+python -m scenarios.script_schema >docs/scenario.schema.json
 """
 
 from __future__ import annotations

@@ -98,21 +98,7 @@ class BridgeBetween:
     other: str
 
 
-Selector = (
-    Everyone
-    | Rest
-    | Running
-    | Down
-    | Named
-    | Of
-    | OfRole
-    | Leader
-    | Next
-    | Part
-    | Some
-    | PeerOf
-    | BridgeBetween
-)
+Selector = Everyone | Rest | Running | Down | Named | Of | OfRole | Leader | Next | Part | Some | PeerOf | BridgeBetween
 Selection = NewType("Selection", tuple[Selector, ...])
 """All hosts that any of these means."""
 

@@ -33,9 +33,9 @@ from smeg.notary import Notary
 class Host:
     """One simulated machine with one daemon."""
 
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: World, number: int, name: str = "") -> None:
         self.world = world
-        self.name = f"host{number}"
+        self.name = name or f"host{number}"
         self.address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         self.replies: dict[int, m.Reply] = {}
         self.console: Address | None = None
@@ -57,6 +57,7 @@ class Host:
 
     def start(self, **settings: Any) -> None:
         """Start the daemon; `settings` as in `Settings`."""
+        self.ended.clear()
         cast = self._cast({**self.world.settings, **settings})
         self._settings = cast.settings
         node = Node(self._runtime, cast, self.ended.append)

@@ -164,5 +164,10 @@ NO_LONGER_USED: Mapping[str, str] = {
     "deadTime": _LIVENESS,
     "profile": "nothing replaced it, remove the line",
     "stubWg": "use `backend: dry-run`",
+    "baseConfiguration": "its keys stand by themselves now, not within it",
+    "branch": _SELF_PACED,
+    "heartBeatTime": "use heartBeatInterval",
+    "pullInterval": "use repairInterval",
+    "syncInterval": _SELF_PACED,
 }
 """Keys of the predecessor, and what replaced each."""

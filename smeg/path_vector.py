@@ -22,7 +22,7 @@ from math import inf
 
 from smeg.addresses import overlay_prefix
 from smeg.keys import NodeKey
-from smeg.shares import OVERLAY_BITS, PARTS, WHOLE, links, tie
+from smeg.shares import OVERLAY_BITS, PARTS, WHOLE, heft, links, tie
 from smeg.ways import MAX_HOPS, Hop, Offer, Offers, Way
 
 HOLD = 1.0
@@ -176,6 +176,9 @@ class PathVector:
             for offered in side.offers.values()
             if (offer := offered.get(prefix)) is not None
         ]
+        if self._is_followed() and any(sides[mesh].bridged for mesh, _ in offers):
+            # What others send through this node may pass between the meshes that it bridges, and no others.
+            offers = [(mesh, offer) for mesh, offer in offers if sides[mesh].bridged]
         if any(not offer.overlay for _, offer in offers) and self._is_within_a_mesh(prefix):
             offers = [(mesh, offer) for mesh, offer in offers if offer.overlay]
         return [
@@ -226,13 +229,11 @@ class PathVector:
         find the same."""
         way = taken.way
         first, ties = way.hops[0], sum(tie(hop.node) for hop in way.hops)
-        ends = links(first.mesh, first.near, first.weight) if first.mesh else NO_LINKS
-        beyond = 0
-        for before, hop in pairwise(way.hops):
-            beyond += links(hop.mesh, before.far, _weight(before) * hop.weight)[hop.near]
-        last = way.hops[-1]
-        own = self._weight if self._is_followed() else 1
-        beyond += links(taken.mesh, last.far, _weight(last) * own)[self._sides[taken.mesh].place]
+        ends = links(first.mesh, first.near) if first.mesh else NO_LINKS
+        beyond = sum(links(hop.mesh, before.far)[hop.near] for before, hop in pairwise(way.hops))
+        beyond += links(taken.mesh, way.hops[-1].far)[self._sides[taken.mesh].place]
+        # Not of who has the prefix behind itself: the other end knows nothing of that.
+        beyond += sum(heft(hop.weight) for hop in way.hops if hop.mesh)
         return [(end + beyond if way.mask >> part & 1 else inf, ties) for part, end in enumerate(ends)]
 
     # What it says.
@@ -267,8 +268,3 @@ class PathVector:
 
     def _hop(self, towards: str, into: Side, mask: int) -> Hop:
         return Hop(towards, self._own, self._sides[towards].place, into.place, self._weight, mask)
-
-
-def _weight(hop: Hop) -> int:
-    """Of a bridge. At an end of a way it does not count, for the other end knows nothing of it."""
-    return hop.weight if hop.mesh else 1

@@ -2,12 +2,14 @@
 
 WireGuard gives a prefix to one peer only, and takes it silently from its holder when another peer is given it. So
 whoever loses a prefix is set before whoever gains it, and no operation here ever takes one away unsaid. Routes go
-before the peers that carry them and come after them. Nothing here touches a device, and nothing depends on the order
-of a map.
+before the peers that carry them and come after them; but one that others take the place of, wider or narrower, goes
+when these have come, so that what stays reachable always has a route. Nothing here touches a device, and nothing
+depends on the order of a map.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Network
@@ -52,13 +54,15 @@ def plan(now: Simulated, wanted: DeviceState, learned: Mapping[bytes, Endpoint])
     operations: list[Operation] = []
     if _interface_differs(held, wanted):
         operations.append(SetInterface(wanted.listen_port, wanted.mtu))
-    operations += [RemoveRoute(prefix, table) for table in Table for prefix in _beyond(held, wanted, table)]
+    going, replaced = _leaving(held, wanted)
+    operations += going
     operations += [RemovePeer(key) for key in sorted(now.peers.keys() - wanted.peers.keys())]
     operations += _set_peers(now, wanted, learned)
     # An address is known to the kernel without its prefix length: the old one must go before the new one can come.
     operations += [RemoveAddress(address) for address in sorted(set(held.addresses) - set(wanted.addresses))]
     operations += [AddAddress(address) for address in sorted(set(wanted.addresses) - set(held.addresses))]
     operations += [AddRoute(prefix, table) for table in Table for prefix in _beyond(wanted, held, table)]
+    operations += replaced
     return tuple(operations)
 
 
@@ -85,6 +89,24 @@ def _check_owners(now: Simulated, wanted: DeviceState, goals: Mapping[bytes, Set
 def _beyond(one: DeviceState, other: DeviceState, table: Table) -> list[IPv6Network]:
     """The routes of a table that only the one has."""
     return sorted(set(one.routes_in(table)) - set(other.routes_in(table)))
+
+
+def _leaving(held: DeviceState, wanted: DeviceState) -> tuple[list[RemoveRoute], list[RemoveRoute]]:
+    """Routes that go and leave nothing behind, and those whose place in their table new ones take."""
+    going: list[RemoveRoute] = []
+    replaced: list[RemoveRoute] = []
+    for table in Table:
+        coming = _beyond(wanted, held, table)
+        wider, lengths = set(coming), sorted({prefix.prefixlen for prefix in coming})
+        for prefix in _beyond(held, wanted, table):
+            # Sorted as they are, what a prefix holds follows it at once.
+            at = bisect_left(coming, prefix)
+            holds_one = at < len(coming) and coming[at].subnet_of(prefix)
+            held_by_one = any(
+                prefix.supernet(new_prefix=length) in wider for length in lengths if length < prefix.prefixlen
+            )
+            (replaced if holds_one or held_by_one else going).append(RemoveRoute(prefix, table))
+    return going, replaced
 
 
 def _interface_differs(now: DeviceState, wanted: DeviceState) -> bool:

@@ -19,6 +19,9 @@ class PrefixRule:
     prefix: IPv6Network
     passes: bool
 
+    def __str__(self) -> str:
+        return f"{'' if self.passes else '!'}{self.prefix}"
+
 
 @dataclass(frozen=True, slots=True)
 class PrefixFilter:

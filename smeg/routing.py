@@ -81,6 +81,8 @@ class RoutingTable:
         self._version = 0
         self._refused: set[tuple[str, IPv6Network]] = set()
         self._expiry_at: float | None = None
+        self._around: frozenset[tuple[str, str]] = frozenset()
+        """Which own mesh that is not bridged is, by others, with which that is."""
 
     # The contract of a core.
 
@@ -129,6 +131,7 @@ class RoutingTable:
             self._expiry_at = now + EXPIRY_EVERY if speaks else None
         self._overlays = overlays
         self._dirty.clear()
+        out += self._look_around()
         self._look_from_each()
         self._move(self._table.settle(now))
         for side in self._sides.values():
@@ -187,6 +190,26 @@ class RoutingTable:
         side = self._sides.get(mesh)
         member = side.heard.members.get(node) if side is not None else None
         return member.standing.grant if member is not None else None
+
+    def _look_around(self) -> list[Message]:
+        """Say so where others join meshes that this node keeps apart: it cannot tell the packets of one, that pass
+        through it, from those of the other."""
+        sides = {mesh: side for mesh, side in self._sides.items() if side.place is not None}
+        apart = {mesh for mesh, side in sides.items() if not side.policy.bridge}
+        bridged = sides.keys() - apart
+        before, self._around = self._around, frozenset()
+        if apart and len(bridged) > 1:
+            heard = (
+                (mesh, offer) for mesh in bridged for o in sides[mesh].heard.said().values() for offer in o.values()
+            )
+            ways = ((mesh, way) for mesh, offer in heard for way in offer.ways)
+            self._around = frozenset((hop.mesh, mesh) for mesh, way in ways for hop in way.hops if hop.mesh in apart)
+        return [self._bridged_around(*pair) for pair in sorted(self._around - before)]
+
+    def _bridged_around(self, apart: str, bridged: str) -> m.Alarm:
+        names = f"{self._sides[apart].name} is not bridged here, but by others, with {self._sides[bridged].name}"
+        hint = "set advertiseRoutes for all meshes of this node that others join, or for none"
+        return m.Alarm(apart, Problem("bridged-around", f"{names}: what passes through this node may be lost", hint))
 
     def _look_from_each(self) -> None:
         """Keep a table for each address, where there are several."""
@@ -261,7 +284,7 @@ class RoutingTable:
         if not taken:
             return []
         if taken[0].way.hops[0].mesh:
-            return [(each.mesh, Route(part, each.via)) for each in taken for part in prefixes(prefix, each.mask)]
+            return [(each.mesh, Route(part, each.via, True)) for each in taken for part in prefixes(prefix, each.mask)]
         if len(taken) == 1:
             return [(taken[0].mesh, Route(prefix, taken[0].via))]
         meshes = {each.via: each.mesh for each in taken}

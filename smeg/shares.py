@@ -3,8 +3,9 @@
 WireGuard takes a packet from a peer only if it would send to the packet's source by that same peer. So both directions
 of a flow have to cross the same nodes, although its two ends choose without asking each other. They do if every way
 has a cost that both see alike and no two ways have the same: then each end finds the cheapest, and any stretch of a
-cheapest way is the cheapest between its own ends, whoever looks. Costs here are sums over the links of a way, each the
-hash of the mesh and of the two places that it joins.
+cheapest way is the cheapest between its own ends, whoever looks. Costs here are sums over the links of a way, each by a
+hash of the mesh and of the two places that it joins, and over its bridges, each by its weight. The hash becomes the
+logarithm of an exponential variate, so that what is added for a weight divides that variate (Gumbel's trick).
 
 An end cannot tell the nodes of another mesh apart, only their prefix. So a mesh's prefix is cut into `PARTS` by the
 first bits of the interface id, which are a hash themselves; a node's place in a mesh is the part that its address lies
@@ -33,9 +34,11 @@ DEFAULT = IPv6Network("::/0")
 OVERLAY_BITS = 64
 """Length of a mesh's prefix."""
 _UNIT = 2.0**32
-_BETWEEN = 2 / 3
-"""A way crosses two links of each bridge, so that its cost is a sum of two exponential variates. With weights to this
-power, of two bridges with weights 2 and 1 the first gets two thirds, nearly."""
+_ABOVE_ZERO = 46.0
+"""The logarithm of a variate is never lower than minus this."""
+_HEFT = 1.4
+"""A way crosses two links of each bridge. With weights to this power, of bridges that differ in weight each gets its
+share to within some hundredths."""
 
 
 def part_of(address: IPv6Address) -> int:
@@ -52,13 +55,19 @@ def prefixes(overlay: IPv6Network, mask: int) -> list[IPv6Network]:
     return sorted(collapse_addresses(parts))
 
 
-@lru_cache(maxsize=1 << 14)
-def links(mesh: str, place: int, weights: int) -> tuple[int, ...]:
-    """What it costs to pass between a place of a mesh and each of its parts; `weights` is the product of those of the
-    nodes at the two ends."""
-    name, scale = mesh.encode(), _UNIT / weights**_BETWEEN
+@lru_cache(maxsize=1 << 12)
+def links(mesh: str, place: int) -> tuple[int, ...]:
+    """What it costs to pass between a place of a mesh and each of its parts."""
+    name = mesh.encode()
     drawn = (_variate(name, bytes([min(place, part), max(place, part)])) for part in range(PARTS))
-    return tuple(round(variate * scale) for variate in drawn)
+    return tuple(round((log(variate) + _ABOVE_ZERO) * _UNIT) for variate in drawn)
+
+
+@lru_cache(maxsize=MAX_WEIGHT)
+def heft(weight: int) -> int:
+    """What it costs to pass through a bridge of this weight. It adds to the cost of links: so a bridge that chooses for
+    others, and for itself as an end, need not know its own, and finds the same."""
+    return round(_HEFT * log(MAX_WEIGHT / weight) * _UNIT)
 
 
 @lru_cache(maxsize=1 << 12)

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from scenarios.hosts import World
 from tests.nodes import make_world, wait_for
 from tests.real_meshes import GENEROUS, SOON, Meshes
 
 CHAIN = {"alps": ("a", "ab"), "baltic": ("ab", "bc"), "cyclades": ("bc", "cd"), "dolomites": ("cd", "d")}
 BRIDGES = ["ab", "bc", "cd"]
+SITE, SERVER = "2001:db8:1::/48", "2001:db8:1::80"
+"""What is behind d, and somebody there."""
 SETTLES = 30.0
 """seconds until news has gone through all meshes, and tunnels are there, after the last join."""
 
@@ -18,10 +21,19 @@ SETTLES = 30.0
 @pytest.fixture(scope="module")
 def chain() -> Iterator[Meshes]:
     with make_world() as world:
-        made = Meshes(world, CHAIN)
+        made = Meshes(world, CHAIN, keys={"d": {"advertise": SITE, "forwarding": "host"}}, invite=("--prefix", SITE))
+        put_behind(world, made)
         made.form()
         made.reached("a", "d", SETTLES)
         yield made
+
+
+def put_behind(world: World, meshes: Meshes) -> None:
+    """A server that has no daemon, and knows members by way of d alone."""
+    server, router = world.host("server"), meshes.nodes["d"].host
+    server.run(["ip", "address", "add", f"{SERVER}/128", "dev", "lo"])
+    router.run(["ip", "-6", "route", "add", SITE, "via", str(server.address(6))])
+    server.run(["ip", "-6", "route", "add", "fc00::/7", "via", str(router.address(6)), "src", SERVER])
 
 
 def test_both_ends_ping_each_other(chain: Meshes) -> None:
@@ -42,6 +54,13 @@ def test_bridges_reach_all_and_are_reached_by_all_at_each_of_their_addresses(cha
         for one in ("a", "d"):
             if one != name:
                 wait_for(f"{one} pings {name} in {mesh}", lambda one=one, to=address: chain.pings(one, to), 10)  # type: ignore[misc]
+
+
+def test_all_reach_a_server_behind_the_far_end_and_why_and_traceroute_say_by_whom(chain: Meshes) -> None:
+    for name in chain.nodes:
+        wait_for(f"{name} pings the server", lambda name=name: chain.pings(name, SERVER), SETTLES)  # type: ignore[misc]
+    assert chain.way("a", SERVER) == [*BRIDGES, "d", SERVER]
+    assert chain.names(chain.trace("a", SERVER)) == [*BRIDGES, "d", SERVER]
 
 
 def test_packets_as_large_as_the_interface_takes_go_all_the_way(chain: Meshes) -> None:

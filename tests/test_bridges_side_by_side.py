@@ -24,6 +24,8 @@ SETTLES = 60.0
 
 ENOUGH = 3
 """Ends that take a bridge to the far one: with fewer there is little to see, and a bridge is given another address."""
+OFTEN = 0.2
+"""seconds between two packets of those whose bridge lives."""
 LOST = 1
 """What is on its way when packets are counted."""
 
@@ -110,6 +112,23 @@ def first_hops(meshes: Meshes) -> dict[str, str]:
     return found
 
 
+def allowed(meshes: Meshes, end: str) -> dict[str, set[str]]:
+    """By name of the peer: its allowed IPs, as `plan` says."""
+    return {peer["name"]: set(peer["allowed_ips"]) for peer in meshes.nodes[end].ask("plan", LEFT)["peers"]}
+
+
+def without(meshes: Meshes, end: str, lost: str) -> dict[str, set[str]]:
+    """What they would be if somebody was gone, as `plan --without` says."""
+    found = allowed(meshes, end)
+    for change in meshes.nodes[end].ask("plan", LEFT, "--without", lost)["changes"]:
+        if change["operation"] == "remove-peer":
+            del found[change["subject"]]
+        elif change["operation"] == "set-peer":
+            found[change["subject"]] |= set(change["gains"])
+            found[change["subject"]] -= set(change["loses"])
+    return found
+
+
 def test_every_end_reaches_the_other_mesh_and_is_reached(meshes: Meshes) -> None:
     all_at_once(partial(meshes.reached, end, FAR, SETTLES) for end in ENDS)
     all_at_once(partial(meshes.reached, FAR, end, SETTLES) for end in ENDS)
@@ -134,7 +153,8 @@ def test_when_a_bridge_dies_its_share_moves_and_no_other_and_returns_when_it_is_
     staying = [end for end in ENDS if to_far[end] == left]
     wait_for("shares are as predicted", lambda: real_shares(meshes, prediction) == before, SETTLES)
 
-    streams = {end: meshes.stream(end, meshes.home(FAR)) for end in staying}
+    forecast = without(meshes, moving[0], lost)
+    streams = {end: meshes.stream(end, meshes.home(FAR), OFTEN) for end in staying}
     meshes.power_off(lost)
     took: dict[str, float] = {}
 
@@ -145,9 +165,9 @@ def test_when_a_bridge_dies_its_share_moves_and_no_other_and_returns_when_it_is_
     print(f"\n{len(moving)} nodes have moved after {max(took.values()):.1f} s, {len(staying)} have stayed")
     after = prediction.shares((left,))
     wait_for("all is the other's", lambda: real_shares(meshes, prediction) == after, 10)
-    for end, stream in streams.items():
-        assert stream.lost() <= LOST, f"{end}, whose bridge lives, lost packets"
-
+    assert allowed(meshes, moving[0]) == forecast, "what `plan --without` said before"
     meshes.power_on(lost)
     wait_for("the shares return", lambda: real_shares(meshes, prediction) == before, SETTLES)
     all_at_once(partial(meshes.reached, end, FAR, SETTLES) for end in ENDS)
+    for end, stream in streams.items():
+        assert stream.lost() <= LOST, f"{end}, whose bridge lived all the while, lost packets"

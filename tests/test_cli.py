@@ -93,6 +93,7 @@ SLOW = (
     "asyncio",
     "cryptography",
     "hypothesis",
+    "jmespath",
     "pykka",
     "pyroute2",
     "rich",

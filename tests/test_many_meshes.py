@@ -16,7 +16,7 @@ from smeg.device import DeviceState, WgPeer
 WIDE = IPv6Network("fd00::/16")
 
 
-@pytest.mark.parametrize(("seed", "loss"), [(11, 0.0), (12, 0.05), (13, 0.05)])
+@pytest.mark.parametrize(("seed", "loss"), [(11, 0.0), (12, 0.05), (13, 0.05), (14, 0.0)])
 def test_random_topologies_are_routed_as_an_oracle_says(seed: int, loss: float) -> None:
     verdict = try_topology(random_topology(seed, 30, 40), seed, loss)
     assert verdict.wrong == []

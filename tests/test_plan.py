@@ -33,7 +33,7 @@ from smeg.simulated import Simulated, simulate
 OWN = b"\x01" * 32
 KEYS = [bytes([number]) * 32 for number in range(10, 16)]
 PREFIXES = [IPv6Network(f"fd00:{number:x}::/32") for number in range(1, 9)]
-ROUTES = [*PREFIXES[:4], IPv6Network("::/0")]
+ROUTES = [*PREFIXES[:4], *PREFIXES[0].subnets(2), IPv6Network("::/0")]
 ADDRESSES = [IPv6Interface(f"fd00::{number}/{length}") for number in (1, 2) for length in (64, 128)]
 ENDPOINTS = [Endpoint("192.0.2.1", 51820), Endpoint("2001:db8::1", 51820), Endpoint("192.0.2.1", 4000)]
 
@@ -177,8 +177,34 @@ def test_routes_leave_before_peers_and_come_after_addresses(
     now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, Endpoint]
 ) -> None:
     order = [SetInterface, RemoveRoute, RemovePeer, SetPeer, RemoveAddress, AddAddress, AddRoute]
-    ranks = [order.index(type(operation)) for operation in difference(now, wanted, learned)]
+    operations = list(difference(now, wanted, learned))
+    last: list[RemoveRoute] = []
+    while operations and isinstance(operations[-1], RemoveRoute) and AddRoute in map(type, operations):
+        last.append(operations.pop())  # type: ignore[arg-type]
+    ranks = [order.index(type(operation)) for operation in operations]
     assert ranks == sorted(ranks)
+    coming = [(each.table, each.prefix) for each in operations if isinstance(each, AddRoute)]
+    for route in last:
+        assert any(table is route.table and route.prefix.overlaps(prefix) for table, prefix in coming)
+
+
+@given(states(), states(), learned_maps)
+def test_what_has_a_route_before_and_after_has_one_all_the_while(
+    now: DeviceState, wanted: DeviceState, learned: Mapping[bytes, Endpoint]
+) -> None:
+    """Tried with the first and last address of each prefix."""
+    for table in Table:
+        before, after = now.routes_in(table), wanted.routes_in(table)
+        places = {place for prefix in (*before, *after) for place in (prefix[0], prefix[-1])}
+        stay = {place for place in places if any(place in one for one in before) and any(place in one for one in after)}
+        routes = set(before)
+        for operation in difference(now, wanted, learned):
+            match operation:
+                case AddRoute(prefix, to) if to is table:
+                    routes.add(prefix)
+                case RemoveRoute(prefix, to) if to is table:
+                    routes.discard(prefix)
+            assert all(any(place in route for route in routes) for place in stay)
 
 
 def test_a_prefix_that_moves_is_let_go_by_its_holder_first() -> None:

@@ -82,6 +82,18 @@ def test_bridging_is_a_choice_for_each_mesh() -> None:
     assert said == {"a": {overlay_prefix(world["b"].id)}, "b": {overlay_prefix(world["a"].id)}, "c": set()}
 
 
+def test_who_keeps_a_mesh_apart_that_others_join_with_those_that_it_bridges_is_told() -> None:
+    world = Meshes("a", "b", "c")
+    apart = world.add("apart", "abc", replace(BRIDGE, meshes={"c": MeshPolicy()}))
+    whole = world.add("whole", "abc", BRIDGE)
+    none = world.add("none", "abc")
+    world.settle()
+    assert {alarm.problem.code for alarm in apart.alarms} == {"bridged-around"}
+    assert {alarm.mesh for alarm in apart.alarms} == {world["c"].id}
+    assert len(apart.alarms) == 2
+    assert whole.alarms == none.alarms == []
+
+
 # Prefixes behind nodes.
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smeg.addresses import mesh_id, overlay_prefix
 from smeg.keys import NodeKey
-from smeg.shares import PARTS, WHOLE, links, part_of, prefixes, rendezvous, shards
+from smeg.shares import PARTS, WHOLE, heft, links, part_of, prefixes, rendezvous, shards
 from tests.builders import QUICK
 
 MESH = mesh_id(bytes(32))
@@ -34,9 +34,25 @@ def test_the_prefixes_of_some_parts_hold_the_addresses_in_them_and_no_others(mas
 
 
 @QUICK
-@given(st.integers(0, PARTS - 1), st.integers(0, PARTS - 1), st.integers(1, 255))
-def test_both_ends_of_a_link_find_the_same_cost(a: int, b: int, weight: int) -> None:
-    assert links(MESH, a, weight)[b] == links(MESH, b, weight)[a] > 0
+@given(st.integers(0, PARTS - 1), st.integers(0, PARTS - 1))
+def test_both_ends_of_a_link_find_the_same_cost(a: int, b: int) -> None:
+    assert links(MESH, a)[b] == links(MESH, b)[a] > 0
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (1, 2), (1, 3, 4), (5, 1), (1, 1, 1, 1, 1, 5)])
+def test_a_bridge_gets_what_its_weight_says(weights: tuple[int, ...]) -> None:
+    """Over many meshes: between two of them there are no more than 32 places on each side."""
+    load: Counter[int] = Counter()
+    for number in range(600):
+        near, far = mesh_id(number.to_bytes(32, "big")), mesh_id((number + 1000).to_bytes(32, "big"))
+        for part in range(0, PARTS, 4):
+            costs = [
+                links(near, 5 * n % PARTS)[part] + links(far, 3 * n % PARTS)[part] + heft(weight)
+                for n, weight in enumerate(weights)
+            ]
+            load[min(range(len(weights)), key=costs.__getitem__)] += 1
+    for number, weight in enumerate(weights):
+        assert load[number] == pytest.approx(load.total() * weight / sum(weights), rel=0.15)
 
 
 def test_twenty_exits_share_ten_thousand_keys_evenly() -> None:

@@ -19,7 +19,8 @@ from smeg.members import Members
 from smeg.own_record import OwnRecordWriter
 from smeg.records import Member, OwnRecord, Route
 from smeg.rings import Rings
-from smeg.wanted import View, wanted
+from smeg.shares import WHOLE, prefixes
+from smeg.wanted import View, joined, wanted
 from tests.builders import QUICK, Desk, MadeMesh, Node, grant
 
 MESH = MadeMesh("wanted")
@@ -162,7 +163,8 @@ def test_routes_and_own_routes_lead_to_living_peers_and_no_prefix_to_two(
     known, own = members(), nodes()[me]
     pruned = frozenset(nodes()[index].key for index in dead - {me})
     routes, own_routes = (
-        tuple(Route(prefix, nodes()[via].key) for prefix, via in dict(found).items()) for found in (forwarded, sent)
+        tuple(Route(prefix, nodes()[via].key, prefix in PARTS) for prefix, via in dict(found).items())
+        for found in (forwarded, sent)
     )
     view = View(MESH.id, own.key, known, pruned, routes, 51820, 1420, 25, own_routes)
     state = wanted(view, nowhere)
@@ -175,12 +177,12 @@ def test_routes_and_own_routes_lead_to_living_peers_and_no_prefix_to_two(
         found = ((route.prefix, ways.via(route.via)) for route in taken)
         return {prefix: known[hop].standing.wireguard for prefix, hop in found if hop is not None}
 
-    assert {*state.routes, *state.unmarked_routes} == {OVERLAY, *leading(routes)}
-    assert set(state.own_routes) == set(leading(own_routes))
+    to_meshes = {prefix for prefix in leading(routes) if prefix in PARTS}
+    assert set(state.routes) == joined({OVERLAY, *to_meshes})
+    assert set(state.unmarked_routes) == leading(routes).keys() - to_meshes
+    assert set(state.own_routes) == joined(set(leading(own_routes)))
     for prefix, key in (leading(own_routes) | leading(routes)).items():
         assert given_[prefix] == key, "of two who should get it the one for what is forwarded"
-    assert set(state.routes) <= {OVERLAY, *PARTS}
-    assert set(state.unmarked_routes) <= {*PREFIXES, IPv6Network("::/0")}
 
 
 def test_a_route_within_the_mesh_itself_is_nobodys() -> None:
@@ -197,7 +199,7 @@ def test_a_route_within_the_mesh_itself_is_nobodys() -> None:
 def test_a_prefix_that_holds_the_address_of_a_member_is_kept_from_the_packets_that_go_there() -> None:
     known = dict(members())
     me, other, third = [key for key, member in known.items() if member.role is Role.PEER][:3]
-    route = Route(OVERLAYS[0], other)
+    route = Route(OVERLAYS[0], other, True)
 
     def made(place: str) -> DeviceState:
         known[third] = replace(known[third], record=replace(known[third].record, wireguard=(Endpoint(place, 1),)))
@@ -280,3 +282,19 @@ def test_a_node_that_sees_a_newer_record_of_its_own_continues_above_it() -> None
     made.see(Members.of(known))
     assert made.revise() is not None
     assert made.counter == 78
+
+
+@given(st.integers(1, WHOLE), st.integers(0, WHOLE))
+def test_parts_of_a_mesh_that_two_bridges_share_are_as_few_routes_as_the_parts_of_both(mask: int, others: int) -> None:
+    shared = {*prefixes(OVERLAY, mask & ~others)} if mask & ~others else set()
+    rest = {*prefixes(OVERLAY, mask & others)} if mask & others else set()
+    assert joined(shared | rest) == set(prefixes(OVERLAY, mask))
+
+
+@given(st.sets(st.sampled_from([*OVERLAY.subnets(3), *OVERLAY.subnets(4), OVERLAY, *PREFIXES])))
+def test_joined_routes_lead_where_the_single_ones_did_and_others_stay(single: set[IPv6Network]) -> None:
+    routes = joined(single)
+    for part in OVERLAY.subnets(new_prefix=OVERLAY.prefixlen + 5):
+        assert any(part.subnet_of(each) for each in routes) == any(part.subnet_of(each) for each in single)
+    assert {each for each in single if each.prefixlen <= OVERLAY.prefixlen} <= routes
+    assert joined(routes) == routes

@@ -13,9 +13,14 @@ from typing import Any
 import click
 
 from smeg.cli import names, views
+from smeg.cli.configuring import config
+from smeg.cli.doctor import doctor
+from smeg.cli.files import PRIVATE, new_file
+from smeg.cli.graphs import get_graph
 from smeg.cli.parameters import duration, prefix
-from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options, write_json
-from smeg.cli.tokens import read_token, token_file
+from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options
+from smeg.cli.queries import query_mesh
+from smeg.cli.tokens import read_token
 from smeg.errors import RemoteError
 
 _JOIN_TIMEOUT = 30.0
@@ -31,7 +36,8 @@ def main() -> None:
 
     A mesh is named by its name, its id or a unique beginning of the id; so is a node.
 
-    Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon answers but is not healthy (status only).
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 not as it should be (status,
+    doctor, config check).
     """
 
 
@@ -79,10 +85,10 @@ def invite(
         token = _invited(settings, arguments)
         settings.show({"token": token}, lambda _: click.echo(token))
         return
-    with token_file(output) as write:
-        write(_invited(settings, arguments))
-    if settings.json:
-        write_json({"file": str(output)})
+    with new_file(output, PRIVATE) as write:
+        write(f"{_invited(settings, arguments)}\n")
+    if settings.machine is not None:
+        settings.write({"file": str(output)})
     else:
         report("done", f"the token is in {output}; remove the file after its use")
 
@@ -198,8 +204,9 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-for _command in names.COMMANDS:
+for _command in (*names.COMMANDS, query_mesh, get_graph, config, doctor):
     main.add_command(_command)
+
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,6 +22,7 @@ import click
 import orjson
 from click.exceptions import NoArgsIsHelpError
 
+from smeg.cli.old_names import modernised
 from smeg.cli.parameters import seconds
 from smeg.cli.tables import clean
 from smeg.config import control_socket, defaults
@@ -28,6 +30,9 @@ from smeg.edges.control import call
 from smeg.errors import Problem, SmegError
 
 FAILED, USAGE, UNHEALTHY, INTERRUPTED = 1, 2, 3, 130
+TABLE = "table"
+MACHINES = ("json", "yaml")
+FORMATS = (TABLE, *MACHINES)
 _TIMEOUT = 10.0
 """seconds."""
 _TOKEN = re.compile(r"(smeg\d+\.)[\w-]+")
@@ -41,8 +46,16 @@ class Settings:
 
     socket: Path | None = None
     json: bool = False
+    """The same as the format `json`."""
+    format: str | None = None
+    """One of `FORMATS`, or of the command's own; None is what suits the command."""
     timeout: float | None = None
     """seconds."""
+
+    @property
+    def machine(self) -> str | None:
+        """`json` or `yaml` where a program reads the result, None where a person does."""
+        return "json" if self.json else self.format if self.format in MACHINES else None
 
     def ask(self, command: str, arguments: Mapping[str, Any], timeout: float = _TIMEOUT) -> dict[str, Any]:
         """The daemon's result, within --timeout or else `timeout` seconds. Raises `SmegError`."""
@@ -50,11 +63,18 @@ class Settings:
         return call(path, command, arguments, timeout if self.timeout is None else self.timeout)
 
     def show(self, result: Mapping[str, Any], view: Callable[[Mapping[str, Any]], None]) -> None:
-        """A result on standard output: as it is with --json, else as `view` writes it."""
-        if self.json:
-            write_json(result)
-        else:
+        """A result on standard output: as it is with --json or --format, else as `view` writes it."""
+        if self.machine is None:
             view(result)
+        else:
+            self.write(result)
+
+    def write(self, content: object) -> None:
+        """Something as JSON or YAML, whichever was asked for."""
+        if self.machine == "yaml":
+            write_yaml(content)
+        else:
+            write_json(content)
 
 
 def default_socket() -> Path:
@@ -64,8 +84,16 @@ def default_socket() -> Path:
     return roots if not own.exists() and roots.parent.exists() else own
 
 
-def write_json(content: Mapping[str, Any]) -> None:
+def write_json(content: object) -> None:
     click.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+
+
+def write_yaml(content: object) -> None:
+    # Slow to import.
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    click.echo(yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=1000), nl=False)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -74,11 +102,13 @@ def _remember(context: click.Context, parameter: click.Parameter, value: object)
         setattr(settings, parameter.name, value)
 
 
-def shared_options(command: _F) -> _F:
-    """Gives a command --socket, --json and --timeout, kept in the context's `Settings`."""
+def shared_options(command: _F, formats: Sequence[str] = FORMATS) -> _F:
+    """Gives a command --socket, --json, --format and --timeout, kept in the context's `Settings`."""
     for option in (
         click.option("--timeout", type=seconds, metavar="SECONDS", expose_value=False,
                      callback=_remember, help="How long to wait for the daemon's answer."),
+        click.option("--format", type=click.Choice(formats), expose_value=False, callback=_remember,
+                     help="How the result is written."),
         click.option("--json", is_flag=True, expose_value=False, callback=_remember, help="Write JSON."),
         click.option("--socket", type=click.Path(path_type=Path), metavar="PATH", expose_value=False,
                      callback=_remember, help="The daemon's control socket."),
@@ -102,9 +132,10 @@ class Program(click.Group):
             if isinstance(stream, io.TextIOWrapper):
                 # A terminal that cannot show a letter gets its code.
                 stream.reconfigure(errors="backslashreplace")
-        json = "--json" in (sys.argv[1:] if args is None else args)
+        typed = list(sys.argv[1:] if args is None else args)
+        machine = _machine(typed)
         try:
-            status = super().main(args, prog_name or "smeg-cli", complete_var, False, **extra)
+            status = super().main(modernised(typed), prog_name or "smeg-cli", complete_var, False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
             _leave_silently(FAILED)
@@ -114,16 +145,25 @@ class Program(click.Group):
             error.show()
             sys.exit(USAGE)
         except Exception as error:
-            _fail(error, json)
+            _fail(error, machine)
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def _fail(error: Exception, json: bool) -> NoReturn:
+def _machine(typed: Sequence[str]) -> str | None:
+    """The format that an error gets, also where the arguments make no sense otherwise."""
+    if "--json" in typed:
+        return "json"
+    pairs = {*pairwise(typed), *(word.partition("=")[::2] for word in typed)}
+    return next((name for name in MACHINES if ("--format", name) in pairs), None)
+
+
+def _fail(error: Exception, machine: str | None) -> NoReturn:
     problem, status = _problem(error)
     try:
-        if json:
+        if machine is not None:
             said = {"code": problem.code, "message": problem.message, "hint": problem.hint}
-            write_json({"error": {name: _without_token(text) for name, text in said.items()}})
+            write = write_yaml if machine == "yaml" else write_json
+            write({"error": {name: _without_token(text) for name, text in said.items()}})
         report("error", problem.message)
         if problem.hint:
             report("hint", problem.hint)

@@ -1,4 +1,4 @@
-"""Where the command line reads a token from and writes one to: never argv, never the environment.
+"""Where the command line reads a token from: never argv, never the environment.
 
 A token is text here; whether it is a good one is the daemon's to say. No token gets into an error.
 """
@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import click
 
@@ -66,34 +63,3 @@ def _exists(source: str) -> bool:
         return os.path.lexists(source)
     except ValueError:
         return False
-
-
-@contextmanager
-def token_file(path: Path) -> Iterator[Callable[[str], None]]:
-    """A new file of mode 0600, and what writes the token into it; removed again when the block raises.
-
-    Raises `LocalError`: `file-exists`, `file-failed`.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise LocalError("file-exists", f"{path} exists", "remove it, or name another file") from None
-    except OSError as error:
-        raise LocalError("file-failed", f"cannot make {path}: {error.strerror}", "name another file") from error
-
-    def write(token: str) -> None:
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(f"{token}\n".encode())
-            os.fsync(descriptor)
-        except OSError as error:
-            raise LocalError("file-failed", f"cannot write {path}: {error.strerror}", "name another file") from error
-
-    try:
-        yield write
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,252 @@
+"""What each check means: of a world, as its stage shows it, against what has really befallen its hosts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from scenarios import actions as a
+from scenarios import expectations as e
+from scenarios.choosing import Choosing
+from scenarios.script import Script
+from scenarios.stage import Stage
+from scenarios.truth import Truth
+from scenarios.witnesses import Witnesses
+
+MOST_PAIRS = 100
+"""Of hosts between which packets are looked at."""
+NAMED = 3
+"""hosts or pairs that a verdict names."""
+Pair = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Checks:
+    script: Script
+    truth: Truth
+    stage: Stage
+    witnesses: Witnesses
+    choosing: Choosing
+    deeds: dict[str, a.Action] = field(default_factory=dict)
+    """By event that has happened."""
+    last: str = ""
+    """The event that happened last."""
+    addresses: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By host and mesh, as they were at the start."""
+    _pairs: dict[int, list[Pair]] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """The world has come to rest."""
+        for host in self.truth.hosts:
+            self.addresses[host] = self._own_addresses(host)
+
+    def wrong(self, check: e.Check) -> str:
+        """What does not hold; empty if all does."""
+        match check:
+            case e.Converged():
+                return self._converged(check)
+            case e.KnownByAll():
+                return self._known(check)
+            case e.Reachable():
+                return self._reachable(check)
+            case e.Unreachable():
+                return self._unreachable(check)
+            case e.OneLeader():
+                return self._one_leader(self._mesh(check.mesh))
+            case e.NoLiveNodePruned():
+                mesh = self._mesh(check.mesh)
+                return _some([str(one) for one in self.witnesses.false if one.mesh == mesh])
+            case e.NoLoop():
+                return _some([f"{' '.join(path)} at {at:.2f} s" for at, path in self.witnesses.circles])
+            case e.SharesWithin():
+                return self._shares(check)
+            case e.LeadsThrough():
+                return self._leads_through(check)
+            case e.SameAddress():
+                return self._same_address(check)
+            case e.NoInterfaceLeft(hosts):
+                found = ((host, self.stage.interfaces(host)) for host in self.choosing.hosts(hosts))
+                return _some([f"{host} has {count} of them" for host, count in found if count])
+            case e.Bounded():
+                return self._bounded(check)
+            case e.Outage(longest):
+                seconds, what = self.stage.longest_outage()
+                return what if seconds > longest else ""
+
+    def _mesh(self, name: str) -> str:
+        return name or next(iter(self.script.meshes))
+
+    # Members.
+
+    def _converged(self, check: e.Converged) -> str:
+        mesh, wrong = self._mesh(check.mesh), []
+        chosen = set(self.choosing.hosts(check.hosts))
+        hosts = [host for host in self.truth.those_running(mesh) if host in chosen]
+        for _, side in groupby(sorted(hosts, key=self._side), self._side):
+            wrong += self._agrees(mesh, list(side))
+        return _some(wrong)
+
+    def _side(self, host: str) -> int:
+        return self.truth.sides.get(host, -1)
+
+    def _agrees(self, mesh: str, hosts: list[str]) -> list[str]:
+        """What is wrong among hosts that reach each other."""
+        wrong: list[str] = []
+        knows: set[object] = set()
+        silent = self.truth.should_be_silent(mesh, hosts[0])
+        for host in hosts:
+            seen = self.stage.seen(host, mesh)
+            if seen is None:
+                wrong.append(f"{host} is not in {mesh}")
+                continue
+            knows.add(seen.knows)
+            if seen.silent != silent:
+                wrong.append(f"{host} {_difference('thinks dead', seen.silent, silent)}")
+        if len(knows) > 1:
+            wrong.append(f"they know {len(knows)} different things")
+        if not wrong:
+            members, right = set(self.stage.members(hosts[0], mesh)), self.truth.members[mesh]
+            if members != right and not self.truth.sides:
+                wrong.append(f"{hosts[0]} {_difference('has as a member', members, right)}")
+        return wrong
+
+    def _known(self, check: e.KnownByAll) -> str:
+        mesh, event = self._mesh(check.mesh), check.event or self.last
+        action, subjects = self.deeds.get(event), self.choosing.subjects.get(event, ())
+        if action is None:
+            return f"{event} has not happened yet"
+        now, wrong = self.stage.now, []
+        for host in self.truth.those_running(mesh):
+            if not self.truth.counts(host, now):
+                continue
+            unknown = self._unknown(host, mesh, action, subjects)
+            if unknown:
+                wrong.append(f"{host} does not know it of {_names(unknown)}")
+        return _some(wrong)
+
+    def _unknown(self, host: str, mesh: str, action: a.Action, subjects: tuple[str, ...]) -> list[str]:
+        """Of whom this host does not know what befell them."""
+        if isinstance(action, (a.Join, a.Leave, a.Evict)):
+            new = isinstance(action, a.Join)
+            return [one for one in subjects if self.stage.is_member(host, mesh, one) is not new and one != host]
+        seen, right = self.stage.seen(host, mesh), self.truth.should_be_silent(mesh, host)
+        if seen is None:
+            return [host]
+        about = set(subjects) & self.truth.members[mesh] - {host} if subjects else self.truth.members[mesh] - {host}
+        return sorted(about & (seen.silent ^ right))
+
+    def _one_leader(self, mesh: str) -> str:
+        followed: dict[int, Counter[str]] = {}
+        for host in self.truth.those_running(mesh):
+            if self.truth.counts(host, self.stage.now):
+                seen = self.stage.seen(host, mesh)
+                leader = seen.leader if seen is not None and seen.leader is not None else "nobody"
+                followed.setdefault(self._side(host), Counter())[leader] += 1
+        wrong = []
+        for side, leaders in followed.items():
+            (leader, _), *others = leaders.most_common()
+            if others:
+                wrong.append(" and ".join(f"{count} follow {name}" for name, count in leaders.most_common(NAMED)))
+            elif leader == "nobody" or not self.truth.running(leader) or self._side(leader) != side:
+                wrong.append(f"all follow {leader}")
+        return _some(wrong)
+
+    def _own_addresses(self, host: str) -> dict[str, str]:
+        found = {mesh: self.stage.members(host, mesh).get(host) for mesh in self.script.meshes}
+        return {mesh: address for mesh, address in found.items() if address is not None}
+
+    def _same_address(self, check: e.SameAddress) -> str:
+        wrong = []
+        for host in self.choosing.hosts(check.hosts):
+            if self.truth.running(host):
+                now = self._own_addresses(host)
+                for mesh, before in self.addresses[host].items():
+                    if mesh in now and now[mesh] != before:
+                        wrong.append(f"{host} had {before} in {mesh} and has {now[mesh]}")
+        return _some(wrong)
+
+    def _bounded(self, check: e.Bounded) -> str:
+        wrong, memory = [], self.stage.largest_memory()
+        deepest = self.stage.deepest_queue()
+        if deepest > check.queue:
+            wrong.append(f"{deepest} messages waited for one actor")
+        if memory is not None and memory > check.memory:
+            wrong.append(f"a daemon took {memory:.0f} MiB")
+        return _some(wrong)
+
+    # Packets.
+
+    def pairs(self, senders: tuple[str, ...], receivers: tuple[str, ...]) -> list[Pair]:
+        """Of two different hosts each; of many some, drawn from the seed."""
+        count = len(senders) * len(receivers)
+        if count <= MOST_PAIRS * 4:
+            every = [(one, other) for one in senders for other in receivers if one != other]
+            return every if len(every) <= MOST_PAIRS else self.choosing.pairs(every, MOST_PAIRS)
+        drawn = self.choosing.places(count, MOST_PAIRS)
+        found = ((senders[at // len(receivers)], receivers[at % len(receivers)]) for at in drawn)
+        return [(one, other) for one, other in found if one != other]
+
+    def _asked(self, check: e.Check, senders: tuple[str, ...], receivers: tuple[str, ...]) -> list[Pair]:
+        """The same ones each time that a check is made, as long as they are among those meant."""
+        known = self._pairs.get(id(check))
+        if known is None or not ({one for one, _ in known} <= {*senders} and {to for _, to in known} <= {*receivers}):
+            known = self._pairs[id(check)] = self.pairs(senders, receivers)
+        return known
+
+    def _reachable(self, check: e.Reachable) -> str:
+        senders, receivers = (
+            tuple(host for host in self.choosing.hosts(chosen) if self.truth.running(host))
+            for chosen in (check.hosts, check.to)
+        )
+        wrong = []
+        pairs = self._asked(check, senders, receivers)
+        for sender, to in pairs:
+            way = self.stage.way(sender, to)
+            if not way.arrived:
+                wrong.append(f"{sender} to {to}: {way.end}, by {' '.join(way.hosts)}")
+        return _some(wrong) if pairs else "there is no pair of running hosts to look at"
+
+    def _unreachable(self, check: e.Unreachable) -> str:
+        pairs = self._asked(check, self.choosing.hosts(check.hosts), self.choosing.hosts(check.to))
+        ways = ((pair, self.stage.way(*pair)) for pair in pairs)
+        return _some([f"{one} reaches {to} by {' '.join(way.hosts)}" for (one, to), way in ways if way.arrived])
+
+    def _shares(self, check: e.SharesWithin) -> str:
+        over = [host for host in self.choosing.hosts(check.over) if self.truth.running(host)]
+        pairs = self._asked(check, self.choosing.hosts(check.hosts), self.choosing.hosts(check.to))
+        taken: Counter[str] = Counter(dict.fromkeys(over, 0))
+        for pair in pairs:
+            taken.update(host for host in self.stage.way(*pair).hosts[1:-1] if host in taken)
+        mean = sum(taken.values()) / max(1, len(over))
+        if not mean:
+            return "no packet goes by any of them"
+        busiest, most = taken.most_common(1)[0]
+        return f"{busiest} has {most / mean:.2f} times the mean" if most > check.factor * mean else ""
+
+    def _leads_through(self, check: e.LeadsThrough) -> str:
+        over, wrong = set(self.choosing.hosts(check.over)), []
+        for sender in self.choosing.hosts(check.hosts):
+            if self.truth.running(sender) and sender not in over:
+                way = self.stage.way_out(sender, check.prefix)
+                if way.hosts[-1] not in over:
+                    wrong.append(f"from {sender} it ends at {way.hosts[-1]}: {way.end}")
+        return _some(wrong)
+
+
+def _difference(verb: str, found: frozenset[str] | set[str], right: frozenset[str] | set[str]) -> str:
+    parts = [f"{verb} {_names(found - right)}"] if found - right else []
+    parts += [f"should have {_names(right - found)} so"] if right - found else []
+    return " and ".join(parts) + ("" if found - right else f" ({verb})")
+
+
+def _names(found: object) -> str:
+    names = sorted(str(one) for one in found) if isinstance(found, (set, frozenset, list, tuple)) else [str(found)]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _some(wrong: list[str]) -> str:
+    """The first few of these, in one line."""
+    more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    return "; ".join(wrong[:NAMED]) + more

@@ -1,0 +1,288 @@
+"""Plays a script on a stage: does what the timeline says when it says so, and comes to a verdict for each expectation.
+
+The same for every world. Events happen one after another; what they leave to be done later (one host after another,
+the end of a fault) waits in a queue of times.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from scenarios import actions as a
+from scenarios.checks import Checks
+from scenarios.choosing import Choosing
+from scenarios.expectations import Check, KnownByAll
+from scenarios.script import Event, Expectation, Script, When
+from scenarios.script_values import EventName
+from scenarios.selectors import Selection
+from scenarios.stage import Deed, Stage
+from scenarios.truth import Truth
+from scenarios.verdicts import Done, Play, Verdict
+from scenarios.witnesses import Witnesses
+from smeg.errors import LocalError
+
+STEP = 0.1
+"""seconds between two looks at what is waited for."""
+LOOK = 1.0
+"""seconds between two looks at what must always hold."""
+PATIENCE = 300.0
+"""seconds that an event waits at most for what it comes after."""
+PROGRESS = 10.0
+"""seconds between two lines of progress when nothing happens."""
+Tell = Callable[[float, str], None]
+
+
+class Director:
+    def __init__(
+        self, script: Script, stage: Stage, nodes: int, seed: int, tell: Tell = lambda now, words: None
+    ) -> None:
+        self._script = script
+        self._stage = stage
+        self._tell = tell
+        self._truth = Truth(script, nodes)
+        self._witnesses = Witnesses(self._truth)
+        choosing = Choosing(script, self._truth, stage, seed)
+        self._checks = Checks(script, self._truth, stage, self._witnesses, choosing)
+        self._later: list[tuple[float, int, Deed, str]] = []
+        self._order = count()
+        self._over: dict[str, float] = {}
+        """By event: when the last of it was, or will be, done."""
+        self._done: list[Done] = []
+        self._verdicts: dict[int, Verdict] = {}
+        """By place in the list of expectations."""
+        self._failed: list[Verdict] = []
+        """About events that could not be."""
+        self._last_at = 0.0
+        """When the last event is or was over."""
+        self._quiet_since = 0.0
+        """When something was done last."""
+        self._waits_since: float | None = None
+        """Since when the next event waits for what it comes after."""
+        self._came_at: float | None = None
+        """When that came about."""
+        self._told_at = 0.0
+
+    def play(self) -> Play:
+        """The whole script. Raises `LocalError` when the world itself fails."""
+        stage = self._stage
+        self._witnesses.stage = stage
+        self._tell(0.0, f"{len(self._truth.hosts)} hosts start")
+        stage.set_up(self._witnesses)
+        started = dict(stage.sent())
+        self._checks.begin()
+        self._tell(0.0, "all is at rest")
+        self._look_always()
+        events, look_at = list(self._script.timeline), LOOK
+        while not self._is_over(events):
+            stage.run(STEP)
+            self._do_what_is_due()
+            while events and self._is_due(events[0]):
+                self._happen(events.pop(0))
+            if events and self._waits_since is not None and stage.now > self._waits_since + PATIENCE:
+                self._give_up(events)
+            self._look_for_what_came_about()
+            if stage.now >= look_at - STEP / 2:
+                look_at += LOOK
+                self._look_always()
+            self._progress()
+        self._look_at_the_end()
+        return self._finish(started)
+
+    # The timeline.
+
+    def _is_over(self, events: list[Event]) -> bool:
+        if events or self._later or any(True for _ in self._pending()):
+            return False
+        return self._stage.now >= self._quiet_since + self._script.lasts
+
+    def _is_due(self, event: Event) -> bool:
+        now = self._stage.now
+        if event.at is not None:
+            return now >= event.at - STEP / 2
+        if now < self._last_at:
+            return False
+        if event.after is not None and self._came_at is None:
+            if self._waits_since is None:
+                self._waits_since = now
+            if self._checks.wrong(event.after):
+                return False
+            self._came_at = now
+        since = self._last_at if self._came_at is None else self._came_at
+        return now >= since + event.wait - STEP / 2
+
+    def _happen(self, event: Event) -> None:
+        self._waits_since = self._came_at = None
+        now, action = self._stage.now, event.action
+        hosts = self._hosts(action)
+        self._tell(now, f"{event.name}: {_said(event, hosts)}")
+        name = event.name
+        self._checks.deeds[name], self._checks.last = action, name
+        self._checks.choosing.subjects[name] = hosts
+        self._done.append(Done(round(now, 6), event.line, name, hosts))
+        self._over[name] = self._last_at = now
+        if not hosts and not isinstance(action, (a.Heal, a.Partition, a.Invite, a.Duplicate, a.Reorder)):
+            self._cannot(event.line, name, "nobody is meant by it now")
+            return
+        every = float(getattr(action, "every", 0.0))
+        if every and len(hosts) > 1:
+            for place, host in enumerate(hosts):
+                self._plan(now + place * every, self._deed(action, (host,)), name)
+        else:
+            self._plan(now, self._deed(action, hosts), name)
+        self._do_what_is_due()
+
+    def _hosts(self, action: a.Action) -> tuple[str, ...]:
+        chosen = getattr(action, "hosts", None)
+        if isinstance(action, a.Partition):
+            return ()
+        return self._checks.choosing.hosts(Selection(chosen)) if chosen is not None else ()
+
+    def _deed(self, action: a.Action, hosts: tuple[str, ...]) -> Deed:
+        choosing = self._checks.choosing
+        match action:
+            case a.Partition(sides):
+                return Deed(action, (), choosing.sides(sides))
+            case a.Traffic(_, to):
+                pairs = self._checks.pairs(hosts, choosing.hosts(to))
+                return Deed(action, hosts, (tuple(one for one, _ in pairs), tuple(other for _, other in pairs)))
+            case a.Restart():
+                return Deed(a.Stop(action.hosts), hosts)
+        return Deed(action, hosts)
+
+    def _plan(self, at: float, deed: Deed, event: str) -> None:
+        heapq.heappush(self._later, (at, next(self._order), deed, event))
+        action = self._checks.deeds[event]
+        after: list[tuple[float, Deed]] = []
+        match action:
+            case a.Restart(hosts, _, away) if isinstance(deed.action, a.Stop):
+                after.append((at + away, Deed(a.Start(hosts), deed.hosts)))
+            case a.Flap(_, lasts, down, up):
+                after += self._flapping(at, deed, lasts, down, up)
+            case _ if getattr(action, "lasts", 0.0) and not deed.undo:
+                lasting = float(getattr(action, "lasts", 0.0))
+                heapq.heappush(self._later, (at + lasting, next(self._order), replace(deed, undo=True), event))
+        for when, following in after:
+            heapq.heappush(self._later, (when, next(self._order), following, event))
+        # What an event makes known is complete with the last of its deeds, but a fault that lasts begins at once.
+        self._over[event] = max([self._over[event], at, *(when for when, _ in after)])
+        self._last_at = max(self._last_at, self._over[event])
+
+    def _flapping(self, at: float, deed: Deed, lasts: float, down: float, up: float) -> Iterator[tuple[float, Deed]]:
+        """The link is down at first, and up at the end."""
+        when, undo = at + down, True
+        while when < at + lasts:
+            yield when, replace(deed, undo=undo)
+            when, undo = when + (up if undo else down), not undo
+        yield at + lasts, replace(deed, undo=True)
+
+    def _do_what_is_due(self) -> None:
+        while self._later and self._later[0][0] <= self._stage.now + STEP / 2:
+            _, _, deed, event = heapq.heappop(self._later)
+            self._do(deed, event)
+
+    def _do(self, deed: Deed, event: str) -> None:
+        self._quiet_since = self._stage.now
+        try:
+            self._stage.do(deed)
+        except LocalError as error:
+            line = next((one.line for one in self._done if one.name == event), 0)
+            self._cannot(line, event, error.problem.message)
+            return
+        self._truth.note(deed, self._stage.now)
+
+    def _cannot(self, line: int, name: str, why: str) -> None:
+        self._tell(self._stage.now, f"{name} cannot be done: {why}")
+        self._failed.append(Verdict(line, name, False, round(self._stage.now, 6), f"it could not be done: {why}"))
+
+    def _give_up(self, events: list[Event]) -> None:
+        """What an event waits for does not come."""
+        first = events[0]
+        wrong = self._checks.wrong(first.after) if first.after is not None else "its time did not come"
+        self._cannot(first.line, first.name, f"what it comes after did not hold within {PATIENCE:g} s: {wrong}")
+        events.clear()
+
+    # Expectations.
+
+    def _pending(self) -> Iterator[tuple[int, Expectation, str]]:
+        """Those that should come about and have no verdict yet, with the events from which they count."""
+        for place, one in enumerate(self._script.expect):
+            if one.when is When.EVENTUALLY and place not in self._verdicts:
+                yield place, one, one.after or self._script.timeline[-1].name
+
+    def _look_for_what_came_about(self) -> None:
+        now = self._stage.now
+        for place, one, event in list(self._pending()):
+            if event not in self._over:
+                if self._failed and not self._later:
+                    self._judge(place, one, False, "the event from which it counts did not happen")
+                continue
+            since = self._over[event]
+            if now < since:
+                continue
+            wrong = self._checks.wrong(self._about(one.check, event))
+            if not wrong:
+                self._judge(place, one, True, f"after {max(0.0, now - since):.1f} s")
+            elif now >= since + one.within - STEP / 2:
+                self._judge(place, one, False, f"after {now - since:.1f} s: {wrong}")
+
+    def _about(self, check: Check, event: str) -> Check:
+        """Of what is known it is asked of the event from which it counts, unless another is named."""
+        if isinstance(check, KnownByAll) and not check.event:
+            return KnownByAll(EventName(event), check.mesh)
+        return check
+
+    def _look_always(self) -> None:
+        for place, one in enumerate(self._script.expect):
+            if one.when is When.ALWAYS and place not in self._verdicts:
+                wrong = self._checks.wrong(one.check)
+                if wrong:
+                    self._judge(place, one, False, wrong)
+
+    def _look_at_the_end(self) -> None:
+        for place, one in enumerate(self._script.expect):
+            if place in self._verdicts:
+                continue
+            wrong = self._checks.wrong(one.check)
+            self._judge(place, one, not wrong, wrong or "it held")
+
+    def _judge(self, place: int, one: Expectation, held: bool, what: str) -> None:
+        now = self._stage.now
+        self._verdicts[place] = Verdict(one.line, f"{one.when.value}: {one.text}", held, round(now, 6), what)
+        if not held:
+            self._tell(now, f"{one.text} does not hold: {what}")
+        elif one.when is When.EVENTUALLY:
+            self._tell(now, f"{one.text}: {what}")
+
+    # Ending.
+
+    def _progress(self) -> None:
+        if self._stage.now >= self._told_at + PROGRESS:
+            self._told_at = self._stage.now
+            self._tell(self._stage.now, "")
+
+    def _finish(self, started: dict[str, tuple[int, int]]) -> Play:
+        verdicts = [self._verdicts[place] for place in sorted(self._verdicts)]
+        sent = {
+            host: (messages - started.get(host, (0, 0))[0], volume - started.get(host, (0, 0))[1])
+            for host, (messages, volume) in self._stage.sent().items()
+        }
+        known: dict[str, Any] = self._witnesses.record()
+        return Play(
+            round(self._stage.now, 6),
+            (*verdicts, *self._failed),
+            tuple(self._done),
+            self._truth.hosts,
+            sent,
+            known,
+            self._stage.marks(),
+        )
+
+
+def _said(event: Event, hosts: tuple[str, ...]) -> str:
+    verb = a.WORDS[type(event.action)]
+    whom = ", ".join(hosts[:4]) + (f" and {len(hosts) - 4} more" if len(hosts) > 4 else "")
+    return f"{verb} {whom}" if whom and not isinstance(event.action, a.Heal) else verb

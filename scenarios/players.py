@@ -1,0 +1,248 @@
+"""A host of a simulated scenario: a daemon whose console is heard, whose disk can fail, and whose interfaces are kept
+account of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address, IPv6Network
+from typing import Any, Protocol
+
+from actors.base import Actor, Address
+from actors.cast import Cast
+from actors.runtime import Runtime
+from actors.wiring import Role
+from scenarios.simulation import Host, World
+from scenarios.stand_ins import MemoryDisk, NoDevice
+from smeg import messages as m
+from smeg.core import Message
+from smeg.device import Backend, DeviceState, InterfaceSpec
+from smeg.edges.dry_run import DryRunBackend
+from smeg.errors import LocalError
+from smeg.keys import NodeKey
+from smeg.ledger import Ledger
+from smeg.mesh_settings import Keys
+from smeg.stored import StoredMesh
+
+Answered = Callable[[m.Reply], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reaches:
+    """What is behind this host is reached, or not any more."""
+
+    reached: bool
+
+
+class Prober(Actor):
+    """Plays the prober: it is told what it would find."""
+
+    role = Role.PROBER
+
+    def __init__(self, runtime: Runtime, incarnation: int, supervisor: Address, reached: bool) -> None:
+        super().__init__(runtime, "", incarnation, supervisor)
+        self._reached = reached
+        self._version = 0
+
+    def begin(self, now: float) -> Iterable[Message]:
+        return self._say()
+
+    def handle(self, message: Message, now: float) -> Iterable[Message]:
+        if not isinstance(message, Reaches):
+            return []
+        self._reached = message.reached
+        return self._say()
+
+    def _say(self) -> Iterable[Message]:
+        self._version += 1
+        return [m.UplinkChanged(self._version, self._reached)]
+
+
+class FailingDisk(MemoryDisk):
+    """A disk that may be full, or lose its database."""
+
+    full = False
+
+    def save_mesh(self, mesh: StoredMesh) -> None:
+        self._check()
+        super().save_mesh(mesh)
+
+    def replace_documents(self, mesh: str, obsolete_hashes: tuple[bytes, ...], documents: tuple[bytes, ...]) -> None:
+        self._check()
+        super().replace_documents(mesh, obsolete_hashes, documents)
+
+    def _check(self) -> None:
+        if self.full:
+            raise LocalError("disk-full", "no space left on the simulated disk", "make room")
+
+    def corrupt(self) -> None:
+        """The database is found unreadable, set aside, and begun anew; keys and meshes are files beside it."""
+        for documents in self._documents.values():
+            documents.clear()
+
+
+class CountedBackend(DryRunBackend):
+    """One of a host's interfaces."""
+
+    def __init__(self, host: Player) -> None:
+        super().__init__()
+        self._host = host
+
+    def open(self, spec: InterfaceSpec) -> None:
+        super().open(spec)
+        self._host.devices.add(self)
+
+    def close(self) -> None:
+        super().close()
+        self._host.devices.discard(self)
+
+
+@dataclass(slots=True)
+class Seat:
+    """What a daemon thinks of one mesh, as its console heard last."""
+
+    members: m.MembersChanged | None = None
+    silent: frozenset[NodeKey] = frozenset()
+    leader: NodeKey | None = None
+
+    def address(self, key: NodeKey) -> IPv6Address | None:
+        member = self.members.members.get(key) if self.members is not None else None
+        return member.address if member is not None else None
+
+
+class Theatre(Protocol):
+    """Who is told what befalls the players."""
+
+    def thought(self, player: Player, mesh: str, gone: frozenset[NodeKey], back: frozenset[NodeKey]) -> None: ...
+
+    def applied(self, player: Player, mesh: str, plan: DeviceState) -> None: ...
+
+    def left(self, player: Player, mesh: str) -> None: ...
+
+    def noticed(self, player: Player, what: str) -> None: ...
+
+
+class Player(Host):
+    """`devices` are only planned where the script looks at them: for thousands of hosts they cost the most."""
+
+    def __init__(self, world: World, number: int, name: str, theatre: Theatre, planned: bool) -> None:
+        super().__init__(world, number, name)
+        self.disk: FailingDisk = FailingDisk(self.identity, self.curve)
+        self.seats: dict[str, Seat] = {}
+        """By mesh id."""
+        self.devices: set[CountedBackend] = set()
+        self.behind: frozenset[IPv6Network] = frozenset()
+        self.reaches = True
+        self.remembers = True
+        """Whether what all members know from the start is on its disk, too."""
+        self.arguments: Mapping[str, Any] = {}
+        """Settings of each start."""
+        self._theatre = theatre
+        self._asked: dict[int, Answered] = {}
+        self._tickets = 0
+        self._ending = False
+        self._again = False
+        if not planned:
+            self._device = NoDevice
+
+    def _cast(self, settings: Mapping[str, Any]) -> Cast:
+        cast = super()._cast(settings)
+        return replace(cast, ledger=self._ledger, prober=self._prober if self.behind else None)
+
+    def _ledger(self, mesh: str) -> Ledger:
+        return self.world.ledger(mesh) if self.remembers else Ledger(mesh, self.world.notary)
+
+    def _prober(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
+        return Prober(runtime, incarnation, supervisor, self.reaches)
+
+    def _open_backend(self, spec: InterfaceSpec) -> Backend:
+        backend = CountedBackend(self)
+        backend.open(spec)
+        return backend
+
+    # Beginning and ending.
+
+    def begin(self) -> None:
+        """Start the daemon; one that is just ending is started when it has."""
+        if self._ending and not self.ended:
+            self._again = True
+            self.world.runtime.at(self.world.runtime.time + 0.1, self._begin_again)
+            return
+        self._ending = self._again = False
+        self._runtime.crash()
+        self.seats.clear()
+        self.devices.clear()
+        self.console = None
+        self.start(**self.arguments)
+
+    def _begin_again(self) -> None:
+        if self._again:
+            self.begin()
+
+    def end(self) -> None:
+        """As SIGTERM."""
+        if self.console is not None and not self._ending:
+            self._ending = True
+            self.shut_down()
+
+    def die(self) -> None:
+        """As kill -9."""
+        self._ending = self._again = False
+        self.kill()
+        self.console = None
+
+    def lose_power(self) -> None:
+        self.die()
+        self.crash()
+        self.devices.clear()
+        self.seats.clear()
+
+    # What a person does.
+
+    def request(self, answered: Answered, command: str, **arguments: Any) -> None:
+        """Ask the daemon, without waiting. Raises `LocalError` when it is not up."""
+        if self.console is None or self._ending:
+            raise LocalError("daemon-down", f"{self.name} was asked to {command} while its daemon is down")
+        self._tickets += 1
+        self._asked[self._tickets] = answered
+        self.console.tell(m.Request(self._tickets, command, arguments))
+
+    def probe(self, reached: bool) -> None:
+        self.reaches = reached
+        for inbox in self.runtime.inboxes:
+            if inbox.actor is not None and inbox.actor.role is Role.PROBER:
+                Address(inbox.actor).tell(Reaches(reached))
+
+    # What the console hears.
+
+    def hear(self, message: Message) -> None:
+        match message:
+            case m.Reply(ticket) if ticket in self._asked:
+                self._asked.pop(ticket)(message)
+            case m.MembersChanged(mesh):
+                self._seat(mesh).members = message
+            case m.LivenessChanged(mesh):
+                self._judged(self._seat(mesh), message)
+            case m.DeviceApplied(mesh):
+                self._theatre.applied(self, mesh, message.plan)
+            case m.MeshStopped(mesh, problem):
+                self.seats.pop(mesh, None)
+                self._theatre.left(self, mesh)
+                if problem is not None:
+                    self._theatre.noticed(self, problem.code)
+            case m.Alarm(_, problem) | m.DeviceFailed(_, problem):
+                self._theatre.noticed(self, problem.code)
+            case m.Supervised():
+                for actor in message.actors:
+                    if actor.state != "running":
+                        self._theatre.noticed(self, f"{actor.name.split('@')[0]} {actor.state}")
+
+    def _seat(self, mesh: str) -> Seat:
+        return self.seats.setdefault(mesh, Seat())
+
+    def _judged(self, seat: Seat, message: m.LivenessChanged) -> None:
+        silent, before = message.silent, seat.silent
+        seat.silent, seat.leader = silent, message.leader
+        if silent != before:
+            self._theatre.thought(self, message.mesh, silent - before, before - silent)

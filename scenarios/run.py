@@ -1,0 +1,204 @@
+"""`smeg-scenario`: plays scripts of faults, and says whether what must hold did.
+
+Exit status 0 when all held, 1 when something did not, 2 when it could not be played.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from scenarios import run_record
+from scenarios.director import Director
+from scenarios.script import LARGEST, Script
+from scenarios.script_reading import parse, read
+from scenarios.simulated_stage import SimulatedStage
+from scenarios.stage import Limit
+from scenarios.verdicts import Play
+from smeg import __version__
+from smeg.errors import LocalError
+
+LIBRARY = Path(__file__).parent / "library"
+HELD, FAILED, IMPOSSIBLE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is played, and how."""
+
+    script: Script
+    nodes: int
+    seed: int
+    world: str
+
+
+def stage_for(run: Run) -> SimulatedStage:
+    """The world of a run. Raises `LocalError`."""
+    if run.world != "simulated":
+        message = f"scripts cannot be played in the {run.world} world yet"
+        raise LocalError("no-such-world", message, "leave out --world real: the simulated world plays the same script")
+    return SimulatedStage(run.script, run.nodes, run.seed)
+
+
+def play(run: Run, quiet: bool = False) -> tuple[Play, list[Limit]]:
+    """Play a script, having said what its world cannot do. Raises `LocalError`."""
+    run.script.counts(run.nodes)
+    stage = stage_for(run)
+    try:
+        limits = stage.limits(run.script)
+        for limit in limits:
+            _say(f"line {limit.line}: not in the {stage.kind} world: {limit.what} ({limit.why})")
+        if any(limit.fatal for limit in limits):
+            hint = "play it in another world, or leave out what is named above"
+            raise LocalError("beyond-this-world", f"{run.script.name} needs what this world cannot do", hint)
+        director = Director(run.script, stage, run.nodes, run.seed, (lambda now, words: None) if quiet else _progress)
+        return director.play(), limits
+    finally:
+        stage.close()
+
+
+def show(run: Run, done: Play, took: float) -> None:
+    """A verdict a line, and one of the whole."""
+    for verdict in done.verdicts:
+        click.echo(f"  {_mark(verdict.held)} line {verdict.line}: {verdict.about} — {verdict.what}")
+    notes = ", ".join(f"{what} ({count} times)" for what, count in done.seen["noticed"].items())
+    if notes:
+        click.echo(f"  noticed: {notes}")
+    sent = sum(volume for _, volume in done.sent.values()) / max(1, len(done.hosts)) / max(1.0, done.seconds)
+    click.echo(
+        f"{_mark(done.held)} {run.script.name}: {len(done.hosts)} hosts, seed {run.seed}, {done.seconds:.0f} s in "
+        f"{took:.1f} s, {sent:.0f} bytes/s a host, trace {done.trace}"
+    )
+
+
+def _mark(held: bool) -> str:
+    return click.style("holds", fg="green") if held else click.style("FAILS", fg="red")
+
+
+def _say(words: str) -> None:
+    click.echo(words, err=True)
+
+
+def _progress(now: float, words: str) -> None:
+    if words or sys.stderr.isatty():
+        _say(f"{now:8.1f} s  {words}")
+
+
+def _refuse(error: LocalError) -> int:
+    problem = error.problem
+    click.echo(f"error: {problem.message}", err=True)
+    if problem.hint:
+        click.echo(f"hint: {problem.hint}", err=True)
+    return IMPOSSIBLE
+
+
+def find(name: str) -> Path:
+    """A file, or a scenario of the library by its name."""
+    path = Path(name)
+    inside = LIBRARY / f"{name}.yaml"
+    return inside if not path.exists() and inside.exists() else path
+
+
+def library() -> list[Path]:
+    return sorted(LIBRARY.glob("*.yaml"))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="smeg-scenario")
+def main() -> None:
+    """Play scripts of faults against the code that runs on nodes."""
+
+
+@main.command("run")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--world", type=click.Choice(["simulated", "real"]), default="simulated", show_default=True)
+@click.option("--nodes", type=click.IntRange(2, LARGEST), help="How many hosts; else as the script says.")
+@click.option("--seed", type=int, default=1, show_default=True, help="What chance is drawn from.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=1, help="So many runs, each with the next seed.")
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="A folder for records of the runs.")
+@click.option("--quiet", is_flag=True, help="No progress, only verdicts.")
+def run_command(
+    files: Sequence[str], world: str, nodes: int | None, seed: int, seeds: int, report: Path | None, quiet: bool
+) -> None:
+    """Play scripts: files, or names of the library (`smeg-scenario list`)."""
+    sys.exit(max(_run(find(file), world, nodes, range(seed, seed + seeds), report, quiet) for file in files))
+
+
+def _run(
+    path: Path, world: str, nodes: int | None, seeds: Iterable[int], report: Path | None, quiet: bool
+) -> int:  # fmt: skip
+    worst = HELD
+    try:
+        script, text = read(path)
+        for seed in seeds:
+            run = Run(script, nodes or script.nodes, seed, world)
+            began = time.monotonic()
+            done, limits = play(run, quiet)
+            show(run, done, time.monotonic() - began)
+            if report is not None:
+                written = run_record.write(report, str(path), text, world, run.nodes, seed, limits, done)
+                _say(f"recorded in {written}")
+            if not done.held:
+                worst = FAILED
+                _say(f"again: smeg-scenario run {path} --nodes {run.nodes} --seed {seed}")
+    except LocalError as error:
+        return _refuse(error)
+    return worst
+
+
+@main.command("list")
+def list_command() -> None:
+    """The library, and what each scenario plays."""
+    for path in library():
+        script, _ = read(path)
+        click.echo(f"{path.stem:28} {script.about}")
+
+
+@main.command("check")
+@click.argument("files", nargs=-1, required=True)
+def check_command(files: Sequence[str]) -> None:
+    """Read scripts without playing them, and name every mistake."""
+    status = HELD
+    for file in files:
+        try:
+            script, _ = read(find(file))
+            script.counts(script.nodes)
+            click.echo(f"{file} is right: {len(script.timeline)} events, {len(script.expect)} expectations")
+        except LocalError as error:
+            status = _refuse(error)
+    sys.exit(status)
+
+
+@main.command("replay")
+@click.argument("record", type=click.Path(path_type=Path))
+@click.option("--quiet", is_flag=True, help="No progress, only verdicts.")
+def replay_command(record: Path, quiet: bool) -> None:
+    """Play a recorded run again, and see whether everything happens as it did."""
+    try:
+        sys.exit(_replay(run_record.read(record), quiet))
+    except LocalError as error:
+        sys.exit(_refuse(error))
+
+
+def _replay(recorded: run_record.Recorded, quiet: bool) -> int:
+    run = Run(parse(recorded.text, recorded.source), recorded.nodes, recorded.seed, recorded.world)
+    began = time.monotonic()
+    done, _ = play(run, quiet)
+    show(run, done, time.monotonic() - began)
+    if done.marks == recorded.marks:
+        verdicts = tuple((verdict.line, verdict.about, verdict.held) for verdict in done.verdicts)
+        click.echo(f"{_mark(verdicts == recorded.verdicts)} it is the same run, byte for byte")
+        return HELD if verdicts == recorded.verdicts else FAILED
+    pairs = zip(done.marks, recorded.marks, strict=False)
+    apart = next((second for second, (one, other) in enumerate(pairs, 1) if one != other), len(recorded.marks))
+    click.echo(f"{_mark(False)} it is another run from second {apart} on: the code has changed since, or its version")
+    return FAILED
+
+
+if __name__ == "__main__":
+    main()

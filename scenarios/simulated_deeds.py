@@ -1,0 +1,171 @@
+"""What a script's verbs do in the simulated world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scenarios import actions as a
+from scenarios.network import Link
+from scenarios.players import Answered, Player
+from scenarios.simulated_traffic import SimulatedTraffic
+from scenarios.stage import Deed
+from smeg import messages as m
+from smeg.errors import LocalError
+
+if TYPE_CHECKING:
+    from scenarios.simulated_stage import SimulatedStage
+
+MOST_PAIRS = 100
+
+
+class Deeds:
+    def __init__(self, stage: SimulatedStage) -> None:
+        self._stage = stage
+        self._world = stage.world
+        self._tokens: dict[str, str] = {}
+        """By mesh: the invitation that was made last."""
+        self._streams: dict[int, int] = {}
+        self.traffic = SimulatedTraffic(self._world.runtime, stage.way)
+
+    def do(self, deed: Deed) -> None:
+        """Raises `LocalError` if it is refused at once; later refusals are noticed."""
+        self._stage.tell_trace(type(deed.action).__name__, str(deed.undo), *deed.hosts)
+        network, action = self._world.network, deed.action
+        match action:
+            case a.Partition():
+                network.partition(*(self._curves(side) for side in deed.sides))
+            case a.Heal():
+                network.heal()
+                for player in self._stage.players.values():
+                    self.set_link(player, mute=False, deaf=False)
+            case a.Duplicate(share):
+                network.duplicate = 0.0 if deed.undo else share
+            case a.Reorder(share):
+                network.straggle = 0.0 if deed.undo else share
+            case a.Invite():
+                self._invite(action.mesh, action.uses, action.expires)
+            case a.Join():
+                self._join(deed, action)
+            case a.Evict():
+                self._evict(deed, action)
+            case a.Traffic():
+                self._traffic(deed, action)
+            case _:
+                for name in deed.hosts:
+                    self._do_to(self._stage.players[name], action, deed.undo)
+
+    def _curves(self, side: tuple[str, ...]) -> list[bytes]:
+        return [self._stage.players[name].station.curve for name in side]
+
+    def _do_to(self, player: Player, action: a.Action, undo: bool) -> None:
+        match action:
+            case a.Start():
+                player.begin()
+            case a.Stop():
+                player.end()
+            case a.Kill():
+                player.die()
+            case a.PowerOff():
+                player.lose_power()
+                self._stage.packets.remove(player.name)
+            case a.Pause() if not undo:
+                player.runtime.stop()
+            case a.Pause() | a.Resume():
+                player.runtime.resume()
+            case a.Isolate(_, receiving):
+                self.set_link(player, deaf=receiving, mute=not receiving)
+            case a.Loss(share):
+                self.set_link(player, loss=0.0 if undo else share)
+            case a.Delay(by):
+                self.set_link(player, delay=0.0 if undo else by)
+            case a.Flap():
+                self.set_link(player, cut=not undo)
+            case a.Roam() | a.NatRebind():
+                self._world.network.forget(player.station)
+            case a.Clock():
+                player.runtime.wall_error += round(action.jump)
+                player.runtime.drift(action.drift)
+            case a.DiskFull():
+                player.disk.full = not undo
+            case a.CorruptState():
+                player.disk.corrupt()
+                player.remembers = False
+            case a.Leave(_, mesh):
+                player.remembers = False
+                player.request(self._answer(player), "leave-mesh", mesh=self._mesh(mesh))
+            case a.Advertise():
+                player.probe(True)
+            case a.Withdraw():
+                player.probe(False)
+            case _:
+                raise AssertionError(f"{action} is done to hosts")
+
+    def set_link(self, player: Player, **troubles: float) -> None:
+        """What is said of a link from now on; the rest stays."""
+        link = player.station.link or Link()
+        for name, value in troubles.items():
+            setattr(link, name, value)
+        player.station.link = link if link != Link() else None
+
+    # Meshes.
+
+    def _mesh(self, name: str) -> str:
+        return self._stage.ids[name or next(iter(self._stage.ids))]
+
+    def _founder(self, mesh: str) -> Player:
+        return self._stage.founders[mesh or next(iter(self._stage.founders))]
+
+    def _answer(self, player: Player) -> Answered:
+        def answered(reply: m.Reply) -> None:
+            if reply.problem is not None:
+                self._stage.noticed(player, reply.problem.code)
+
+        return answered
+
+    def _invite(self, mesh: str, uses: int, expires: float) -> None:
+        founder, called = self._founder(mesh), self._mesh(mesh)
+        arguments = {"mesh": called, "uses": uses, "expires": round(expires)}
+
+        def answered(reply: m.Reply) -> None:
+            if reply.result is None:
+                self._answer(founder)(reply)
+            else:
+                self._tokens[called] = str(reply.result["token"])
+
+        founder.request(answered, "invite", **arguments)
+
+    def _join(self, deed: Deed, action: a.Join) -> None:
+        called = self._mesh(action.mesh)
+        if called in self._tokens:
+            self._join_by(deed.hosts, self._tokens[called])
+            return
+
+        def answered(reply: m.Reply) -> None:
+            if reply.result is None:
+                self._answer(founder)(reply)
+            else:
+                self._join_by(deed.hosts, str(reply.result["token"]))
+
+        founder = self._founder(action.mesh)
+        founder.request(answered, "invite", mesh=called, uses=len(deed.hosts))
+
+    def _join_by(self, hosts: tuple[str, ...], token: str) -> None:
+        for name in hosts:
+            player = self._stage.players[name]
+            try:
+                player.request(self._answer(player), "join-mesh", token=token)
+            except LocalError as error:
+                self._stage.noticed(player, error.problem.code)
+
+    def _evict(self, deed: Deed, action: a.Evict) -> None:
+        founder, called = self._founder(action.mesh), self._mesh(action.mesh)
+        for name in deed.hosts:
+            self._stage.players[name].remembers = False
+            founder.request(self._answer(founder), "evict", mesh=called, node=name)
+
+    def _traffic(self, deed: Deed, action: a.Traffic) -> None:
+        if deed.undo:
+            self.traffic.end(self._streams.pop(id(action), 0))
+            return
+        pairs = tuple(zip(deed.sides[0], deed.sides[1], strict=True))
+        self._streams[id(action)] = self.traffic.begin(pairs[:MOST_PAIRS], action.each)

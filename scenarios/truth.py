@@ -1,0 +1,144 @@
+"""What has really befallen the hosts of a run, by the script's own doing: against this daemons' beliefs are held.
+
+It knows deeds and times, and no world; the same in all of them.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from scenarios import actions as a
+from scenarios.script import Begins, Script
+from scenarios.stage import Deed
+
+SETTLES = 5.0
+"""seconds after somebody came back, or a link did, in which others may still think it dead."""
+WAKES = 10.0
+"""seconds after it stood still for which a host's own word does not count."""
+
+
+class Standing(Enum):
+    UP = "up"
+    PAUSED = "paused"
+    DOWN = "daemon down"
+    OFF = "off"
+
+
+_MAKES: dict[type[a.Action], Standing] = {
+    a.Start: Standing.UP,
+    a.Resume: Standing.UP,
+    a.Stop: Standing.DOWN,
+    a.Kill: Standing.DOWN,
+    a.PowerOff: Standing.OFF,
+    a.Pause: Standing.PAUSED,
+}
+
+
+class Truth:
+    def __init__(self, script: Script, nodes: int) -> None:
+        self.groups = {name: group.name for name, group in script.names(nodes)}
+        self.roles = {name: group.role for name, group in script.names(nodes)}
+        self.hosts = tuple(self.groups)
+        self.bridges: dict[str, tuple[str, ...]] = {}
+        """By host: the meshes that it bridges."""
+        self._first = next(iter(script.meshes))
+        self.members: dict[str, set[str]] = {mesh: set() for mesh in script.meshes}
+        self.standing: dict[str, Standing] = {}
+        for name, group in script.names(nodes):
+            self.standing[name] = Standing.OFF if group.begins is Begins.OFF else Standing.UP
+            for mesh in script.meshes_of(group):
+                self.members[mesh].add(name)
+            if group.name in script.bridges:
+                self.bridges[name] = script.bridges[group.name]
+        self.sides: dict[str, int] = {}
+        """Of a partition; empty when there is none."""
+        self.loose: set[str] = set()
+        """Whose link is cut now and then, or one way."""
+        self._returned: dict[str, float] = {}
+        self._woke: dict[str, float] = {}
+
+    # What happens.
+
+    def note(self, deed: Deed, now: float) -> None:
+        """Take in a deed that was done."""
+        action = deed.action
+        made = _MAKES.get(type(action))
+        if isinstance(action, a.Pause) and deed.undo:
+            made = Standing.UP
+        if made is not None:
+            for host in deed.hosts:
+                self._becomes(host, made, now)
+        match action:
+            case a.Partition():
+                self.sides = {host: number for number, side in enumerate(deed.sides) for host in side}
+            case a.Heal():
+                for host in {*self.sides, *self.loose}:
+                    self._returned[host] = now
+                self.sides = {}
+                self.loose.clear()
+            case a.Isolate():
+                self.loose.update(deed.hosts)
+            case a.Flap():
+                self._link(deed, now)
+            case a.Roam() | a.NatRebind():
+                self._returned.update(dict.fromkeys(deed.hosts, now))
+            case a.Join(mesh=mesh):
+                self.members[mesh or self._first].update(deed.hosts)
+                self._returned.update(dict.fromkeys(deed.hosts, now))
+            case a.Leave(mesh=mesh) | a.Evict(mesh=mesh):
+                self.members[mesh or self._first].difference_update(deed.hosts)
+
+    def _becomes(self, host: str, standing: Standing, now: float) -> None:
+        before = self.standing[host]
+        if standing is Standing.UP and before is not Standing.UP:
+            self._returned[host] = now
+            if before is Standing.PAUSED:
+                self._woke[host] = now
+        if before is Standing.OFF and standing is Standing.DOWN:
+            return
+        self.standing[host] = standing
+
+    def _link(self, deed: Deed, now: float) -> None:
+        if deed.undo:
+            self.loose.difference_update(deed.hosts)
+            self._returned.update(dict.fromkeys(deed.hosts, now))
+        else:
+            self.loose.update(deed.hosts)
+
+    # What is so.
+
+    def running(self, host: str) -> bool:
+        return self.standing[host] is Standing.UP
+
+    def those_running(self, mesh: str) -> list[str]:
+        """The members whose daemon is up."""
+        members = self.members[mesh]
+        return [host for host in self.hosts if host in members and self.running(host)]
+
+    def together(self, one: str, other: str) -> bool:
+        """Whether no partition is between them."""
+        return not self.sides or self.sides.get(one, -1) == self.sides.get(other, -1)
+
+    def should_be_silent(self, mesh: str, host: str) -> frozenset[str]:
+        """Whom a host should think dead when all is at rest."""
+        return self._silent(mesh, self.sides.get(host, -1)) - {host}
+
+    def _silent(self, mesh: str, side: int) -> frozenset[str]:
+        return frozenset(
+            other
+            for other in self.members[mesh]
+            if self.standing[other] is not Standing.UP or (self.sides and self.sides.get(other, -1) != side)
+        )
+
+    def may_be_thought_dead(self, subject: str, by: str, now: float) -> bool:
+        """Whether that is true, or so near the truth that nobody is to blame."""
+        if self.standing[subject] is not Standing.UP or not self.together(subject, by):
+            return True
+        if self.standing[by] is not Standing.UP or subject in self.loose or by in self.loose:
+            return True
+        since = max(self._returned.get(subject, -SETTLES), self._returned.get(by, -SETTLES))
+        return now <= since + SETTLES or now <= self._woke.get(by, -WAKES) + WAKES
+
+    def counts(self, host: str, now: float) -> bool:
+        """Whether what it knows is to be expected to be right: it is up, on a good link, and has not just woken."""
+        return self.running(host) and host not in self.loose and now > self._woke.get(host, -WAKES) + WAKES

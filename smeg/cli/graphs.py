@@ -1,0 +1,98 @@
+"""`smeg-cli get-graph`: the meshes of this node as a picture, or as text that makes one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import click
+
+from smeg.cli.program import MACHINES, Settings, report, shared_options
+from smeg.errors import LocalError
+from smeg.graph import Graph, graph_of
+from smeg.graph_text import dot, mermaid
+
+TEXTS: Mapping[str, Callable[[Graph], str]] = {"dot": dot, "mermaid": mermaid}
+PICTURES = ("svg", "png")
+_DRAW_SECONDS = 300.0
+MANY = 60
+"""members from which on the members stand around their mesh: in layers the picture would be a strip."""
+
+
+@click.command("get-graph")
+@click.argument("meshes", metavar="[MESH]...", nargs=-1)
+@click.option("--output", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
+              help="Write to a file, not to standard output.")  # fmt: skip
+@partial(shared_options, formats=(*TEXTS, *PICTURES, *MACHINES))
+@click.make_pass_decorator(Settings, ensure=True)
+def get_graph(settings: Settings, meshes: tuple[str, ...], output: Path | None) -> None:
+    """Draw all meshes of this node, or some: members by role and liveness, bridges, ways, exits and services.
+
+    Without --format the name of FILE says the format; else it is dot. SVG and PNG are drawn by the program dot of
+    Graphviz; JSON and YAML have the nodes and edges.
+    """
+    kind = settings.format if settings.format in (*TEXTS, *PICTURES) else _kind_of(output)
+    graph = _ask(settings, meshes)
+    if settings.machine is not None:
+        settings.write(_plain(graph))
+        return
+    data = TEXTS[kind](graph).encode() if kind in TEXTS else draw(dot(graph), kind, len(graph.nodes))
+    if output is None or str(output) == "-":
+        click.echo(data, nl=False)
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise LocalError("file-failed", f"cannot write {output}: {error.strerror}", "name another file") from error
+    report("done", f"{len(graph.nodes)} nodes and {len(graph.edges)} edges are in {output}")
+
+
+def _kind_of(output: Path | None) -> str:
+    suffix = output.suffix.removeprefix(".").lower() if output is not None else ""
+    return {"mmd": "mermaid", "gv": "dot"}.get(suffix, suffix if suffix in (*TEXTS, *PICTURES) else "dot")
+
+
+def _ask(settings: Settings, meshes: tuple[str, ...]) -> Graph:
+    members, briefs = {}, []
+    known = settings.ask("list-meshes", {}).get("meshes") or []
+    for name in meshes or [str(mesh.get("id", "")) for mesh in known]:
+        answer = settings.ask("members", {"mesh": name})
+        mesh = answer.get("mesh") or {}
+        briefs.append(mesh)
+        members[str(mesh.get("id", ""))] = answer.get("members") or []
+    names = {mesh.get("name") for mesh in briefs}
+    routes = settings.ask("routes", {"mesh": None}).get("routes") or []
+    return graph_of(briefs, members, [row for row in routes if row.get("mesh") in names])
+
+
+def _plain(graph: Graph) -> dict[str, object]:
+    nodes = [
+        {"key": node.key, "kind": node.kind.value, "label": node.label, "state": node.state, "marks": list(node.marks)}
+        for node in graph.nodes.values()
+    ]
+    edges = [
+        {"from": edge.start, "to": edge.end, "kind": edge.kind.value, "label": edge.label}
+        for edge in graph.edges.values()
+    ]
+    return {"nodes": nodes, "edges": edges}
+
+
+def draw(text: str, kind: str, nodes: int) -> bytes:
+    """A picture of DOT text by Graphviz. Raises `LocalError`: `no-graphviz`, `graphviz-failed`."""
+    program = shutil.which("dot")
+    if program is None:
+        hint = "install Graphviz (on Debian: apt-get install graphviz), or use --format dot or mermaid"
+        raise LocalError("no-graphviz", f"{kind.upper()} is drawn by the program dot, which is not installed", hint)
+    command = [program, f"-T{kind}", f"-K{'sfdp' if nodes > MANY else 'dot'}"]
+    try:
+        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_DRAW_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        hint = "draw fewer meshes, or draw what --format dot writes with another layout"
+        raise LocalError("graphviz-failed", f"dot was not done after {_DRAW_SECONDS:g} s", hint) from None
+    if done.returncode != 0 or not done.stdout:
+        words = done.stderr.decode(errors="replace").strip()[:500] or f"exit status {done.returncode}"
+        raise LocalError("graphviz-failed", f"dot failed: {words}", "draw what --format dot writes")
+    return done.stdout
