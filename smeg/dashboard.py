@@ -56,6 +56,7 @@ class Dashboard:
         self._supervised = m.Supervised(0, ())
         self._gossip: dict[str, int] = {}
         self._uplink: m.UplinkChanged | None = None
+        self._names: m.NamesServed | None = None
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
         self._journal = Journal(run)
@@ -80,6 +81,8 @@ class Dashboard:
                 self._port = message.port
             case m.UplinkChanged():
                 self._uplink = message
+            case m.NamesServed():
+                self._names = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
             case m.Alarm():
@@ -160,6 +163,7 @@ class Dashboard:
         problems += [problem for view in views if (problem := view.alias_problem(self._node)) is not None]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
+        problems += self._names.problems if self._names is not None else ()
         actors = self._supervised.actors
         problems += [
             Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")
@@ -181,6 +185,7 @@ class Dashboard:
                 {"name": a.name, "state": a.state, "restarts": a.restarts, "last_error": a.last_error} for a in actors
             ],
             "gossip": {"port": self._port, "connections": self._gossip.get("connections", 0), "dropped": dropped},
+            **({"names": _served(self._names)} if self._names is not None else {}),
         }
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
@@ -234,6 +239,10 @@ def _states(asked: object) -> Collection[str]:
         if state not in STATES:
             raise LocalError("bad-argument", f"no member is ever {str(state)[:40]!r}", _WHICH_STATES)
     return asked
+
+
+def _served(names: m.NamesServed) -> dict[str, Any]:
+    return {"served": list(names.places), "queries": names.asked, "dropped": names.dropped}
 
 
 def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:

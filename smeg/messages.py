@@ -313,6 +313,17 @@ class UplinkChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class NamesServed:
+    """Where names are answered, how often they were asked for, and what keeps that from being so everywhere."""
+
+    version: int
+    places: tuple[str, ...]
+    asked: int
+    dropped: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """A host name of the underlay has become known."""
 
