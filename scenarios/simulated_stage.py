@@ -284,4 +284,3 @@ class SimulatedStage:
 
     def marks(self) -> tuple[str, ...]:
         return (*self._marks, self._trace.hexdigest()[:16])
-

@@ -156,6 +156,17 @@ def bridging(**changes: object) -> RoutePolicy:
     return replace(BRIDGE, **changes)  # type: ignore[arg-type]
 
 
+def chain() -> Meshes:
+    """Four meshes in a chain, with a node at each end."""
+    world = Meshes("a", "b", "c", "d")
+    for label, within in (("one", "a"), ("four", "d")):
+        world.add(label, within)
+    for label, within in (("ab", "ab"), ("bc", "bc"), ("cd", "cd")):
+        world.add(label, within, BRIDGE)
+    world.settle()
+    return world
+
+
 class Mute:
     """A table that hears and says nothing."""
 

@@ -19,7 +19,7 @@ from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
 from smeg.shares import DEFAULT, part_of
 from smeg.ways import Hop, Offer, Way
 from tests.builders import QUICK, WALL, grant
-from tests.routed_meshes import BRIDGE, Daemon, Meshes, bridging, forge
+from tests.routed_meshes import BRIDGE, Daemon, Meshes, bridging, chain, forge
 
 LAN = IPv6Network("2001:db8:1::/48")
 
@@ -27,17 +27,6 @@ LAN = IPv6Network("2001:db8:1::/48")
 def rules(texts: Iterable[str]) -> PrefixFilter:
     found = [rule(text) for text in texts]
     return PrefixFilter(tuple(each for each in found if isinstance(each, PrefixRule)))
-
-
-def chain() -> Meshes:
-    """Four meshes in a chain, with a node at each end."""
-    world = Meshes("a", "b", "c", "d")
-    for label, within in (("one", "a"), ("four", "d")):
-        world.add(label, within)
-    for label, within in (("ab", "ab"), ("bc", "bc"), ("cd", "cd")):
-        world.add(label, within, BRIDGE)
-    world.settle()
-    return world
 
 
 def test_a_way_over_three_bridges_is_found_and_proven_to_who_knows_none_of_them() -> None:
