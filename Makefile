@@ -2,6 +2,7 @@
 # make test            everything that can be checked here
 # make lint            style, types and the directions of imports
 # make bench [QUICK=1] the figures of docs/performance.md, anew
+# make bench-names     how many names a second are answered
 # make image           the container image
 # make clean           remove what these have made
 #
@@ -36,7 +37,7 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 kernel_wireguard = unshare $$([ "$$(id -u)" = 0 ] || echo --user --map-root-user) --net \
 	ip link add probe type wireguard 2>/dev/null
 
-.PHONY: demo test lint bench clean image python-packages demo-packages test-packages
+.PHONY: demo test lint bench bench-names clean image python-packages demo-packages test-packages
 
 demo: .venv/installed | demo-packages
 	@KEEP='$(KEEP)' $(bin)/python -m scenarios.demo
@@ -53,6 +54,10 @@ lint: .venv/installed-dev
 bench: .venv/installed-bench
 	@$(call need,serf:serf setpriv:util-linux taskset:util-linux) || true
 	$(bin)/python -m scenarios.bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish) $(ARGS)
+
+bench-names: .venv/installed
+	@$(call need,dnsperf:dnsperf)
+	@$(bin)/python -m scenarios.names_bench $(ARGS)
 
 image:
 	$(DOCKER) build --tag $(IMAGE) .
@@ -90,4 +95,4 @@ demo-packages: | python-packages
 	{ $(call need,wireguard-go:wireguard-go $$([ "$$(id -u)" != 0 ] || echo wg:wireguard-tools)); }
 
 test-packages: | demo-packages
-	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dot:graphviz)
+	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dig:bind9-dnsutils dot:graphviz)

@@ -289,4 +289,3 @@ class SimulatedStage:
 
     def marks(self) -> tuple[str, ...]:
         return (*self._marks, self._trace.hexdigest()[:16])
-

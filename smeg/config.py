@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,9 @@ class Config:
     weight: int = 1
     shards: int = 1
     exit_probe: tuple[PublicEndpoint, ...] = ()
+    dns_address: tuple[IPv4Address | IPv6Address, ...] = ()
+    dns_port: int = 51753
+    dns_resolved: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     meshes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 from smeg.route_policy import PrefixRule
 
 MAX_SOCKET_PATH = 107
 """bytes; Linux `sun_path` less the terminating zero, see unix(7)."""
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")
 _CONTROL_SOCKET = "control.sock"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ENDPOINT = re.compile(r"\[(?P<v6>[^\[\]]*)\](:(?P<port6>[0-9]{1,5}))?|(?P<host>[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
@@ -144,6 +145,18 @@ def bind_address(value: object) -> str:
         return "*" if text == "*" else str(ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:
         raise ValueError(f"is {shown(text)}") from None
+
+
+def inside(value: object) -> IPv4Address | IPv6Address:
+    """An address that only this host has, or a network of its own: RFC 1122 and 4291 loopback, RFC 4193."""
+    text = text_line(value)
+    try:
+        found = ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError(f"is {shown(text)}") from None
+    if not found.is_loopback and not (isinstance(found, IPv6Address) and found in _UNIQUE_LOCAL):
+        raise ValueError(f"is {shown(text)}, where others could ask")
+    return found
 
 
 def endpoint(value: object) -> PublicEndpoint:

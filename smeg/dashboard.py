@@ -18,6 +18,7 @@ from smeg.certificates import Role
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
+from smeg.journal import KEPT, Journal
 from smeg.keys import NodeKey, wireguard_text
 from smeg.members import Members
 from smeg.mesh_view import MeshView, find_mesh, find_places
@@ -42,8 +43,10 @@ _UPLINK_LOST = Problem(
 class Dashboard:
     """`Node` says by `MeshKnown` which meshes there are; the rest comes from their actors."""
 
-    def __init__(self, node: NodeKey, name: str, started: float, policy: RoutePolicy, keepalive: int) -> None:
-        """`keepalive` in seconds, as in the configuration."""
+    def __init__(
+        self, node: NodeKey, name: str, started: float, policy: RoutePolicy, keepalive: int, run: str = ""
+    ) -> None:
+        """`keepalive` in seconds, as in the configuration; `run` is another for each start."""
         self._node = node
         self._keepalive = keepalive
         self._policy = policy
@@ -53,15 +56,18 @@ class Dashboard:
         self._supervised = m.Supervised(0, ())
         self._gossip: dict[str, int] = {}
         self._uplink: m.UplinkChanged | None = None
+        self._names: m.NamesServed | None = None
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
+        self._journal = Journal(run)
 
     def knows(self, mesh: str) -> bool:
         """Whether this id is one of this node's meshes."""
         return mesh in self._meshes
 
-    def hear(self, message: Message) -> None:
-        """Take in a snapshot or an event."""
+    def hear(self, message: Message, wall: int = 0) -> None:
+        """Take in a snapshot or an event. `wall` is in seconds since 1970, and only shown."""
+        self._journal.hear(message, self._meshes.get(getattr(message, "mesh", "")), wall)
         match message:
             case m.MeshKnown():
                 self._meshes.setdefault(message.mesh, MeshView(message.mesh, message.name)).state = message.state
@@ -75,6 +81,8 @@ class Dashboard:
                 self._port = message.port
             case m.UplinkChanged():
                 self._uplink = message
+            case m.NamesServed():
+                self._names = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
             case m.Alarm():
@@ -102,6 +110,12 @@ class Dashboard:
         found += [(member, "quarantined") for member in quarantined.values()]
         rows = [self._member(view, member, state) for member, state in found if state in wanted]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
+
+    def events(self, text: str | None, run: object, since: object, last: object) -> dict[str, Any]:
+        """What has happened, in all meshes or in one: since the event of that number of this run, or the last ones."""
+        number = since if isinstance(since, int) else None
+        newest = min(max(last, 0), KEPT) if isinstance(last, int) else 0
+        return self._journal.since(str(run or ""), number, newest, self.find(text).name if text else "")
 
     def routes(self, text: str | None, wall: int) -> dict[str, Any]:
         """Which ways are known and taken, in all meshes or in one. `wall` is in seconds since 1970."""
@@ -149,6 +163,7 @@ class Dashboard:
         problems += [problem for view in views if (problem := view.alias_problem(self._node)) is not None]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
+        problems += self._names.problems if self._names is not None else ()
         actors = self._supervised.actors
         problems += [
             Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")
@@ -170,6 +185,7 @@ class Dashboard:
                 {"name": a.name, "state": a.state, "restarts": a.restarts, "last_error": a.last_error} for a in actors
             ],
             "gossip": {"port": self._port, "connections": self._gossip.get("connections", 0), "dropped": dropped},
+            **({"names": _served(self._names)} if self._names is not None else {}),
         }
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
@@ -223,6 +239,10 @@ def _states(asked: object) -> Collection[str]:
         if state not in STATES:
             raise LocalError("bad-argument", f"no member is ever {str(state)[:40]!r}", _WHICH_STATES)
     return asked
+
+
+def _served(names: m.NamesServed) -> dict[str, Any]:
+    return {"served": list(names.places), "queries": names.asked, "dropped": names.dropped}
 
 
 def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:

@@ -178,6 +178,8 @@ class MembersChanged:
     """Not members while an invite is overdrawn."""
     own_verdict: str = "member"
     """What this replica says of its own node: see `roster.Verdict`."""
+    gone: tuple[tuple[NodeKey, str], ...] = ()
+    """Who was a member in the snapshot before, and why no more: `leave`, `evict`, or another `roster.Verdict`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,17 @@ class UplinkChanged:
 
     version: int
     reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NamesServed:
+    """Where names are answered, how often they were asked for, and what keeps that from being so everywhere."""
+
+    version: int
+    places: tuple[str, ...]
+    asked: int
+    dropped: int
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from smeg.device import DeviceState, Endpoint, Table, WgPeer
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.records import Member, Route
-from smeg.swallowed import OVERLAY_BITS, places, table_for
+from smeg.shares import OVERLAY_BITS
+from smeg.swallowed import places, table_for
 
 ChooseEndpoints = Callable[[Sequence[Member]], Sequence[Endpoint | None]]
 """Which of its endpoints to use for each of these: a literal address that this host has a route to, or None."""
@@ -121,7 +122,8 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
     found = places(endpoint for key in neighbours for endpoint in view.members.table[key].record.wireguard)
     given: set[IPv6Network] = set()
     for routes, own in ((view.routes, False), (view.own_routes, True)):
-        for prefix, via in ((route.prefix, route.via) for route in routes):
+        for route in routes:
+            prefix, via = route.prefix, route.via
             lives = via in view.members and via not in view.pruned and via != view.own
             hop = ways.via(via) if lives else None
             if hop is None or hop not in neighbours or prefix.subnet_of(overlay):
@@ -129,7 +131,7 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
             if prefix not in given:
                 given.add(prefix)
                 behind.setdefault(hop, []).append(prefix)
-            tables[Table.OWN if own else table_for(prefix, found)].add(prefix)
+            tables[Table.OWN if own else table_for(route, found)].add(prefix)
     return {table: joined(prefixes) for table, prefixes in tables.items()}, behind
 
 

@@ -117,9 +117,9 @@ def showconf(text: str) -> dict[str, dict[str, str]]:
     return peers
 
 
-def all_at_once(work: Iterable[Callable[[], object]]) -> None:
-    """Do these side by side; the first failure is raised."""
-    with ThreadPoolExecutor(8) as pool:
+def all_at_once(work: Iterable[Callable[[], object]], most: int = 8) -> None:
+    """Do these side by side, not more than so many at one time; the first failure is raised."""
+    with ThreadPoolExecutor(most) as pool:
         for done in [pool.submit(each) for each in work]:
             done.result()
 

@@ -75,7 +75,8 @@ class Meshes:
         return [mesh for mesh, names in self.meshes.items() if name in names]
 
     def form(self) -> None:
-        all_at_once(node.start for node in self.nodes.values())
+        # More than there are processors would only make each wait for the others, past its deadline.
+        all_at_once((node.start for node in self.nodes.values()), os.cpu_count() or 1)
         all_at_once(partial(self._form, mesh) for mesh in self.meshes)
         self.look_up()
 

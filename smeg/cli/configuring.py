@@ -59,7 +59,7 @@ def check(settings: Settings, file: str | None) -> int:
     """
     from smeg.predecessor import is_predecessors, translate
 
-    text, name = _read(file or str(USUAL)), file or str(USUAL)
+    text, name = read_text(file or str(USUAL)), file or str(USUAL)
     if not _readable_by_both(text) and is_predecessors(text):
         found = translate(text)
         keys = [
@@ -85,7 +85,8 @@ def _base() -> Config:
     return defaults(socket.gethostname(), os.geteuid() == 0, os.environ)
 
 
-def _read(file: str) -> str:
+def read_text(file: str) -> str:
+    """What a file, or standard input for `-`, holds. Raises `LocalError` (`config-unreadable`)."""
     try:
         if file == "-":
             return sys.stdin.buffer.read(_MAX_BYTES).decode()

@@ -14,12 +14,14 @@ import click
 
 from smeg.cli import names, views
 from smeg.cli.configuring import config
+from smeg.cli.doctor import doctor
 from smeg.cli.files import PRIVATE, new_file
 from smeg.cli.graphs import get_graph
 from smeg.cli.parameters import duration, prefix
 from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options
 from smeg.cli.queries import query_mesh
 from smeg.cli.tokens import read_token
+from smeg.cli.watching import watch
 from smeg.errors import RemoteError
 
 _JOIN_TIMEOUT = 30.0
@@ -35,7 +37,7 @@ def main() -> None:
 
     A mesh is named by its name, its id or a unique beginning of the id; so is a node.
 
-    Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon answers but is not healthy (status only).
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 not as it should be (status, doctor, config check).
     """
 
 
@@ -202,7 +204,7 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-for _command in (*names.COMMANDS, query_mesh, get_graph, config):
+for _command in (*names.COMMANDS, query_mesh, get_graph, config, doctor, watch):
     main.add_command(_command)
 
 

@@ -6,6 +6,7 @@ to another's terminal. Nothing here knows what the tables are about.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from shutil import get_terminal_size
@@ -20,6 +21,15 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def painted(text: str, colour: str) -> str:
+    """In a colour when a person looks; see no-color.org."""
+    return click.style(text, fg=colour) if colourful() else text
+
+
+def colourful() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()) -> None:
