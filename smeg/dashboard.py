@@ -161,7 +161,7 @@ class Dashboard:
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
         problems += [warning for view in views for warning in view.warnings]
-        problems += [problem for view in views if (problem := view.alias_problem(self._node)) is not None]
+        problems += [problem for view in views for problem in view.name_problems(self._node)]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
         problems += self._names.problems if self._names is not None else ()
