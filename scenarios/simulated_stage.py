@@ -199,7 +199,9 @@ class SimulatedStage:
         if core is None:
             return None
         leader = self.names.get(seat.leader) if seat.leader is not None else None
-        return Seen(core.ledger.replica.digest.of(), self._named(seat.silent), leader)
+        # Equal documents should make equal lists of members, too.
+        listed = seat.members.members.ranks.tag if seat.members is not None else b""
+        return Seen((core.ledger.replica.digest.of(), listed), self._named(seat.silent), leader)
 
     def _named(self, keys: frozenset[NodeKey]) -> frozenset[str]:
         """Most think the same."""
@@ -210,7 +212,10 @@ class SimulatedStage:
     def _membership(self, player: Player, mesh: str) -> Membership | None:
         for inbox in player.runtime.inboxes:
             actor = inbox.actor
-            if actor is not None and actor.role is Role.MEMBERSHIP and actor.mesh == mesh:
+            if actor is None or actor.role is not Role.MEMBERSHIP or actor.mesh != mesh:
+                continue
+            # Of a mesh that was left and joined again there is an ended one, too.
+            if not actor.actor_stopped.is_set():
                 core = vars(actor)["core"]
                 return core if isinstance(core, Membership) else None
         return None

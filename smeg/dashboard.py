@@ -6,13 +6,13 @@ It listens and answers; it never asks another actor, so a stuck one cannot keep 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 from smeg import __version__
 from smeg import messages as m
-from smeg.addresses import node_id
+from smeg.addresses import node_id, overlay_prefix
 from smeg.carriers import tunnels
 from smeg.certificates import Role
 from smeg.convergence import convergence
@@ -27,6 +27,7 @@ from smeg.plan_reports import changes, describe
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
 from smeg.route_reports import Reports
+from smeg.zone import APEX, reverse_zone
 
 KEPT_ALARMS = 20
 STATES = ("alive", "daemon-down", "pruned", "quarantined")
@@ -190,7 +191,7 @@ class Dashboard:
                 {"name": a.name, "state": a.state, "restarts": a.restarts, "last_error": a.last_error} for a in actors
             ],
             "gossip": {"port": self._port, "connections": self._gossip.get("connections", 0), "dropped": dropped},
-            **({"names": _served(self._names)} if self._names is not None else {}),
+            **({"names": _served(self._names, self._meshes)} if self._names is not None else {}),
         }
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
@@ -246,8 +247,14 @@ def _states(asked: object) -> Collection[str]:
     return asked
 
 
-def _served(names: m.NamesServed) -> dict[str, Any]:
-    return {"served": list(names.places), "queries": names.asked, "dropped": names.dropped}
+def _served(names: m.NamesServed, meshes: Iterable[str]) -> dict[str, Any]:
+    zones = [APEX, *(reverse_zone(overlay_prefix(mesh)) for mesh in meshes)]
+    return {
+        "served": list(names.places),
+        "zones": [".".join(zone) for zone in zones],
+        "queries": names.asked,
+        "dropped": names.dropped,
+    }
 
 
 def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:

@@ -32,11 +32,11 @@ LARGEST = 1232
 SMALLEST = 512
 """bytes of one for who does not say what it can take (RFC 1035, 4.2.1)."""
 LARGEST_TCP = 65535
-RATE, BURST = 20_000.0, 20_000.0
+RATE, BURST = 40_000.0, 40_000.0
 """How many queries a second are answered, and how many at once, in answers that are remembered."""
 MADE = 20.0
 """How many of those one costs that is made anew."""
-KEPT = 4096
+KEPT = 8192
 """answers, to queries of at most `KEPT_BYTES`."""
 KEPT_BYTES = 300
 

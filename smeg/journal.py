@@ -179,4 +179,3 @@ def _by_prefix(routes: Iterable[Route]) -> dict[Any, tuple[NodeKey, ...]]:
     for route in routes:
         found[route.prefix] = (*found.get(route.prefix, ()), route.via)
     return found
-

@@ -19,3 +19,8 @@ def bridged_around(apart: str, bridged: str) -> Problem:
     what = f"{apart} is not bridged here, but by others, with {bridged}: what passes through this node may be lost"
     hint = "set advertiseRoutes for all meshes of this node that others join, or for none"
     return Problem("bridged-around", what, hint)
+
+
+def name_doubled(name: str, mesh: str) -> Problem:
+    what = f"two meshes of this node are called {name}: what is set for that name counts for neither"
+    return Problem("name-doubled", what, f"set it by id, for this one under {mesh}")

@@ -10,6 +10,7 @@ what it forwards there is one for each address, which knows its own mesh alone a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import IPv6Network
@@ -25,7 +26,7 @@ from smeg.notary import Notary
 from smeg.path_vector import PathVector
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
-from smeg.route_problems import advertise_refused, bridged_around
+from smeg.route_problems import advertise_refused, bridged_around, name_doubled
 from smeg.shares import DEFAULT, part_of
 from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 
@@ -103,11 +104,13 @@ class RoutingTable:
                     side.said = False
             case m.MeshStarted():
                 side = self._side(message.mesh)
-                side.policy, side.name = self._policy.of(message.mesh, message.name), message.name
+                side.name = message.name
                 side.started_at = now if side.started_at is None else side.started_at
+                return self._set_policies()
             case m.MeshStopped():
                 self._sides.pop(message.mesh, None)
                 self._table.leave(message.mesh)
+                return self._set_policies()
             case m.UplinkChanged():
                 self._behind = self._policy.behind if message.reached or not self._policy.probed else frozenset()
                 for table in self._tables():
@@ -159,6 +162,20 @@ class RoutingTable:
     def _side(self, mesh: str) -> _Side:
         self._dirty.add(mesh)
         return self._sides.setdefault(mesh, _Side(mesh, self._own, self._notary))
+
+    def _set_policies(self) -> list[Message]:
+        """What is set for a mesh by its name is for one mesh: who makes another chooses what to call it."""
+        names = Counter(side.name for side in self._sides.values())
+        doubled = {mesh: side.name for mesh, side in self._sides.items() if side.name and names[side.name] > 1}
+        out: list[Message] = []
+        for mesh, side in self._sides.items():
+            policy = self._policy.of(mesh, "" if mesh in doubled else side.name)
+            if policy != side.policy:
+                side.policy = policy
+                self._dirty.add(mesh)
+            if doubled.get(mesh) in self._policy.meshes:
+                out.append(m.Alarm(mesh, name_doubled(side.name, mesh)))
+        return out
 
     def _expired(self, side: _Side, now: float) -> bool:
         """Whether somebody has to be looked at again, by one of the two clocks."""

@@ -138,16 +138,18 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
 def joined(prefixes: set[IPv6Network]) -> set[IPv6Network]:
     """Two halves of one prefix as that one, down from the length of a mesh's. So the kernel has one route to another
     mesh where all of it lies beyond one interface, and none has to change when bridges there share it otherwise."""
+    parts: dict[int, set[int]] = {}
+    for prefix in prefixes:
+        if prefix.prefixlen > OVERLAY_BITS:
+            parts.setdefault(prefix.prefixlen, set()).add(int(prefix.network_address))
+    if not parts:
+        return prefixes
     found = set(prefixes)
-    parts = [prefix for prefix in prefixes if prefix.prefixlen > OVERLAY_BITS]
-    for part in sorted(parts, key=lambda part: -part.prefixlen):
-        prefix = part
-        while prefix in found and prefix.prefixlen > OVERLAY_BITS:
-            whole = prefix.supernet()
-            halves = set(whole.subnets())
-            if not halves <= found:
-                break
-            found -= halves
-            found.add(whole)
-            prefix = whole
+    for length in range(max(parts), OVERLAY_BITS, -1):
+        half = 1 << 128 - length
+        halves = {low for low in parts.get(length, ()) if not low & half and low | half in parts[length]}
+        for low in halves:
+            found -= {IPv6Network((low, length)), IPv6Network((low | half, length))}
+            found.add(IPv6Network((low, length - 1)))
+        parts.setdefault(length - 1, set()).update(halves)
     return found

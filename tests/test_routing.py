@@ -83,6 +83,25 @@ def test_who_keeps_a_mesh_apart_that_others_join_with_those_that_it_bridges_is_t
     assert whole.alarms == none.alarms == []
 
 
+def test_what_is_set_for_a_mesh_by_its_name_is_not_for_another_that_is_called_the_same() -> None:
+    world = Meshes("a", "b", "c")
+    policy = RoutePolicy(meshes={"a": MeshPolicy(bridge=True), "b": MeshPolicy(bridge=True)})
+    node = world.add("node", "ab", policy)
+    world.settle()
+    a, b, c = (world[label].id for label in "abc")
+    assert node.offers[a].offers.keys() == {overlay_prefix(b)}
+    # Somebody invites it into another mesh "a".
+    node.papers[c] = world["c"].founder("node")
+    world.names[c] = "a"
+    world.settle()
+    assert {mesh for mesh, said in node.offers.items() if said.offers} == set()
+    assert {(alarm.mesh, alarm.problem.code) for alarm in node.alarms} == {(a, "name-doubled"), (c, "name-doubled")}
+    node.table.handle(m.MeshStopped(c), world.now)
+    del node.papers[c]
+    world.settle()
+    assert node.offers[a].offers.keys() == {overlay_prefix(b)}
+
+
 # Prefixes behind nodes.
 
 

@@ -147,6 +147,7 @@ def status(result: Row) -> None:
             *_these(result, "name", "node", "version"),
             ("uptime", _duration(result.get("uptime"))),
             *(("gossip", _gossip(gossip)) for gossip in [_row(result, "gossip")] if gossip),
+            *(("names", _served(names)) for names in [_row(result, "names")] if names),
         ]
     )
     for problem in _rows(result, "problems"):
@@ -178,6 +179,11 @@ def _gossip(gossip: Row) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(_row(gossip, "dropped").items()) if count)
     parts = f"port {_text(gossip, 'port')}, {_text(gossip, 'connections')} connections"
     return f"{parts}, dropped: {dropped}" if dropped else parts
+
+
+def _served(names: Row) -> str:
+    parts = f"at {_list(names, 'served') or 'no address'}, {_text(names, 'queries')} queries"
+    return f"{parts}, {names['dropped']} dropped" if names.get("dropped") else parts
 
 
 def _these(result: Row, *names: str) -> list[tuple[str, str]]:

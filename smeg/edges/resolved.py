@@ -31,10 +31,13 @@ class Registration:
     def __init__(self, interface: str, server: str, domains: Iterable[str]) -> None:
         """`server` is `ADDRESS:PORT`; for names under `domains` it is asked, and for no others."""
         self._interface = interface
+        names = tuple(domains)
         self._commands = deque(
             [
                 [PROGRAM, "dns", interface, server],
-                [PROGRAM, "domain", interface, *(f"~{domain}" for domain in domains)],
+                [PROGRAM, "domain", interface, *(f"~{domain}" for domain in names)],
+                # Nobody above signs for these, and a resolver that wants signatures would not believe them.
+                [PROGRAM, "nta", interface, *names],
                 [PROGRAM, "default-route", interface, "false"],
             ]
         )
