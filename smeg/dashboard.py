@@ -15,6 +15,7 @@ from smeg import messages as m
 from smeg.addresses import node_id, overlay_prefix
 from smeg.carriers import tunnels
 from smeg.certificates import Role
+from smeg.convergence import convergence
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
@@ -111,6 +112,10 @@ class Dashboard:
         found += [(member, "quarantined") for member in quarantined.values()]
         rows = [self._member(view, member, state) for member, state in found if state in wanted]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
+
+    def converge(self, text: str) -> dict[str, Any]:
+        """Who is known to hold all that this node holds. Raises `LocalError`."""
+        return convergence(self.find(text), self._node)
 
     def events(self, text: str | None, run: object, since: object, last: object) -> dict[str, Any]:
         """What has happened, in all meshes or in one: since the event of that number of this run, or the last ones."""

@@ -34,6 +34,9 @@ class MeshView:
     liveness: m.LivenessChanged | None = None
     annexes: m.AnnexesChanged | None = None
     admitted: m.Admitted | None = None
+    root: bytes = b""
+    """Digest of the replica."""
+    agreed: m.Agreed | None = None
     offers: m.OffersChanged | None = None
     routes: m.RoutesChanged | None = None
     device_problem: Problem | None = None
@@ -61,6 +64,10 @@ class MeshView:
                 self.offers = message
             case m.RoutesChanged():
                 self.routes = message
+            case m.RootChanged():
+                self.root = message.root
+            case m.Agreed():
+                self.agreed = message
             case m.EpochSeen():
                 self.epoch = message.epoch
             case m.DeviceReady():

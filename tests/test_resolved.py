@@ -5,7 +5,6 @@ In the place of resolvectl stands a program that writes down how it was called.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from tests.nodes import wait_for
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where programs are looked for, first."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     return tmp_path

@@ -20,6 +20,7 @@ from smeg.cli.graphs import get_graph
 from smeg.cli.parameters import duration, prefix
 from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options
 from smeg.cli.queries import query_mesh
+from smeg.cli.reaching import converge, ping
 from smeg.cli.tokens import read_token
 from smeg.cli.watching import watch
 from smeg.errors import RemoteError
@@ -204,7 +205,7 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-for _command in (*names.COMMANDS, query_mesh, get_graph, config, doctor, watch):
+for _command in (*names.COMMANDS, query_mesh, get_graph, config, doctor, watch, ping, converge):
     main.add_command(_command)
 
 
