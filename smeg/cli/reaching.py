@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from smeg.cli import views
+from smeg.cli.parameters import MESH, NODE
 from smeg.cli.program import FAILED, UNHEALTHY, Settings, report, shared_options
 from smeg.errors import LocalError
 
@@ -24,7 +25,7 @@ _TIMES = re.compile(r"= ([\d.]+)/([\d.]+)/([\d.]+)/")
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", type=NODE)
 @click.option("--count", type=click.IntRange(1, 10000), default=3, show_default=True, help="How many echo requests.")
 @shared_options
 @click.make_pass_decorator(Settings, ensure=True)
@@ -64,7 +65,7 @@ def pinged(said: str) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.option("--wait", is_flag=True, help="Wait until they have, at most --timeout (default 60) seconds.")
 @shared_options
 @click.make_pass_decorator(Settings, ensure=True)
