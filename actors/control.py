@@ -106,6 +106,8 @@ class ControlActor(Actor):
         said = command.arguments
         mesh = said.get("mesh")
         match command.name:
+            case "converge":
+                return self._dashboard.converge(str(mesh or ""))
             case "events":
                 return self._dashboard.events(str(mesh or ""), said.get("run"), said.get("since"), said.get("last"))
             case "list-meshes":

@@ -80,7 +80,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
 
 
 def _dns(config: Config, runtime: Runtime, incarnation: int, node: Address) -> Actor:
-    # It takes a second to import on a small machine, and 10 MB: only who serves names pays for it.
+    # It takes time to import, and 4 MB: only who serves names pays for it.
     from actors.dns import DnsActor
 
     # Without an interface there is nothing that resolved could be told about.

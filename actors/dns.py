@@ -76,6 +76,9 @@ class DnsActor(Actor):
                 self._register(now)
                 return self._report(now)
             case m.MeshStarted(mesh):
+                if self._open_at is not None:
+                    # One of the addresses may be this mesh's.
+                    self._open_at = now
                 if self._resolved and available():
                     self._started[mesh] = message
             case m.MeshStopped(mesh):

@@ -15,6 +15,7 @@ from smeg import messages as m
 from smeg.addresses import node_id, overlay_prefix
 from smeg.carriers import tunnels
 from smeg.certificates import Role
+from smeg.convergence import convergence
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
@@ -112,6 +113,10 @@ class Dashboard:
         rows = [self._member(view, member, state) for member, state in found if state in wanted]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
 
+    def converge(self, text: str) -> dict[str, Any]:
+        """Who is known to hold all that this node holds. Raises `LocalError`."""
+        return convergence(self.find(text), self._node)
+
     def events(self, text: str | None, run: object, since: object, last: object) -> dict[str, Any]:
         """What has happened, in all meshes or in one: since the event of that number of this run, or the last ones."""
         number = since if isinstance(since, int) else None
@@ -161,7 +166,7 @@ class Dashboard:
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
         problems += [warning for view in views for warning in view.warnings]
-        problems += [problem for view in views if (problem := view.alias_problem(self._node)) is not None]
+        problems += [problem for view in views for problem in view.name_problems(self._node)]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
         problems += self._names.problems if self._names is not None else ()

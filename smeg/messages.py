@@ -263,6 +263,20 @@ class LivenessChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the live members that this node watches hold, by what they said since this node's own replica changed."""
+
+    mesh: str
+    version: int
+    root: bytes
+    """Digest of this node's replica."""
+    agreeing: frozenset[NodeKey]
+    """They hold the same."""
+    others: frozenset[NodeKey]
+    """They hold something else, or have said nothing since."""
+
+
+@dataclass(frozen=True, slots=True)
 class EpochSeen:
     """The refresh goes on."""
 

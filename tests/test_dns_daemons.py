@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+import dns.message
 import dns.resolver
 import dns.reversename
 import pytest
@@ -100,6 +103,27 @@ def test_what_was_said_is_there_again_after_a_restart_of_who_said_it_and_of_who_
         node.start()
     wait_for("names are served", lambda: len(places(nodes[0])) == 2, 20)
     wait_for("the alias is there", lambda: addresses(resolvers(nodes[0])[0], f"db.{MESH}.smeg") == [address], 20)
+
+
+def test_whatever_is_sent_the_daemon_answers_the_next_question(nodes: list[Daemon]) -> None:
+    chance = random.Random(7)
+    query = dns.message.make_query(f"two.{MESH}.smeg.", "AAAA", use_edns=0).to_wire()
+    for address, port in places(nodes[0]):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as udp:
+            udp.connect((address, port))
+            for number in range(500):
+                damaged = bytearray(query)
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+                udp.send(chance.randbytes(number) if number % 2 else bytes(damaged))
+        for number in range(20):
+            with socket.create_connection((address, port), 10) as tcp:
+                tcp.sendall(chance.randbytes(number * 40) if number % 2 else len(query).to_bytes(2, "big"))
+    for resolver in resolvers(nodes[0]):
+        for tcp_too in (False, True):
+            assert len(addresses(resolver, f"two.{MESH}.smeg", tcp_too)) == 1
+    actors = {row["name"]: row for row in nodes[0].ask("status")["actors"]}
+    assert (actors["dns"]["state"], actors["dns"]["restarts"]) == ("running", 0)
 
 
 def test_dig_agrees(nodes: list[Daemon]) -> None:

@@ -38,7 +38,7 @@ def init(settings: Settings, output: Path | None) -> None:
     """Write a configuration file with every key, its meaning, unit and default, all of it commented out."""
     from smeg.config_text import commented
 
-    text = commented(_base())
+    text = commented(usual())
     if output is None or str(output) == "-":
         settings.show({"configuration": text}, lambda _: click.echo(text, nl=False))
         return
@@ -67,7 +67,7 @@ def check(settings: Settings, file: str | None) -> int:
         ]
         settings.show({"file": name, "predecessor": True, "keys": keys, "configuration": found.text}, _translated)
         return UNHEALTHY
-    parsed = parse(text, name, _base())
+    parsed = parse(text, name, usual())
     said = _said(parsed)
     settings.show({"file": name, "predecessor": False, "set": said}, lambda _: _right(name, said))
     return 0
@@ -81,7 +81,16 @@ def _readable_by_both(text: str) -> bool:
     return True
 
 
-def _base() -> Config:
+def configured(file: Path | None) -> Config:
+    """What a file says, by default the usual one if it is there. Raises `LocalError`."""
+    if file is None and not USUAL.exists():
+        return usual()
+    path = str(file or USUAL)
+    return parse(read_text(path), path, usual())
+
+
+def usual() -> Config:
+    """The configuration without a file, on this host."""
     return defaults(socket.gethostname(), os.geteuid() == 0, os.environ)
 
 
@@ -103,7 +112,7 @@ def _said(parsed: Config) -> dict[str, str]:
     from smeg.config_keys import KEYS
     from smeg.config_text import value_text
 
-    base = _base()
+    base = usual()
     keys = [key for key in KEYS if getattr(parsed, key.field) != getattr(base, key.field)]
     said = {key.name: value_text(getattr(parsed, key.field)) for key in keys}
     return {**said, **({"meshes": f"[{', '.join(map(value_text, parsed.meshes))}]"} if parsed.meshes else {})}

@@ -3,8 +3,6 @@ working."""
 
 from __future__ import annotations
 
-import os
-import socket
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smeg.cli.configuring import USUAL, read_text
+from smeg.cli.configuring import configured, usual
 from smeg.cli.program import UNHEALTHY, Settings, shared_options
 from smeg.cli.tables import clean, painted
-from smeg.config import Config, defaults, parse
+from smeg.config import Config
 from smeg.errors import LocalError, SmegError
 
 if TYPE_CHECKING:
@@ -59,14 +57,10 @@ def _row(finding: Finding) -> dict[str, str]:
 
 def _configuration(file: Path | None) -> tuple[Config, list[tuple[str, str]]]:
     """The configuration, or the defaults with what is wrong with it."""
-    base = defaults(socket.gethostname(), os.geteuid() == 0, os.environ)
-    if file is None and not USUAL.exists():
-        return base, []
-    path = str(file or USUAL)
     try:
-        return parse(read_text(path), path, base), []
+        return configured(file), []
     except LocalError as error:
-        return base, [(error.problem.message, error.problem.hint)]
+        return usual(), [(error.problem.message, error.problem.hint)]
 
 
 def _daemon(settings: Settings) -> tuple[Daemon | None, tuple[str, str], list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from smeg.cli.parameters import MESH
 from smeg.cli.program import MACHINES, Settings, report, shared_options
 from smeg.errors import LocalError
 from smeg.graph import Graph, graph_of
@@ -23,7 +24,7 @@ MANY = 60
 
 
 @click.command("get-graph")
-@click.argument("meshes", metavar="[MESH]...", nargs=-1)
+@click.argument("meshes", type=MESH, metavar="[MESH]...", nargs=-1)
 @click.option("--output", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
               help="Write to a file, not to standard output.")  # fmt: skip
 @partial(shared_options, formats=(*TEXTS, *PICTURES, *MACHINES))

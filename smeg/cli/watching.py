@@ -14,7 +14,7 @@ from typing import Any
 import click
 import orjson
 
-from smeg.cli.parameters import seconds
+from smeg.cli.parameters import MESH, seconds
 from smeg.cli.program import Settings, report, shared_options, write_yaml
 from smeg.cli.tables import clean, painted
 from smeg.errors import LocalError
@@ -27,7 +27,7 @@ _COLOURS = {
 
 
 @click.command()
-@click.argument("mesh", required=False)
+@click.argument("mesh", type=MESH, required=False)
 @click.option("--last", type=click.IntRange(0, 4096), default=0, show_default=True, metavar="N",
               help="Begin with the last N events.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
