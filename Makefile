@@ -4,6 +4,7 @@
 # make bench [QUICK=1] the figures of docs/performance.md, anew
 # make bench-names     how many names a second are answered
 # make scenarios       every scenario of the library, simulated; NODES=1000 SEEDS=10 for more
+# make manual          the manual page, build/smeg-cli.1
 # make image           the container image
 # make clean           remove what these have made
 #
@@ -38,7 +39,7 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 kernel_wireguard = unshare $$([ "$$(id -u)" = 0 ] || echo --user --map-root-user) --net \
 	ip link add probe type wireguard 2>/dev/null
 
-.PHONY: demo test lint bench scenarios bench-names clean image python-packages demo-packages test-packages
+.PHONY: demo test lint bench scenarios bench-names clean image manual python-packages demo-packages test-packages
 
 demo: .venv/installed | demo-packages
 	@KEEP='$(KEEP)' $(bin)/python -m scenarios.demo
@@ -63,6 +64,12 @@ bench-names: .venv/installed
 scenarios: .venv/installed
 	@$(bin)/smeg-scenario run --quiet --nodes $(or $(NODES),50) --seeds $(or $(SEEDS),1) $(ARGS) \
 	  $(sort $(wildcard scenarios/library/*.yaml))
+
+manual: build/smeg-cli.1
+
+build/smeg-cli.1: $(wildcard smeg/cli/*.py) | .venv/installed
+	@mkdir -p build
+	$(bin)/smeg-cli manual > $@
 
 image:
 	$(DOCKER) build --tag $(IMAGE) .

@@ -13,12 +13,12 @@ from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
+from smeg.folders import control_socket
 from smeg.route_policy import PrefixRule
 
 MAX_SOCKET_PATH = 107
 """bytes; Linux `sun_path` less the terminating zero, see unix(7)."""
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
-_CONTROL_SOCKET = "control.sock"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ENDPOINT = re.compile(r"\[(?P<v6>[^\[\]]*)\](:(?P<port6>[0-9]{1,5}))?|(?P<host>[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 
@@ -34,11 +34,6 @@ class PublicEndpoint:
         if self.port is None:
             return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def control_socket(runtime_dir: Path) -> Path:
-    """The control socket in a `runtimeDir`."""
-    return runtime_dir / _CONTROL_SOCKET
 
 
 def public_endpoint(text: str) -> PublicEndpoint:

@@ -95,6 +95,8 @@ SLOW = (
     "hypothesis",
     "jmespath",
     "pykka",
+    "smeg.config",
+    "smeg.graph",
     "pyroute2",
     "rich",
     "smeg.keys",

@@ -7,15 +7,17 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smeg.cli.files import PUBLIC, new_file
 from smeg.cli.program import UNHEALTHY, Settings, report, shared_options
 from smeg.cli.tables import show_table
-from smeg.config import Config, defaults, parse
 from smeg.errors import LocalError
+
+if TYPE_CHECKING:
+    from smeg.config import Config
 
 USUAL = Path("/etc/smegmesh/node.yaml")
 """Where the examples keep it."""
@@ -57,6 +59,7 @@ def check(settings: Settings, file: str | None) -> int:
     Without FILE it is /etc/smegmesh/node.yaml. Of a file of the predecessor it is said what each key became, with the
     file that says the same now; the exit status is then 3.
     """
+    from smeg.config import parse
     from smeg.predecessor import is_predecessors, translate
 
     text, name = read_text(file or str(USUAL)), file or str(USUAL)
@@ -74,6 +77,8 @@ def check(settings: Settings, file: str | None) -> int:
 
 
 def _readable_by_both(text: str) -> bool:
+    from smeg.config import parse
+
     try:
         parse(text, "")
     except LocalError:
@@ -85,12 +90,17 @@ def configured(file: Path | None) -> Config:
     """What a file says, by default the usual one if it is there. Raises `LocalError`."""
     if file is None and not USUAL.exists():
         return usual()
+    # Slow to import.
+    from smeg.config import parse
+
     path = str(file or USUAL)
     return parse(read_text(path), path, usual())
 
 
 def usual() -> Config:
     """The configuration without a file, on this host."""
+    from smeg.config import defaults
+
     return defaults(socket.gethostname(), os.geteuid() == 0, os.environ)
 
 

@@ -13,11 +13,11 @@ import click
 from smeg.cli.configuring import configured, usual
 from smeg.cli.program import UNHEALTHY, Settings, shared_options
 from smeg.cli.tables import clean, painted
-from smeg.config import Config
 from smeg.errors import LocalError, SmegError
 
 if TYPE_CHECKING:
     from smeg.checkup import Daemon, Finding
+    from smeg.config import Config
 
 _COLOURS = {"good": "green", "warning": "yellow", "wrong": "red", "unknown": "blue"}
 

@@ -10,11 +10,12 @@ from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from smeg.errors import SmegError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from smeg.cli.program import Settings
 
 _COMPLETE_SECONDS = 1.0
@@ -62,6 +63,9 @@ class Named(click.types.StringParamType):
         self._rows = rows
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        # Slow to import.
+        from click.shell_completion import CompletionItem
+
         from smeg.cli.program import Settings
 
         settings = ctx.find_object(Settings) or Settings()

@@ -25,9 +25,9 @@ from click.exceptions import NoArgsIsHelpError
 from smeg.cli.old_names import modernised
 from smeg.cli.parameters import seconds
 from smeg.cli.tables import clean
-from smeg.config import control_socket, defaults
 from smeg.edges.control import call
 from smeg.errors import Problem, SmegError
+from smeg.folders import control_socket, usual_folders
 
 FAILED, USAGE, UNHEALTHY, INTERRUPTED = 1, 2, 3, 130
 TABLE = "table"
@@ -79,8 +79,8 @@ class Settings:
 
 def default_socket() -> Path:
     """The socket of this user's daemon; of root's when this user has none and root has."""
-    own = control_socket(defaults("", os.geteuid() == 0, os.environ).runtime_dir)
-    roots = control_socket(defaults("", True, {}).runtime_dir)
+    own = control_socket(usual_folders(os.geteuid() == 0, os.environ)[1])
+    roots = control_socket(usual_folders(True, {})[1])
     return roots if not own.exists() and roots.parent.exists() else own
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import ShellComplete, get_completion_class
 
-from smeg.cli.manual import manual_page
 from smeg.cli.program import Settings, shared_options
 
 SHELLS = ("bash", "zsh", "fish")
@@ -26,6 +24,9 @@ def completion(settings: Settings, shell: str) -> None:
 
     fish: smeg-cli completion fish > ~/.config/fish/completions/smeg-cli.fish
     """
+    # Slow to import.
+    from click.shell_completion import ShellComplete, get_completion_class
+
     found = get_completion_class(shell)
     assert found is not None, "click knows these three"
     made = found(click.Group(), {}, _PROGRAM, _VARIABLE)
@@ -42,5 +43,7 @@ def manual(context: click.Context, settings: Settings) -> None:
     """Write the manual page, for man: smeg-cli manual | man -l -"""
     root = context.find_root().command
     assert isinstance(root, click.Group)
+    from smeg.cli.manual import manual_page
+
     text = manual_page(root, _PROGRAM)
     settings.show({"manual": text}, lambda _: click.echo(text, nl=False))

@@ -14,6 +14,8 @@ from shutil import get_terminal_size
 import click
 
 _GAP = 2
+_DRAWN = 200
+"""rows that are wrapped to the width of a terminal; that takes milliseconds for each."""
 
 
 def clean(text: str) -> str:
@@ -39,13 +41,15 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Seq
     read a pipe get them all.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and len(cells) <= _DRAWN:
         _draw(*_fitting(columns, cells, spare, get_terminal_size().columns))
         return
     lines = [list(columns), *([cell or "-" for cell in row] for row in cells)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    form = "  ".join(f"{{:{width}}}" for width in widths)
+    head, *rest = (form.format(*line).rstrip() for line in lines)
+    # One write: thousands of lines are shown at once.
+    click.echo("\n".join([click.style(head, bold=True) if colourful() else head, *rest]))
 
 
 def show_fields(fields: Iterable[tuple[str, str]]) -> None:
