@@ -20,6 +20,7 @@ from scenarios.script import Script
 from scenarios.script_reading import parse
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.verdicts import Play, Verdict
+from smeg.heartbeat import Heartbeat
 
 ROOT = Path(__file__).parent.parent
 HOSTS = "hosts: {peers: {count: rest}, clients: {count: 2, role: client, nat: yes}}\n"
@@ -283,6 +284,24 @@ def test_what_cannot_be_played_is_said_before(file: Path) -> None:
     blind = scenario("run", str(file), "--nodes", "6")
     assert blind.exit_code == HELD
     assert "not in the simulated world: bounded: memory" in blind.stderr
+
+
+def test_what_a_world_does_not_see_stands_beside_the_verdict(file: Path) -> None:
+    file.write_text(HOSTS + "expect: {at-end: [bounded]}\n")
+    assert "it held (not seen here: bounded: memory)" in scenario("run", str(file), "--nodes", "6").stdout
+
+
+def test_an_actor_that_fails_is_a_failure_of_the_run(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Heartbeat, now: float) -> None:
+        if now > 14.0:
+            raise ZeroDivisionError("put in")
+
+    monkeypatch.setattr(Heartbeat, "_excuse", fail)
+    failed = scenario("run", str(file), "--nodes", "6", "--seeds", "2", "--quiet")
+    assert failed.exit_code == FAILED
+    assert failed.stdout.count("FAILS made: heartbeat@") == 2
+    assert "ZeroDivisionError('put in')" in failed.stdout
+    assert "--seed 2" in failed.stderr
 
 
 def test_check_and_list() -> None:
