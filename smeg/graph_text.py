@@ -56,7 +56,7 @@ _MERMAID_LINES: Mapping[Link, str] = {
 
 def dot(graph: Graph) -> str:
     """In the DOT language, as graphviz.org documents it."""
-    lines = ["digraph meshes {", "  overlap=false; splines=true;", '  node [fontname="sans-serif", style=solid];',
+    lines = ["digraph meshes {", '  node [fontname="sans-serif", style=solid];',
              '  edge [fontname="sans-serif", fontsize=10];']  # fmt: skip
     names = _names(graph)
     for key, node in graph.nodes.items():

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg import __version__
@@ -122,6 +122,7 @@ def test_the_port_that_the_filter_drops_is_named_and_the_other_is_not() -> None:
     assert finding.hint == "let it in: iptables -I INPUT -p tcp --dport 51800 -j ACCEPT"
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {

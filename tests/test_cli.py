@@ -486,6 +486,14 @@ def test_the_documentation_lists_exactly_the_commands() -> None:
     assert re.findall(r"^\| `([a-z-]+)", table, re.MULTILINE) == list(main.commands)
 
 
+@pytest.mark.parametrize("typed", ["members x", "members x --json", "bogus", "join-mesh /nonexistent/token", "watch"])
+def test_every_error_says_what_to_do_next(daemon: CannedDaemon, typed: str) -> None:
+    daemon.answers["members"] = daemon.answers["events"] = Problem("odd", "something is odd", "")
+    result = run(daemon, *typed.split())
+    assert result.exit_code in (1, 2)
+    assert re.search(r"^hint: \S", result.stderr, re.MULTILINE)
+
+
 def test_a_daemon_that_is_down_is_said_without_a_trace(path: Path) -> None:
     with process(path, "status", "--json") as asking:
         out, err = asking.communicate(timeout=LONG)

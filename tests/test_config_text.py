@@ -11,7 +11,7 @@ import orjson
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg.cli.main import main
@@ -86,6 +86,7 @@ values: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=values))
 def test_every_value_is_written_as_it_is_read(changes: dict[str, Any]) -> None:
     config: Config = replace(BASE, **changes)
@@ -161,6 +162,7 @@ printable = st.text(st.characters(max_codepoint=126, min_codepoint=32), max_size
 scalar = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | printable | st.lists(st.integers(), max_size=2)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, scalar | st.dictionaries(names, scalar, max_size=3)))
 def test_what_a_file_of_the_predecessor_becomes_is_always_right(content: dict[str, Any]) -> None:
     text = orjson.dumps(content).decode()
@@ -169,6 +171,7 @@ def test_what_a_file_of_the_predecessor_becomes_is_always_right(content: dict[st
     assert len(found.keys) >= len(content)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_what_is_no_yaml_mapping_is_refused(text: str) -> None:
     try:
@@ -180,6 +183,7 @@ def test_what_is_no_yaml_mapping_is_refused(text: str) -> None:
     assert problem.code == "bad-configuration"
 
 
+@settings(deadline=None)
 @given(texts)
 def test_text_is_quoted_where_yaml_would_take_it_for_something_else(text: str) -> None:
     assert yaml.safe_load(value_text(text)) == text

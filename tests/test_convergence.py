@@ -140,6 +140,7 @@ def test_who_is_not_reached_is_not_pinged(daemon: CannedDaemon) -> None:
     assert "it is thought dead" in result.stderr
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_whatever_ping_says_is_read_or_left(said: str) -> None:
     assert pinged(said)["sent"] >= 0

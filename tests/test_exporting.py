@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg.keys import Secret, wireguard_text, x25519_public
@@ -54,6 +54,7 @@ def test_it_says_the_interface_and_each_peer() -> None:
     assert second == {"publickey": "OTHER="}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_name_gets_beyond_its_comment(name: str) -> None:
     text = wg_quick({**PLAN, "peers": [{**PEER, "name": name}], "mesh": {"name": name, "id": name}}, None)

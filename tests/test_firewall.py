@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg.firewall import ACCEPT, DROP, Packet, fate, read_iptables, read_nftables
@@ -110,12 +110,14 @@ WORDS = ["-A", "INPUT", ":INPUT", "*filter", "DROP", "-p", "udp", "--dport", "1:
 words = st.sampled_from(WORDS)
 
 
+@settings(deadline=None)
 @given(json, st.lists(json, max_size=3))
 def test_no_ruleset_of_nftables_is_too_strange(right: Any, expr: list[Any]) -> None:
     for ruleset in (right, {"nftables": right}, nft([[*expr, dport("udp", right), {"drop": right}]], "accept")):
         assert fate(read_nftables(ruleset), TUNNEL) <= {ACCEPT, DROP}
 
 
+@settings(deadline=None)
 @given(st.lists(words).map(" ".join))
 def test_no_ruleset_of_iptables_is_too_strange(saved: str) -> None:
     assert fate(read_iptables(saved), TUNNEL) <= {ACCEPT, DROP}

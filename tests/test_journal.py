@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios.simulation import World
@@ -60,6 +60,7 @@ def alarm(number: int) -> m.Alarm:
     return m.Alarm("", Problem("code", f"problem {number}", ""))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=8), st.integers(0, 20))
 def test_a_reader_who_names_what_it_saw_last_gets_each_event_once(amounts: list[int], last: int) -> None:
     journal, number, asked = Journal("run"), 0, None

@@ -11,7 +11,7 @@ import click
 import orjson
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg.cli.main import main
@@ -65,6 +65,7 @@ def test_what_cannot_be_evaluated_is_refused_with_a_hint(query: str) -> None:
     assert raised.value.problem.hint
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="[]().,:{}?@*&|!'`\"=<>ab09- ", max_size=30))
 def test_no_expression_fails_but_by_being_refused(query: str) -> None:
     # Anything else fails the test.
@@ -108,6 +109,7 @@ def test_what_is_no_old_name_stays_as_it_is(words: str) -> None:
         ("join-mesh -m x -i 10.0.0.1", "smeg-cli invite"),
         ("new-mesh -r client", "by role"),
         ("new-mesh -p 1", "wireguardPort"),
+        ("set-service -m x -s web -v 80", "--port"),
     ],
 )
 def test_what_has_moved_is_said(daemon: CannedDaemon, old: str, where: str) -> None:
@@ -116,6 +118,7 @@ def test_what_has_moved_is_said(daemon: CannedDaemon, old: str, where: str) -> N
     assert where in result.stderr
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([*ARGUMENTS, *GONE, "status", "-m", "-q", "--", "x", "--json", "-m=x", "--socket", ""]))
 )

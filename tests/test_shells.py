@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smeg.cli.main import main
@@ -78,6 +78,7 @@ def test_the_manual_has_every_command_and_every_option() -> None:
     assert CliRunner().invoke(main, ["manual"]).stdout == page
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40))
 def test_no_help_is_taken_for_a_command_of_roff(words: str) -> None:
     group = click.Group(commands={"x": click.Command("x", help=words)}, help=words)

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -36,6 +36,8 @@ FORMATS = (TABLE, *MACHINES)
 _TIMEOUT = 10.0
 """seconds."""
 _COLOURS = {"error": "red", "hint": "cyan", "done": "green"}
+_NEXT = "`smeg-cli status` shows how smeg-node does"
+"""What to do next where the daemon does not say."""
 _TOKEN = re.compile(r"(smeg\d+\.)[\w-]+")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -176,13 +178,14 @@ def _fail(error: Exception, machine: str | None) -> NoReturn:
 def _problem(error: Exception) -> tuple[Problem, int]:
     match error:
         case SmegError():
-            return error.problem, FAILED
+            return replace(error.problem, hint=error.problem.hint or _NEXT), FAILED
         case click.ClickException():
             context = error.ctx if isinstance(error, click.UsageError) else None
             name = context.command_path if context is not None else "smeg-cli"
             return Problem("usage", error.format_message(), f"`{name} --help` says how it is used"), error.exit_code
         case OSError(strerror=str(words)):
-            return Problem("system", f"{words}: {error.filename}" if error.filename else words), FAILED
+            message = f"{words}: {error.filename}" if error.filename else words
+            return Problem("system", message, "`smeg-cli doctor` looks at this host"), FAILED
         case _:
             # Not its words: they may hold what was handed in.
             return Problem("internal", f"smeg-cli itself failed: {type(error).__name__}", "please report this"), FAILED
