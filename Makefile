@@ -2,6 +2,9 @@
 # make test            everything that can be checked here
 # make lint            style, types and the directions of imports
 # make bench [QUICK=1] the figures of docs/performance.md, anew
+# make bench-names     how many names a second are answered
+# make scenarios       every scenario of the library, simulated; NODES=1000 SEEDS=10 for more
+# make manual          the manual page, build/smeg-cli.1
 # make image           the container image
 # make clean           remove what these have made
 #
@@ -36,7 +39,7 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 kernel_wireguard = unshare $$([ "$$(id -u)" = 0 ] || echo --user --map-root-user) --net \
 	ip link add probe type wireguard 2>/dev/null
 
-.PHONY: demo test lint bench clean image python-packages demo-packages test-packages
+.PHONY: demo test lint bench scenarios bench-names clean image manual python-packages demo-packages test-packages
 
 demo: .venv/installed | demo-packages
 	@KEEP='$(KEEP)' $(bin)/python -m scenarios.demo
@@ -53,6 +56,20 @@ lint: .venv/installed-dev
 bench: .venv/installed-bench
 	@$(call need,serf:serf setpriv:util-linux taskset:util-linux) || true
 	$(bin)/python -m scenarios.bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish) $(ARGS)
+
+bench-names: .venv/installed
+	@$(call need,dnsperf:dnsperf)
+	@$(bin)/python -m scenarios.names_bench $(ARGS)
+
+scenarios: .venv/installed
+	@$(bin)/smeg-scenario run --quiet --nodes $(or $(NODES),50) --seeds $(or $(SEEDS),1) $(ARGS) \
+	  $(sort $(wildcard scenarios/library/*.yaml))
+
+manual: build/smeg-cli.1
+
+build/smeg-cli.1: $(wildcard smeg/cli/*.py) | .venv/installed
+	@mkdir -p build
+	$(bin)/smeg-cli manual > $@
 
 image:
 	$(DOCKER) build --tag $(IMAGE) .
@@ -90,4 +107,4 @@ demo-packages: | python-packages
 	{ $(call need,wireguard-go:wireguard-go $$([ "$$(id -u)" != 0 ] || echo wg:wireguard-tools)); }
 
 test-packages: | demo-packages
-	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dot:graphviz)
+	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dig:bind9-dnsutils dnsmasq:dnsmasq-base dot:graphviz)

@@ -10,6 +10,7 @@ from actors.base import Actor, Address
 from actors.device import DeviceActor, OpenBackend, Underlay
 from actors.runtime import Runtime
 from actors.store import Disk
+from actors.wiring import Role
 from smeg.config_values import PublicEndpoint
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
@@ -70,3 +71,9 @@ class Cast:
     device: type[DeviceActor] = DeviceActor
     prober: MakeEdge | None = None
     """What tries whether this node reaches beyond itself, if its user wants that."""
+    dns: MakeEdge | None = None
+    """What answers for names, likewise."""
+
+    def optional(self) -> dict[Role, MakeEdge]:
+        """The daemon's actors that only some have."""
+        return {role: make for role, make in ((Role.PROBER, self.prober), (Role.DNS, self.dns)) if make is not None}

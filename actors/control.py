@@ -44,7 +44,8 @@ class ControlActor(Actor):
     ) -> None:
         super().__init__(runtime, "", incarnation, supervisor)
         self._path = path
-        self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now(), policy, keepalive)
+        run = f"{runtime.wall()}-{incarnation}"
+        self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now(), policy, keepalive, run)
         self._server: ControlServer | None = None
         # Answers to what a predecessor passed on must not meet a ticket of ours.
         self._ticket = incarnation << 32
@@ -67,7 +68,7 @@ class ControlActor(Actor):
                 self._give_up(now)
             case _:
                 self._log(message)
-                self._dashboard.hear(message)
+                self._dashboard.hear(message, self.runtime.wall())
         return []
 
     def next_deadline(self) -> float | None:
@@ -102,8 +103,13 @@ class ControlActor(Actor):
         return out
 
     def _answer_itself(self, command: Command, now: float) -> dict[str, object] | None:
-        mesh = command.arguments.get("mesh")
+        said = command.arguments
+        mesh = said.get("mesh")
         match command.name:
+            case "converge":
+                return self._dashboard.converge(str(mesh or ""))
+            case "events":
+                return self._dashboard.events(str(mesh or ""), said.get("run"), said.get("since"), said.get("last"))
             case "list-meshes":
                 return self._dashboard.list_meshes()
             case "members":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from actors.base import Address
+from actors.base import Actor, Address
 from actors.cast import Cast, Settings
 from actors.control import ControlActor
 from actors.endings import STAGES
@@ -75,7 +75,17 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         prober=(lambda world, n, node, keys: ProberActor(world, n, node, config.exit_probe))
         if config.exit_probe
         else None,
+        dns=(lambda world, n, node, keys: _dns(config, world, n, node)) if config.dns_address else None,
     )
+
+
+def _dns(config: Config, runtime: Runtime, incarnation: int, node: Address) -> Actor:
+    # It takes time to import, and 4 MB: only who serves names pays for it.
+    from actors.dns import DnsActor
+
+    # Without an interface there is nothing that resolved could be told about.
+    resolved = config.dns_resolved and config.backend != "dry-run"
+    return DnsActor(runtime, incarnation, node, config.dns_address, config.dns_port, resolved)
 
 
 def _gossip(config: Config, runtime: Runtime, incarnation: int, node: Address, keys: Keys) -> GossipActor:

@@ -80,8 +80,8 @@ class Node(Actor):
             case Role.GOSSIP | Role.CONTROL if keys is not None:
                 make = self._cast.gossip if role is Role.GOSSIP else self._cast.control
                 return lambda incarnation: make(runtime, incarnation, node, keys)
-            case Role.PROBER if keys is not None and (prober := self._cast.prober) is not None:
-                return lambda incarnation: prober(runtime, incarnation, node, keys)
+            case _ if keys is not None and (edge := self._cast.optional().get(role)) is not None:
+                return lambda incarnation: edge(runtime, incarnation, node, keys)
             case _:
                 raise AssertionError(f"{role} is no actor of the daemon's")
 
@@ -145,8 +145,7 @@ class Node(Actor):
         self._keys = Keys(loaded.identity, loaded.curve)
         self._meshes.resume(loaded.meshes)
         self._book.problems += loaded.problems
-        probing = (Role.PROBER,) if self._cast.prober is not None else ()
-        for role in (Role.GOSSIP, Role.ROUTING, Role.CONTROL, *probing):
+        for role in (Role.GOSSIP, Role.ROUTING, Role.CONTROL, *self._cast.optional()):
             self._start_daemon_actor(role)
         return self._publish()
 

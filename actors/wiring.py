@@ -27,6 +27,7 @@ class Role(StrEnum):
     CONTROL = "control"
     ROUTING = "routing-table"
     PROBER = "prober"
+    DNS = "dns"
     MESH = "mesh"
     MEMBERSHIP = "membership"
     HEARTBEAT = "heartbeat"
@@ -41,20 +42,22 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.Spread: (Role.GOSSIP,),
     m.SendGuest: (Role.GOSSIP,),
     m.Dial: (Role.GOSSIP,),
-    m.MembersChanged: (Role.HEARTBEAT, Role.ROUTING, Role.DEVICE, Role.MESH, Role.GOSSIP, Role.CONTROL),
-    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.MESH, Role.CONTROL),
+    m.MembersChanged: (Role.HEARTBEAT, Role.ROUTING, Role.DEVICE, Role.MESH, Role.GOSSIP, Role.CONTROL, Role.DNS),
+    m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.MESH, Role.CONTROL, Role.DNS),
     m.EpochSeen: (Role.CONTROL,),
+    m.Agreed: (Role.CONTROL,),
     m.Watched: (Role.GOSSIP,),
     m.LinkRefused: (Role.HEARTBEAT,),
     m.LinkSilent: (Role.HEARTBEAT,),
     m.LinkRestored: (Role.DEVICE,),
-    m.RootChanged: (Role.HEARTBEAT,),
+    m.RootChanged: (Role.HEARTBEAT, Role.CONTROL),
     m.RootDiffers: (Role.MEMBERSHIP,),
     m.AnnexesChanged: (Role.ROUTING, Role.MESH, Role.CONTROL),
     m.OffersChanged: (Role.MESH, Role.CONTROL),
     m.Admitted: (Role.ROUTING, Role.CONTROL),
     m.RoutesChanged: (Role.DEVICE, Role.MESH, Role.CONTROL),
     m.UplinkChanged: (Role.ROUTING, Role.CONTROL),
+    m.NamesServed: (Role.CONTROL,),
     m.DeviceReady: (Role.MESH, Role.CONTROL),
     m.DeviceApplied: (Role.CONTROL,),
     m.DeviceFailed: (Role.MESH, Role.CONTROL),
@@ -74,8 +77,8 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.SaveFailed: (Role.MESH,),
     m.Publish: (Role.MEMBERSHIP,),
     m.Countersign: (Role.MEMBERSHIP,),
-    m.MeshStarted: (Role.NODE, Role.CONTROL, Role.ROUTING),
-    m.MeshStopped: (Role.NODE, Role.CONTROL, Role.ROUTING, Role.GOSSIP),
+    m.MeshStarted: (Role.NODE, Role.CONTROL, Role.ROUTING, Role.DNS),
+    m.MeshStopped: (Role.NODE, Role.CONTROL, Role.ROUTING, Role.GOSSIP, Role.DNS),
     m.MeshKnown: (Role.CONTROL,),
     m.Request: (Role.NODE,),
     m.Reply: (Role.CONTROL,),
@@ -98,11 +101,13 @@ SNAPSHOTS = (
     m.LivenessChanged,
     m.Watched,
     m.RootChanged,
+    m.Agreed,
     m.RoutesChanged,
     m.AnnexesChanged,
     m.OffersChanged,
     m.Admitted,
     m.UplinkChanged,
+    m.NamesServed,
     m.DeviceReady,
     m.DeviceApplied,
     m.DeviceWarned,

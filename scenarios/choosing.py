@@ -126,5 +126,3 @@ class Choosing:
 
     def _running(self, hosts: Iterable[str]) -> list[str]:
         return [host for host in hosts if self._truth.running(host)]
-
-

@@ -176,9 +176,9 @@ class BridgedWorld(World):
         """Whether a packet that comes by here now goes around: a circle begins where somebody chooses anew."""
         for prefix in moved:
             for to in (prefix[0], prefix[-1]):
-                walk = self.packets.walk(host.name, IPv6Address(0), to)
-                if walk.end is End.LOOP:
-                    self.loops.append(f"{self.runtime.time:.3f} s: {' '.join(walk.hosts)}")
+                circle = self.packets.circle(host.name, to)
+                if circle:
+                    self.loops.append(f"{self.runtime.time:.3f} s: {' '.join(circle)}")
 
     # What is so, and what should be.
 

@@ -164,7 +164,9 @@ class Player(Host):
     # Beginning and ending.
 
     def begin(self) -> None:
-        """Start the daemon; one that is just ending is started when it has."""
+        """Start the daemon, unless it is up; one that is just ending is started when it has."""
+        if self.console is not None and not self._ending:
+            return
         if self._ending and not self.ended:
             self._again = True
             self.world.runtime.at(self.world.runtime.time + 0.1, self._begin_again)

@@ -25,6 +25,8 @@ from smeg.errors import LocalError
 
 LIBRARY = Path(__file__).parent / "library"
 HELD, FAILED, IMPOSSIBLE = 0, 1, 2
+DEFECTS = ("actor-failed", "never-at-rest")
+"""What is no fault of a script's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,12 @@ def play(run: Run, quiet: bool = False) -> tuple[Play, list[Limit]]:
         stage.close()
 
 
-def show(run: Run, done: Play, took: float) -> None:
-    """A verdict a line, and one of the whole."""
+def show(run: Run, done: Play, limits: Sequence[Limit], took: float) -> None:
+    """A verdict a line, with what this world could not see of it, and one of the whole."""
+    unseen = {limit.line: f" (not seen here: {limit.what})" for limit in limits}
     for verdict in done.verdicts:
-        click.echo(f"  {_mark(verdict.held)} line {verdict.line}: {verdict.about} — {verdict.what}")
+        about = f"line {verdict.line}: {verdict.about}"
+        click.echo(f"  {_mark(verdict.held)} {about} — {verdict.what}{unseen.get(verdict.line, '')}")
     notes = ", ".join(f"{what} ({count} times)" for what, count in done.seen["noticed"].items())
     if notes:
         click.echo(f"  noticed: {notes}")
@@ -137,15 +141,24 @@ def _run(
         script, text = read(path)
         for seed in seeds:
             run = Run(script, nodes or script.nodes, seed, world)
+            again = f"again: smeg-scenario run {path} --nodes {run.nodes} --seed {seed}"
             began = time.monotonic()
-            done, limits = play(run, quiet)
-            show(run, done, time.monotonic() - began)
+            try:
+                done, limits = play(run, quiet)
+            except LocalError as error:
+                if error.problem.code not in DEFECTS:
+                    raise
+                click.echo(f"{_mark(False)} {script.name}: {error.problem.message}")
+                _say(again)
+                worst = FAILED
+                continue
+            show(run, done, limits, time.monotonic() - began)
             if report is not None:
                 written = run_record.write(report, str(path), text, world, run.nodes, seed, limits, done)
                 _say(f"recorded in {written}")
             if not done.held:
                 worst = FAILED
-                _say(f"again: smeg-scenario run {path} --nodes {run.nodes} --seed {seed}")
+                _say(again)
     except LocalError as error:
         return _refuse(error)
     return worst
@@ -188,8 +201,8 @@ def replay_command(record: Path, quiet: bool) -> None:
 def _replay(recorded: run_record.Recorded, quiet: bool) -> int:
     run = Run(parse(recorded.text, recorded.source), recorded.nodes, recorded.seed, recorded.world)
     began = time.monotonic()
-    done, _ = play(run, quiet)
-    show(run, done, time.monotonic() - began)
+    done, limits = play(run, quiet)
+    show(run, done, limits, time.monotonic() - began)
     if done.marks == recorded.marks:
         verdicts = tuple((verdict.line, verdict.about, verdict.held) for verdict in done.verdicts)
         click.echo(f"{_mark(verdicts == recorded.verdicts)} it is the same run, byte for byte")

@@ -98,13 +98,13 @@ class SimulatedStage:
             self._deeds.set_link(player, delay=group.latency, loss=group.loss)
             if group.begins is not Begins.OFF:
                 player.begin()
-        self.world.run(WARM_UP + (WARM_UP if len(self._script.meshes) > 1 else 0.0))
+        self.run(WARM_UP + (WARM_UP if len(self._script.meshes) > 1 else 0.0))
         end = self.world.runtime.time + REST_WITHIN
         while not self._at_rest():
             if self.world.runtime.time > end:
                 what = f"{self._script.name} is not at rest {REST_WITHIN:g} s after its start"
                 raise LocalError("never-at-rest", what, "see whether its meshes and settings can work")
-            self.world.run(1.0)
+            self.run(1.0)
         self._rest_at = self.world.runtime.time
 
     def _make_mesh(self, mesh: str) -> None:
@@ -143,7 +143,7 @@ class SimulatedStage:
         except RuntimeError as failure:
             what = f"{failure}: {failure.__cause__!r}"
             raise LocalError("actor-failed", what, "that is a defect of the daemon: see the traceback") from failure
-        while len(self._marks) < int(self.now + 1e-9):
+        while len(self._marks) + 1 <= self.now + 1e-9:
             self._marks.append(self._trace.hexdigest()[:16])
 
     def do(self, deed: Deed) -> None:
@@ -199,7 +199,9 @@ class SimulatedStage:
         if core is None:
             return None
         leader = self.names.get(seat.leader) if seat.leader is not None else None
-        return Seen(core.ledger.replica.digest.of(), self._named(seat.silent), leader)
+        # Equal documents should make equal lists of members, too.
+        listed = seat.members.members.ranks.tag if seat.members is not None else b""
+        return Seen((core.ledger.replica.digest.of(), listed), self._named(seat.silent), leader)
 
     def _named(self, keys: frozenset[NodeKey]) -> frozenset[str]:
         """Most think the same."""
@@ -210,7 +212,10 @@ class SimulatedStage:
     def _membership(self, player: Player, mesh: str) -> Membership | None:
         for inbox in player.runtime.inboxes:
             actor = inbox.actor
-            if actor is not None and actor.role is Role.MEMBERSHIP and actor.mesh == mesh:
+            if actor is None or actor.role is not Role.MEMBERSHIP or actor.mesh != mesh:
+                continue
+            # Of a mesh that was left and joined again there is an ended one, too.
+            if not actor.actor_stopped.is_set():
                 core = vars(actor)["core"]
                 return core if isinstance(core, Membership) else None
         return None
@@ -284,4 +289,3 @@ class SimulatedStage:
 
     def marks(self) -> tuple[str, ...]:
         return (*self._marks, self._trace.hexdigest()[:16])
-

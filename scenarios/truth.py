@@ -24,14 +24,17 @@ class Standing(Enum):
     OFF = "off"
 
 
-_MAKES: dict[type[a.Action], Standing] = {
-    a.Start: Standing.UP,
-    a.Resume: Standing.UP,
-    a.Stop: Standing.DOWN,
-    a.Kill: Standing.DOWN,
-    a.PowerOff: Standing.OFF,
-    a.Pause: Standing.PAUSED,
+_ENDED = frozenset({Standing.DOWN, Standing.OFF})
+_ALIVE = frozenset({Standing.UP, Standing.PAUSED})
+_MAKES: dict[type[a.Action], tuple[frozenset[Standing], Standing]] = {
+    a.Start: (_ENDED, Standing.UP),
+    a.Resume: (frozenset({Standing.PAUSED}), Standing.UP),
+    a.Stop: (_ALIVE, Standing.DOWN),
+    a.Kill: (_ALIVE, Standing.DOWN),
+    a.PowerOff: (_ALIVE | _ENDED, Standing.OFF),
+    a.Pause: (frozenset({Standing.UP}), Standing.PAUSED),
 }
+"""What becomes of a host, from which states; of others nothing does."""
 
 
 class Truth:
@@ -55,6 +58,9 @@ class Truth:
         self.loose: set[str] = set()
         """Whose link is cut now and then, or one way."""
         self._returned: dict[str, float] = {}
+        """When somebody was last to be thought alive again."""
+        self._began: dict[str, float] = {}
+        """When somebody last began to hear the others."""
         self._woke: dict[str, float] = {}
 
     # What happens.
@@ -62,18 +68,18 @@ class Truth:
     def note(self, deed: Deed, now: float) -> None:
         """Take in a deed that was done."""
         action = deed.action
-        made = _MAKES.get(type(action))
-        if isinstance(action, a.Pause) and deed.undo:
-            made = Standing.UP
+        made = _MAKES.get(a.Resume if isinstance(action, a.Pause) and deed.undo else type(action))
         if made is not None:
+            before, after = made
             for host in deed.hosts:
-                self._becomes(host, made, now)
+                if self.standing[host] in before:
+                    self._becomes(host, after, now)
         match action:
             case a.Partition():
                 self.sides = {host: number for number, side in enumerate(deed.sides) for host in side}
             case a.Heal():
                 for host in {*self.sides, *self.loose}:
-                    self._returned[host] = now
+                    self._returned[host] = self._began[host] = now
                 self.sides = {}
                 self.loose.clear()
             case a.Isolate():
@@ -81,10 +87,12 @@ class Truth:
             case a.Flap():
                 self._link(deed, now)
             case a.Roam() | a.NatRebind():
-                self._returned.update(dict.fromkeys(deed.hosts, now))
+                for host in deed.hosts:
+                    self._returned[host] = self._began[host] = now
             case a.Join(mesh=mesh):
                 self.members[mesh or self._first].update(deed.hosts)
-                self._returned.update(dict.fromkeys(deed.hosts, now))
+                for host in deed.hosts:
+                    self._returned[host] = self._began[host] = now
             case a.Leave(mesh=mesh) | a.Evict(mesh=mesh):
                 self.members[mesh or self._first].difference_update(deed.hosts)
 
@@ -92,16 +100,15 @@ class Truth:
         before = self.standing[host]
         if standing is Standing.UP and before is not Standing.UP:
             self._returned[host] = now
-            if before is Standing.PAUSED:
-                self._woke[host] = now
-        if before is Standing.OFF and standing is Standing.DOWN:
-            return
+            # Who stood still must know that it did, and judge nobody by it.
+            (self._woke if before is Standing.PAUSED else self._began)[host] = now
         self.standing[host] = standing
 
     def _link(self, deed: Deed, now: float) -> None:
         if deed.undo:
             self.loose.difference_update(deed.hosts)
-            self._returned.update(dict.fromkeys(deed.hosts, now))
+            for host in deed.hosts:
+                self._returned[host] = self._began[host] = now
         else:
             self.loose.update(deed.hosts)
 
@@ -136,8 +143,8 @@ class Truth:
             return True
         if self.standing[by] is not Standing.UP or subject in self.loose or by in self.loose:
             return True
-        since = max(self._returned.get(subject, -SETTLES), self._returned.get(by, -SETTLES))
-        return now <= since + SETTLES or now <= self._woke.get(by, -WAKES) + WAKES
+        since = max(self._returned.get(subject, -SETTLES), self._began.get(by, -SETTLES))
+        return now <= since + SETTLES
 
     def counts(self, host: str, now: float) -> bool:
         """Whether what it knows is to be expected to be right: it is up, on a good link, and has not just woken."""

@@ -51,11 +51,12 @@ class Company:
         return target
 
     def check_alias(self, alias: str) -> None:
-        """Raises `LocalError` if somebody else has this one."""
+        """Raises `LocalError` if somebody else has this one, or is called so: an alias comes before a name."""
         for key, member in self._members.items():
-            if alias and key != self._own and member.record.card.alias == alias:
-                message = f"the alias {alias} is that of {member.record.name}, {node_id(key)[:12]}"
-                raise LocalError("alias-taken", message, "choose another, or have it give that up")
+            if alias and key != self._own and alias in (member.record.card.alias, member.record.name):
+                kind = "alias" if alias == member.record.card.alias else "name"
+                message = f"{alias} is the {kind} of {member.record.name}, {node_id(key)[:12]}"
+                raise LocalError("alias-taken", message, "choose another")
 
     def let_in_by(self, node: NodeKey) -> list[NodeKey]:
         """Everybody whom this node let in and on whom a member rests, in the order of their keys."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
 from smeg.config_keys import KEYS, Key
-from smeg.config_values import PublicEndpoint, control_socket
+from smeg.config_values import PublicEndpoint
 from smeg.errors import LocalError
+from smeg.folders import control_socket, usual_folders
 from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
 from smeg.shares import DEFAULT
 
@@ -53,6 +54,9 @@ class Config:
     weight: int = 1
     shards: int = 1
     exit_probe: tuple[PublicEndpoint, ...] = ()
+    dns_address: tuple[IPv4Address | IPv6Address, ...] = ()
+    dns_port: int = 51753
+    dns_resolved: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     meshes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -78,21 +82,9 @@ def _mesh_policy(config: Config) -> MeshPolicy:
 
 
 def defaults(hostname: str, root: bool, environ: Mapping[str, str]) -> Config:
-    """The configuration without a file. `hostname` becomes a DNS label; relative XDG paths are ignored, as XDG demands.
-
-    Source of the folders: XDG Base Directory Specification 0.8. Raises `LocalError` (`no-home`).
-    """
+    """The configuration without a file. `hostname` becomes a DNS label. Raises `LocalError` (`no-home`)."""
     label = re.sub(r"[^a-z0-9-]+", "-", hostname.split(".")[0].lower())[:63].strip("-") or "node"
-    if root:
-        return Config(Path("/var/lib/smegmesh"), Path("/run/smegmesh"), label)
-    state, home, runtime = (environ.get(name, "") for name in ("XDG_STATE_HOME", "HOME", "XDG_RUNTIME_DIR"))
-    if not state.startswith("/"):
-        if not home.startswith("/"):
-            raise LocalError("no-home", "neither HOME nor XDG_STATE_HOME is set", "set HOME, then try again")
-        state = f"{home}/.local/state"
-    state_dir = Path(state) / "smegmesh"
-    # Not /tmp, which others can write to.
-    runtime_dir = Path(runtime) / "smegmesh" if runtime.startswith("/") else state_dir / "run"
+    state_dir, runtime_dir = usual_folders(root, environ)
     return Config(state_dir, runtime_dir, label)
 
 

@@ -10,14 +10,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
+from smeg.folders import control_socket
 from smeg.route_policy import PrefixRule
 
 MAX_SOCKET_PATH = 107
 """bytes; Linux `sun_path` less the terminating zero, see unix(7)."""
-_CONTROL_SOCKET = "control.sock"
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ENDPOINT = re.compile(r"\[(?P<v6>[^\[\]]*)\](:(?P<port6>[0-9]{1,5}))?|(?P<host>[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 
@@ -33,11 +34,6 @@ class PublicEndpoint:
         if self.port is None:
             return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def control_socket(runtime_dir: Path) -> Path:
-    """The control socket in a `runtimeDir`."""
-    return runtime_dir / _CONTROL_SOCKET
 
 
 def public_endpoint(text: str) -> PublicEndpoint:
@@ -144,6 +140,18 @@ def bind_address(value: object) -> str:
         return "*" if text == "*" else str(ip_address(text.removeprefix("[").removesuffix("]")))
     except ValueError:
         raise ValueError(f"is {shown(text)}") from None
+
+
+def inside(value: object) -> IPv4Address | IPv6Address:
+    """An address that only this host has, or a network of its own: RFC 1122 and 4291 loopback, RFC 4193."""
+    text = text_line(value)
+    try:
+        found = ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError(f"is {shown(text)}") from None
+    if not found.is_loopback and not (isinstance(found, IPv6Address) and found in _UNIQUE_LOCAL):
+        raise ValueError(f"is {shown(text)}, where others could ask")
+    return found
 
 
 def endpoint(value: object) -> PublicEndpoint:

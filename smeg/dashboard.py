@@ -6,18 +6,20 @@ It listens and answers; it never asks another actor, so a stuck one cannot keep 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 from smeg import __version__
 from smeg import messages as m
-from smeg.addresses import node_id
+from smeg.addresses import node_id, overlay_prefix
 from smeg.carriers import tunnels
 from smeg.certificates import Role
+from smeg.convergence import convergence
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
+from smeg.journal import KEPT, Journal
 from smeg.keys import NodeKey, wireguard_text
 from smeg.members import Members
 from smeg.mesh_view import MeshView, find_mesh, find_places
@@ -25,6 +27,7 @@ from smeg.plan_reports import changes, describe
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
 from smeg.route_reports import Reports
+from smeg.zone import APEX, reverse_zone
 
 KEPT_ALARMS = 20
 STATES = ("alive", "daemon-down", "pruned", "quarantined")
@@ -42,8 +45,10 @@ _UPLINK_LOST = Problem(
 class Dashboard:
     """`Node` says by `MeshKnown` which meshes there are; the rest comes from their actors."""
 
-    def __init__(self, node: NodeKey, name: str, started: float, policy: RoutePolicy, keepalive: int) -> None:
-        """`keepalive` in seconds, as in the configuration."""
+    def __init__(
+        self, node: NodeKey, name: str, started: float, policy: RoutePolicy, keepalive: int, run: str = ""
+    ) -> None:
+        """`keepalive` in seconds, as in the configuration; `run` is another for each start."""
         self._node = node
         self._keepalive = keepalive
         self._policy = policy
@@ -53,15 +58,18 @@ class Dashboard:
         self._supervised = m.Supervised(0, ())
         self._gossip: dict[str, int] = {}
         self._uplink: m.UplinkChanged | None = None
+        self._names: m.NamesServed | None = None
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
+        self._journal = Journal(run)
 
     def knows(self, mesh: str) -> bool:
         """Whether this id is one of this node's meshes."""
         return mesh in self._meshes
 
-    def hear(self, message: Message) -> None:
-        """Take in a snapshot or an event."""
+    def hear(self, message: Message, wall: int = 0) -> None:
+        """Take in a snapshot or an event. `wall` is in seconds since 1970, and only shown."""
+        self._journal.hear(message, self._meshes.get(getattr(message, "mesh", "")), wall)
         match message:
             case m.MeshKnown():
                 self._meshes.setdefault(message.mesh, MeshView(message.mesh, message.name)).state = message.state
@@ -75,6 +83,8 @@ class Dashboard:
                 self._port = message.port
             case m.UplinkChanged():
                 self._uplink = message
+            case m.NamesServed():
+                self._names = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
             case m.Alarm():
@@ -102,6 +112,16 @@ class Dashboard:
         found += [(member, "quarantined") for member in quarantined.values()]
         rows = [self._member(view, member, state) for member, state in found if state in wanted]
         return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
+
+    def converge(self, text: str) -> dict[str, Any]:
+        """Who is known to hold all that this node holds. Raises `LocalError`."""
+        return convergence(self.find(text), self._node)
+
+    def events(self, text: str | None, run: object, since: object, last: object) -> dict[str, Any]:
+        """What has happened, in all meshes or in one: since the event of that number of this run, or the last ones."""
+        number = since if isinstance(since, int) else None
+        newest = min(max(last, 0), KEPT) if isinstance(last, int) else 0
+        return self._journal.since(str(run or ""), number, newest, self.find(text).name if text else "")
 
     def routes(self, text: str | None, wall: int) -> dict[str, Any]:
         """Which ways are known and taken, in all meshes or in one. `wall` is in seconds since 1970."""
@@ -146,9 +166,10 @@ class Dashboard:
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
         problems += [warning for view in views for warning in view.warnings]
-        problems += [problem for view in views if (problem := view.alias_problem(self._node)) is not None]
+        problems += [problem for view in views for problem in view.name_problems(self._node)]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
+        problems += self._names.problems if self._names is not None else ()
         actors = self._supervised.actors
         problems += [
             Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")
@@ -170,6 +191,7 @@ class Dashboard:
                 {"name": a.name, "state": a.state, "restarts": a.restarts, "last_error": a.last_error} for a in actors
             ],
             "gossip": {"port": self._port, "connections": self._gossip.get("connections", 0), "dropped": dropped},
+            **({"names": _served(self._names, self._meshes)} if self._names is not None else {}),
         }
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
@@ -223,6 +245,16 @@ def _states(asked: object) -> Collection[str]:
         if state not in STATES:
             raise LocalError("bad-argument", f"no member is ever {str(state)[:40]!r}", _WHICH_STATES)
     return asked
+
+
+def _served(names: m.NamesServed, meshes: Iterable[str]) -> dict[str, Any]:
+    zones = [APEX, *(reverse_zone(overlay_prefix(mesh)) for mesh in meshes)]
+    return {
+        "served": list(names.places),
+        "zones": [".".join(zone) for zone in zones],
+        "queries": names.asked,
+        "dropped": names.dropped,
+    }
 
 
 def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:

@@ -112,7 +112,8 @@ class HeardOffers:
     def _let_in(self, node: NodeKey, offers: Offers, policy: MeshPolicy) -> Offers:
         known = self._passed.get(node)
         if known is None or known.offers is not offers or known.policy is not policy:
-            passed = {prefix: offer for prefix, offer in offers.items() if _wanted(prefix, policy)}
+            held_back = [prefix for prefix in offers if not _wanted(prefix, policy)]
+            passed = {p: offer for p, offer in offers.items() if p not in held_back} if held_back else offers
             known = self._passed[node] = _Passed(offers, policy, passed)
         return known.passed
 

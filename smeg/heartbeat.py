@@ -84,6 +84,11 @@ class Heartbeat:
         self._shunned: frozenset[NodeKey] = frozenset()
         """A client's own peers that are silent: it is nobody's judge, but goes to others."""
         self._root = EMPTY_ROOT
+        self._root_at = 0.0
+        """Since when the own replica has been as it is."""
+        self._all_agree = False
+        """Whether all who are watched and live were said to hold the same."""
+        self._told_agreed: object = None
         self._version = 0
         self._arranged: tuple[object, ...] = ()
         """From what it was worked out last who is with whom: members and who is shunned, then who is thought dead."""
@@ -121,7 +126,7 @@ class Heartbeat:
             case m.MembersChanged():
                 self._meet(message.members, now)
             case m.RootChanged():
-                self._root = message.root
+                self._root, self._root_at, self._all_agree = message.root, now, False
             case m.LinkRefused() if self._fast:
                 return self._accuse_if(self._watch.refused(message.member, now), message.member, Kind.DOWN, now)
             case m.LinkSilent() if self._fast:
@@ -186,6 +191,7 @@ class Heartbeat:
         self._watch.arrange(members.rings, now)
         before = self._circle.links
         self._circle.arrange(self._watch, shunned)
+        self._all_agree = False
         self._claims.arrange(now)
         new = [key for key in self._circle.links if key not in before] if before else []
         return [*self._claims.tell_recent(new, now), *self._tell(self._epochs.follow(now))]
@@ -267,6 +273,7 @@ class Heartbeat:
         if edge is None:
             return out
         self._watch.heard(edge, sender, beat.stall, now)
+        self._all_agree &= beat.root == self._root
         edge.root_differs_at, repair = self._watch.differs(edge.root_differs_at, beat.root == self._root, now)
         if repair:
             out.append(m.RootDiffers(self._mesh, sender))
@@ -275,6 +282,24 @@ class Heartbeat:
         if repair:
             out += self._claims.tell_all(sender)
         return out
+
+    def _agree(self, now: float) -> list[Message]:
+        """Say who holds what this node holds, as long as not all those who are watched do, and once when they do."""
+        if self._all_agree:
+            return []
+        live = {key: edge for key, edge in self._watch.edges.items() if key not in self._verdicts}
+        same = frozenset(
+            key
+            for key, edge in live.items()
+            if self._root_at < edge.heard_at <= now and edge.root_differs_at is None
+        )
+        self._all_agree = len(same) == len(live)
+        told = (self._root, same, frozenset(live.keys() - same))
+        if told == self._told_agreed:
+            return []
+        self._told_agreed = told
+        self._version += 1
+        return [m.Agreed(self._mesh, self._version, *told)]
 
     # Accusing.
 
@@ -323,6 +348,7 @@ class Heartbeat:
             if self._own in self._circle.members:
                 out += self._circle.spread(self._circle.observers, self._own_beat(now))
             self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
+            out += self._agree(now)
         for accusation in self._watch.accuse(now):
             out += self._say(accusation)
             out += self._judge(accusation.subject, now)

@@ -140,10 +140,12 @@ class Membership:
             out.append(self._hand_over())
         if self._told_version != self._roster.version:
             self._told_version = self._roster.version
-            self._members = self._roster.members
+            before, self._members = self._members, self._roster.members
             verdict = self._roster.verdict(self._own, self._wall()).value
             quarantined = self._roster.quarantined
-            out.append(m.MembersChanged(self._mesh, self._roster.version, self._members, quarantined, verdict))
+            gone = self._roster.gone(before, self._wall())
+            version = self._roster.version
+            out.append(m.MembersChanged(self._mesh, version, self._members, quarantined, verdict, gone))
         annexes = self._replica.annexes
         if annexes is not self._told_annexes and (annexes or self._told_annexes):
             self._told_annexes = annexes

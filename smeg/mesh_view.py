@@ -34,6 +34,9 @@ class MeshView:
     liveness: m.LivenessChanged | None = None
     annexes: m.AnnexesChanged | None = None
     admitted: m.Admitted | None = None
+    root: bytes = b""
+    """Digest of the replica."""
+    agreed: m.Agreed | None = None
     offers: m.OffersChanged | None = None
     routes: m.RoutesChanged | None = None
     device_problem: Problem | None = None
@@ -61,6 +64,10 @@ class MeshView:
                 self.offers = message
             case m.RoutesChanged():
                 self.routes = message
+            case m.RootChanged():
+                self.root = message.root
+            case m.Agreed():
+                self.agreed = message
             case m.EpochSeen():
                 self.epoch = message.epoch
             case m.DeviceReady():
@@ -83,18 +90,20 @@ class MeshView:
     def pruned(self) -> frozenset[NodeKey]:
         return self.liveness.pruned if self.liveness is not None else frozenset()
 
-    def alias_problem(self, node: NodeKey) -> Problem | None:
-        """That a lower key claims the alias of this node too, and so keeps it."""
+    def name_problems(self, node: NodeKey) -> list[Problem]:
+        """That what this node is called leads to another, who has its name or, with a lower key, its alias as alias."""
         own = self.table.get(node)
-        alias = own.record.card.alias if own is not None else ""
-        if not alias:
-            return None
-        table = self.table.table
-        holder = min(key for key, member in table.items() if member.record.card.alias == alias)
-        if holder == node:
-            return None
-        message = f"the alias {alias} of this node in {self.name} is also that of {self.called(holder)}, which keeps it"
-        return Problem("alias-taken", message, f"choose another: `smeg-cli put-alias {self.name} ALIAS`")
+        if own is None:
+            return []
+        found: list[Problem] = []
+        for kind, label in (("alias", own.record.card.alias), ("name", own.record.name)):
+            claimed = [key for key, member in self.table.table.items() if label and member.record.card.alias == label]
+            holder = min(claimed, default=node)
+            if holder != node:
+                message = f"the {kind} {label} of this node in {self.name} is the alias of {self.called(holder)} too"
+                hint = f"that one is found by it; `smeg-cli put-alias {self.name} ALIAS` gives this node another"
+                found.append(Problem(f"{kind}-taken", message, hint))
+        return found
 
     def called(self, key: NodeKey) -> str:
         """A member's name; of somebody else the beginning of its id."""

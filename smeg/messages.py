@@ -178,6 +178,8 @@ class MembersChanged:
     """Not members while an invite is overdrawn."""
     own_verdict: str = "member"
     """What this replica says of its own node: see `roster.Verdict`."""
+    gone: tuple[tuple[NodeKey, str], ...] = ()
+    """Who was a member in the snapshot before, and why no more: `leave`, `evict`, or another `roster.Verdict`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,20 @@ class LivenessChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the live members that this node watches hold, by what they said since this node's own replica changed."""
+
+    mesh: str
+    version: int
+    root: bytes
+    """Digest of this node's replica."""
+    agreeing: frozenset[NodeKey]
+    """They hold the same."""
+    others: frozenset[NodeKey]
+    """They hold something else, or have said nothing since."""
+
+
+@dataclass(frozen=True, slots=True)
 class EpochSeen:
     """The refresh goes on."""
 
@@ -308,6 +324,17 @@ class UplinkChanged:
 
     version: int
     reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NamesServed:
+    """Where names are answered, how often they were asked for, and what keeps that from being so everywhere."""
+
+    version: int
+    places: tuple[str, ...]
+    asked: int
+    dropped: int
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,8 @@ def _touched(before: _Before, view: View, ways: Hops, behind: Iterable[NodeKey])
     touched |= {*changed, *(ways.to[key] for key in changed)}
     touched |= {was[key] for key in changed if key in was}
     touched |= {was[key] for key in was.keys() - ways.to.keys()}
-    # The tunnels of a client may lead to nobody; it has few.
-    touched |= ways.neighbours if ways.default is not None else set()
+    # Those to whom nothing leads are few: the tunnels of a client, and clients that are thought dead.
+    touched |= ways.neighbours - ways.to.keys()
     return frozenset(touched & ways.neighbours)
 
 

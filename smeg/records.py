@@ -187,6 +187,8 @@ class Route:
 
     prefix: IPv6Network
     via: NodeKey
+    overlay: bool = False
+    """Whether it is of a mesh, or a part of one: no host has such a prefix on a link of its own."""
 
 
 @dataclass(frozen=True, slots=True)

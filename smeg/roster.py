@@ -18,7 +18,7 @@ from smeg.certificates import InviteCertificate
 from smeg.chain import Chain
 from smeg.keys import NodeKey
 from smeg.members import Members
-from smeg.records import PREFIX_BYTES, Member, Record, Standing
+from smeg.records import PREFIX_BYTES, Action, Member, Record, Standing
 from smeg.replica import Replica
 
 
@@ -154,6 +154,19 @@ class Roster:
         if standing.invite is not None and self._overdrawn(standing.invite):
             return Verdict.QUARANTINED
         return Verdict.MEMBER
+
+    def gone(self, before: Members, wall: int) -> tuple[tuple[NodeKey, str], ...]:
+        """Who was a member before and is none now, and why: by which remove, or which verdict."""
+        if before.ranks is self.members.ranks or not before:
+            return ()
+        nodes = (before.ranks.keys[rank] for rank in self.members.ranks.since(before.ranks).gone)
+        return tuple((node, self._why(node, wall)) for node in nodes)
+
+    def _why(self, node: NodeKey, wall: int) -> str:
+        verdict = self.verdict(node, wall)
+        if verdict is not Verdict.REMOVED:
+            return str(verdict.value)
+        return Action.EVICT.value if node in self._replica.evicts else Action.LEAVE.value
 
     def _file(self, node: NodeKey) -> set[NodeKey]:
         """Keep the look-ups to what counts now; the users of invites that are overdrawn since, or no more."""

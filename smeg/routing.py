@@ -10,6 +10,7 @@ what it forwards there is one for each address, which knows its own mesh alone a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import IPv6Network
@@ -17,22 +18,21 @@ from ipaddress import IPv6Network
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
 from smeg.certificates import Grant
+from smeg.chosen_routes import chosen_routes
 from smeg.core import Message
-from smeg.errors import Problem
 from smeg.heard_offers import HeardOffers
 from smeg.keys import NodeKey
 from smeg.notary import Notary
-from smeg.path_vector import PathVector, Taken
+from smeg.path_vector import PathVector
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
-from smeg.shares import DEFAULT, part_of, prefixes, rendezvous, shards
+from smeg.route_problems import advertise_refused, bridged_around, name_doubled
+from smeg.shares import DEFAULT, part_of
 from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
 back would else withdraw what it offered, and offer it again."""
-GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""What a default route is split into: its other parts carry nothing (RFC 4291, section 2.4)."""
 REMEMBERED = 4096
 """signatures that are not verified twice."""
 EXPIRY_EVERY = 60.0
@@ -104,11 +104,13 @@ class RoutingTable:
                     side.said = False
             case m.MeshStarted():
                 side = self._side(message.mesh)
-                side.policy, side.name = self._policy.of(message.mesh, message.name), message.name
+                side.name = message.name
                 side.started_at = now if side.started_at is None else side.started_at
+                return self._set_policies()
             case m.MeshStopped():
                 self._sides.pop(message.mesh, None)
                 self._table.leave(message.mesh)
+                return self._set_policies()
             case m.UplinkChanged():
                 self._behind = self._policy.behind if message.reached or not self._policy.probed else frozenset()
                 for table in self._tables():
@@ -161,6 +163,20 @@ class RoutingTable:
         self._dirty.add(mesh)
         return self._sides.setdefault(mesh, _Side(mesh, self._own, self._notary))
 
+    def _set_policies(self) -> list[Message]:
+        """What is set for a mesh by its name is for one mesh: who makes another chooses what to call it."""
+        names = Counter(side.name for side in self._sides.values())
+        doubled = {mesh: side.name for mesh, side in self._sides.items() if side.name and names[side.name] > 1}
+        out: list[Message] = []
+        for mesh, side in self._sides.items():
+            policy = self._policy.of(mesh, "" if mesh in doubled else side.name)
+            if policy != side.policy:
+                side.policy = policy
+                self._dirty.add(mesh)
+            if doubled.get(mesh) in self._policy.meshes:
+                out.append(m.Alarm(mesh, name_doubled(side.name, mesh)))
+        return out
+
     def _expired(self, side: _Side, now: float) -> bool:
         """Whether somebody has to be looked at again, by one of the two clocks."""
         look_at = side.heard.next_look()
@@ -204,12 +220,10 @@ class RoutingTable:
             )
             ways = ((mesh, way) for mesh, offer in heard for way in offer.ways)
             self._around = frozenset((hop.mesh, mesh) for mesh, way in ways for hop in way.hops if hop.mesh in apart)
-        return [self._bridged_around(*pair) for pair in sorted(self._around - before)]
-
-    def _bridged_around(self, apart: str, bridged: str) -> m.Alarm:
-        names = f"{self._sides[apart].name} is not bridged here, but by others, with {self._sides[bridged].name}"
-        hint = "set advertiseRoutes for all meshes of this node that others join, or for none"
-        return m.Alarm(apart, Problem("bridged-around", f"{names}: what passes through this node may be lost", hint))
+        names = (
+            (mesh, self._sides[mesh].name, self._sides[other].name) for mesh, other in sorted(self._around - before)
+        )
+        return [m.Alarm(mesh, bridged_around(name, other)) for mesh, name, other in names]
 
     def _look_from_each(self) -> None:
         """Keep a table for each address, where there are several."""
@@ -233,7 +247,7 @@ class RoutingTable:
     def _move(self, changed: Iterable[IPv6Network]) -> None:
         """Route and offer anew what is reached otherwise now."""
         for prefix in sorted(changed):
-            routes = self._routes(prefix, self._table.taken(prefix))
+            routes = chosen_routes(self._own, prefix, self._table.taken(prefix), self._policy.shard_bits)
             for mesh, side in self._sides.items():
                 if side.place is None:
                     continue
@@ -279,28 +293,13 @@ class RoutingTable:
             self._refused.add((mesh, prefix))
         return allowed
 
-    def _routes(self, prefix: IPv6Network, taken: tuple[Taken, ...]) -> list[tuple[str, Route]]:
-        """The routes to a prefix, each in its mesh."""
-        if not taken:
-            return []
-        if taken[0].way.hops[0].mesh:
-            return [(each.mesh, Route(part, each.via)) for each in taken for part in prefixes(prefix, each.mask)]
-        if len(taken) == 1:
-            return [(taken[0].mesh, Route(prefix, taken[0].via))]
-        meshes = {each.via: each.mesh for each in taken}
-        weights = {each.via: each.way.hops[0].weight for each in taken}
-        return [
-            (meshes[via], Route(part, via))
-            for part in _split(prefix, self._policy.shard_bits)
-            for via in [rendezvous(self._own, part, weights)]
-        ]
-
     def _move_own(self, side: _Side, changed: Iterable[IPv6Network]) -> None:
         """Route anew what is sent from one's own address, where that goes another way than what is forwarded."""
         assert side.alone is not None
         for prefix in sorted(changed):
-            found = (route for _, route in self._routes(prefix, side.alone.taken(prefix)) if route.via != self._own)
-            chosen = tuple(found) if prefix != DEFAULT else ()
+            routes = chosen_routes(self._own, prefix, side.alone.taken(prefix), self._policy.shard_bits)
+            found = tuple(route for _, route in routes if route.via != self._own)
+            chosen = found if prefix != DEFAULT else ()
             if side.own_routes.get(prefix, ()) != chosen:
                 side.routed = False
                 _set(side.own_routes, prefix, chosen)
@@ -322,7 +321,8 @@ class RoutingTable:
             self._version += 1
             offers = dict(side.offers)
             out.append(m.OffersChanged(mesh, self._version, offers, self._passports(mesh, offers.values())))
-        out += [self._refusal(place) for place in sorted(self._refused) if place[0] == mesh]
+        refused = sorted(prefix for place, prefix in self._refused if place == mesh)
+        out += [m.Alarm(mesh, advertise_refused(prefix)) for prefix in refused]
         self._refused = {place for place in self._refused if place[0] != mesh}
         return out
 
@@ -348,23 +348,11 @@ class RoutingTable:
         passports = self._sides[heard_in].heard.passports(brought)
         return passports.papers(mesh, node) if passports is not None else ()
 
-    def _refusal(self, place: tuple[str, IPv6Network]) -> m.Alarm:
-        mesh, prefix = place
-        option = "--exit" if prefix == DEFAULT else f"--prefix {prefix}"
-        message = f"this node should offer {prefix}, but its certificate in the mesh does not allow it"
-        return m.Alarm(mesh, Problem("advertise-refused", message, f"join anew by a token that was made with {option}"))
-
 
 def prefix_is_own(offer: Offer, own: NodeKey) -> bool:
     """Whether the prefix is behind this node itself."""
     first = offer.ways[0].hops[0]
     return not first.mesh and first.node == own
-
-
-def _split(prefix: IPv6Network, bits: int) -> list[IPv6Network]:
-    if not bits:
-        return [prefix]
-    return [prefix, *shards(GLOBAL_UNICAST, bits)] if prefix == DEFAULT else list(shards(prefix, bits))
 
 
 def _set(routes: dict[IPv6Network, tuple[Route, ...]], prefix: IPv6Network, chosen: tuple[Route, ...]) -> None:

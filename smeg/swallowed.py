@@ -2,8 +2,9 @@
 
 WireGuard's packets to a member must not be led into a tunnel, least of all into the one that they are. So they bear a
 mark, and routes that could lead them astray stand in a table that marked packets pass by: the default route, and
-whatever may hold somebody's address in the underlay. What stands in the main table, among the host's own routes, are
-the overlays of meshes, in which nobody has such an address, and prefixes that look like one.
+whatever is behind a member: it may hold somebody's address in the underlay, or a link of this host, whose own routes
+come first then. What stands in the main table, among the host's own routes, are the overlays of meshes alone, which are
+proven to be that, and in which nobody has such an address.
 """
 
 from __future__ import annotations
@@ -14,17 +15,15 @@ from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
 
 from smeg.device import Endpoint, Table
+from smeg.records import Route
 
-UNIQUE_LOCAL = IPv6Network("fc00::/7")
-OVERLAY_BITS = 64
 REMEMBERED = 1 << 14
 """hosts whose form was looked at."""
 
 
-def table_for(prefix: IPv6Network, places: Sequence[int]) -> Table:
-    """Where the route to a prefix belongs; `places` are what `places` gives of all whom a packet may be sent to."""
-    looks_like_an_overlay = prefix.prefixlen >= OVERLAY_BITS and prefix.subnet_of(UNIQUE_LOCAL)
-    return Table.MAIN if looks_like_an_overlay and not _holds(prefix, places) else Table.UNMARKED
+def table_for(route: Route, places: Sequence[int]) -> Table:
+    """Where a route belongs; `places` are what `places` gives of all whom a packet may be sent to."""
+    return Table.MAIN if route.overlay and not _holds(route.prefix, places) else Table.UNMARKED
 
 
 def places(endpoints: Iterable[Endpoint]) -> list[int]:

@@ -20,7 +20,8 @@ from smeg.device import DeviceState, Endpoint, Table, WgPeer
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.records import Member, Route
-from smeg.swallowed import OVERLAY_BITS, places, table_for
+from smeg.shares import OVERLAY_BITS
+from smeg.swallowed import places, table_for
 
 ChooseEndpoints = Callable[[Sequence[Member]], Sequence[Endpoint | None]]
 """Which of its endpoints to use for each of these: a literal address that this host has a route to, or None."""
@@ -121,7 +122,8 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
     found = places(endpoint for key in neighbours for endpoint in view.members.table[key].record.wireguard)
     given: set[IPv6Network] = set()
     for routes, own in ((view.routes, False), (view.own_routes, True)):
-        for prefix, via in ((route.prefix, route.via) for route in routes):
+        for route in routes:
+            prefix, via = route.prefix, route.via
             lives = via in view.members and via not in view.pruned and via != view.own
             hop = ways.via(via) if lives else None
             if hop is None or hop not in neighbours or prefix.subnet_of(overlay):
@@ -129,23 +131,25 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
             if prefix not in given:
                 given.add(prefix)
                 behind.setdefault(hop, []).append(prefix)
-            tables[Table.OWN if own else table_for(prefix, found)].add(prefix)
+            tables[Table.OWN if own else table_for(route, found)].add(prefix)
     return {table: joined(prefixes) for table, prefixes in tables.items()}, behind
 
 
 def joined(prefixes: set[IPv6Network]) -> set[IPv6Network]:
     """Two halves of one prefix as that one, down from the length of a mesh's. So the kernel has one route to another
     mesh where all of it lies beyond one interface, and none has to change when bridges there share it otherwise."""
+    parts: dict[int, set[int]] = {}
+    for prefix in prefixes:
+        if prefix.prefixlen > OVERLAY_BITS:
+            parts.setdefault(prefix.prefixlen, set()).add(int(prefix.network_address))
+    if not parts:
+        return prefixes
     found = set(prefixes)
-    parts = [prefix for prefix in prefixes if prefix.prefixlen > OVERLAY_BITS]
-    for part in sorted(parts, key=lambda part: -part.prefixlen):
-        prefix = part
-        while prefix in found and prefix.prefixlen > OVERLAY_BITS:
-            whole = prefix.supernet()
-            halves = set(whole.subnets())
-            if not halves <= found:
-                break
-            found -= halves
-            found.add(whole)
-            prefix = whole
+    for length in range(max(parts), OVERLAY_BITS, -1):
+        half = 1 << 128 - length
+        halves = {low for low in parts.get(length, ()) if not low & half and low | half in parts[length]}
+        for low in halves:
+            found -= {IPv6Network((low, length)), IPv6Network((low | half, length))}
+            found.add(IPv6Network((low, length - 1)))
+        parts.setdefault(length - 1, set()).update(halves)
     return found

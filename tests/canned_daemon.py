@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from smeg.requests import Command
 
 Answer = Mapping[str, Any] | Problem | None
 """None is silence."""
+Answers = Answer | Callable[[Mapping[str, Any]], Answer]
+"""Or what makes one from the arguments, in the thread of the daemon."""
 
 
 class CannedDaemon:
@@ -21,7 +23,7 @@ class CannedDaemon:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Answers] = {}
         self.asked: list[Command] = []
         self.heard = threading.Event()
 
@@ -44,6 +46,8 @@ def canned_daemon(path: Path) -> Iterator[CannedDaemon]:
                 daemon.asked.append(command)
                 daemon.heard.set()
                 answer = daemon.answers.get(command.name, Problem("unknown-command", "nothing was prepared"))
+                if callable(answer):
+                    answer = answer(command.arguments)
                 if answer is not None:
                     server.reply(asker, answer)
         server.close()

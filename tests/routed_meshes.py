@@ -64,6 +64,8 @@ class Meshes:
         self.meshes = {label: MadeMesh(label, persons=True) for label in labels}
         self.daemons: dict[str, Daemon] = {}
         self.annexes: dict[str, dict[NodeKey, dict[str, Annex]]] = {mesh.id: {} for mesh in self.meshes.values()}
+        self.names: dict[str, str] = {}
+        """By id: of meshes that are called otherwise than here."""
         self.now = 100.0
         self._version = 0
 
@@ -86,7 +88,7 @@ class Meshes:
 
     def settle(self, *daemons: Daemon) -> None:
         """Tell everybody of everything, until nobody says anything new."""
-        names = {mesh.id: label for label, mesh in self.meshes.items()}
+        names = {mesh.id: label for label, mesh in self.meshes.items()} | self.names
         self._version += 1
         dead = frozenset(daemon.key for daemon in self.daemons.values() if not daemon.alive)
         for mesh in names:
@@ -120,7 +122,8 @@ class Meshes:
 
     def _tell(self, daemon: Daemon, message: object) -> None:
         assert isinstance(message, m.MembersChanged | m.LivenessChanged | m.Admitted | m.MeshStarted | m.AnnexesChanged)
-        daemon.table.handle(message, self.now)
+        said = daemon.table.handle(message, self.now)
+        daemon.alarms += [alarm for alarm in said if isinstance(alarm, m.Alarm)]
 
     def _round(self) -> bool:
         spoke = False
@@ -154,6 +157,17 @@ def annex(mesh: str, node: NodeKey, label: str, body: bytes) -> Annex:
 
 def bridging(**changes: object) -> RoutePolicy:
     return replace(BRIDGE, **changes)  # type: ignore[arg-type]
+
+
+def chain() -> Meshes:
+    """Four meshes in a chain, with a node at each end."""
+    world = Meshes("a", "b", "c", "d")
+    for label, within in (("one", "a"), ("four", "d")):
+        world.add(label, within)
+    for label, within in (("ab", "ab"), ("bc", "bc"), ("cd", "cd")):
+        world.add(label, within, BRIDGE)
+    world.settle()
+    return world
 
 
 class Mute:

@@ -13,7 +13,7 @@ from smeg.addresses import overlay_prefix
 from smeg.keys import NodeKey
 from smeg.membership import Membership
 from smeg.records import Route
-from smeg.route_policy import MeshPolicy, RoutePolicy
+from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
 from tests.loopback import end_at_last, form_mesh
 from tests.nodes import wait_for
 from tests.test_simulation import HB, core, cut, digests
@@ -124,6 +124,31 @@ def test_a_bridge_that_bridges_no_more_when_it_is_started_again_withdraws_what_i
     bridge.start()
     assert made.world.run(SETTLES, lambda: not annexes(made.members[0], bridge))
     assert routes(made.members[0], "left") == {}
+
+
+def test_what_a_node_leads_to_and_lets_in_is_what_its_last_start_says() -> None:
+    made = Chain("left", "right")
+    assert made.settles()
+    (bridge,), (founder, far) = made.bridges, made.members
+    first, second = IPv6Network("2001:db8:1::/48"), IPv6Network("2001:db8:2::/48")
+
+    def lead_to(prefix: IPv6Network, other: IPv6Network) -> None:
+        founder.kill()
+        made.world.run(1.0)
+        founder.start(routes=RoutePolicy(frozenset({prefix})))
+        assert made.world.run(SETTLES, lambda: routes(bridge, "left").get(prefix) == founder.key)
+        assert made.world.run(SETTLES, lambda: other not in routes(bridge, "left"))
+
+    lead_to(first, second)
+    lead_to(second, first)
+    # By its own certificate in the other mesh the bridge may offer that there too, for it founded it.
+    assert made.world.run(SETTLES, lambda: routes(far, "right").get(second) == bridge.key)
+    far.kill()
+    made.world.run(1.0)
+    far.start(routes=RoutePolicy(general=MeshPolicy(imports=PrefixFilter((PrefixRule(second, False),)))))
+    assert made.world.run(SETTLES, lambda: set(routes(far, "right")) == {made.prefix("left")})
+    made.world.run(3.0)
+    assert set(routes(far, "right")) == {made.prefix("left")}
 
 
 def test_a_bridge_that_is_started_again_says_nothing_anew_and_nobody_loses_a_route() -> None:

@@ -217,6 +217,23 @@ def test_an_alias_that_somebody_has_is_refused_and_free_when_it_is_given_up() ->
     assert problems(two) == []
 
 
+def test_what_another_is_called_is_no_alias_and_who_comes_later_to_a_name_that_is_one_is_told() -> None:
+    world = make(2)
+    one, two = world.hosts
+    with pytest.raises(LocalError) as caught:
+        one.ask("put-alias", mesh=MESH, alias=two.name)
+    assert caught.value.problem.code == "alias-taken"
+    one.ask("put-alias", mesh=MESH, alias=one.name)
+    assert problems(one) == []
+    one.ask("put-alias", mesh=MESH, alias="host3")
+    third = world.make_host(3)
+    third.start()
+    world.run(1.0)
+    third.ask("join-mesh", token=one.ask("invite", mesh=MESH)["token"])
+    assert world.run(5.0, lambda: problems(third) == ["name-taken"])
+    assert problems(one) == []
+
+
 def test_of_two_who_claim_an_alias_at_once_the_higher_key_is_told_until_one_gives_it_up() -> None:
     world = make(3)
     low, high = sorted(world.hosts[:2], key=key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,9 @@ exportRoutes: "!2001:db8:2::/48"
 weight: 255
 shards: 8
 exitProbe: "[2001:db8::99]:443"
+dnsAddress: ["::1", 127.0.0.53, "fd00::53"]
+dnsPort: 53
+dnsResolved: false
 meshes:
   office:
     advertiseRoutes: false
@@ -77,6 +80,9 @@ WRONG = {
     "weight": "0",
     "shards": "6",
     "exitProbe": "192.0.2.1:80",
+    "dnsAddress": "2001:db8::1",
+    "dnsPort": "65536",
+    "dnsResolved": "1",
     "logLevel": "loud",
     "logFormat": "xml",
 }
@@ -124,6 +130,9 @@ def test_every_key_takes_effect() -> None:
         weight=255,
         shards=8,
         exit_probe=(PublicEndpoint("2001:db8::99", 443),),
+        dns_address=(IPv6Address("::1"), IPv4Address("127.0.0.53"), IPv6Address("fd00::53")),
+        dns_port=53,
+        dns_resolved=False,
         meshes={
             "office": {
                 "advertise_routes": False,

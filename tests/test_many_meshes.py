@@ -54,3 +54,14 @@ def test_a_packet_that_goes_around_is_seen_to() -> None:
                                         ("c", "fd00::c/128", "b", "a")):  # fmt: skip
         packets.put(own, "mesh", state(own, address, **{before: IPv6Network("::/128"), after: WIDE}))
     assert packets.walk("a", IPv6Address("::"), IPv6Address("fd00::99")).hosts == ("a", "b", "c", "a")
+    assert packets.circle("b", IPv6Address("fd00::99")) == ("b", "c", "a", "b")
+
+
+def test_a_circle_is_seen_although_no_source_would_pass_all_of_it() -> None:
+    packets = Packets()
+    for own, address, following in (("a", "fd00::a/128", "b"), ("b", "fd00::b/128", "c"), ("c", "fd00::c/128", "a")):
+        packets.put(own, "mesh", state(own, address, **{following: WIDE}))
+    assert packets.circle("a", IPv6Address("fd00::99")) == ("a", "b", "c", "a")
+    assert packets.circle("a", IPv6Address("fd00::c")) == ()
+    packets.remove("c")
+    assert packets.circle("a", IPv6Address("fd00::99")) == ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Network
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smeg.device import DeviceState, Endpoint
@@ -71,8 +71,13 @@ def changed(known: dict[NodeKey, Member], moment: Moment, number: int) -> dict[N
     return {key: member for key, member in found.items() if key not in {keys[index] for index in moment.gone}}
 
 
+STILL = Moment(frozenset(), frozenset(), 0, (0, 0), (), [], [])
+
+
 @QUICK
 @given(INDEXES, st.lists(moments, max_size=6))
+# A client of which one has the warm tunnel dies, and names another endpoint.
+@example(1, [STILL, STILL, replace(STILL, dead=frozenset({2}), moved=2)])
 def test_it_says_what_would_be_said_without_a_past(me: int, history: list[Moment]) -> None:
     own, known, planner = nodes()[me].key, dict(members()), Planner()
     before: DeviceState | None = None

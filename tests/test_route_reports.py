@@ -15,7 +15,7 @@ from smeg.route_policy import MeshPolicy, RoutePolicy
 from smeg.route_reports import Reports
 from smeg.shares import DEFAULT
 from tests.builders import WALL
-from tests.routed_meshes import BRIDGE, PLAIN, Daemon, Meshes
+from tests.routed_meshes import BRIDGE, PLAIN, Daemon, Meshes, chain
 
 LAN = IPv6Network("2001:db8:1::/48")
 
@@ -45,16 +45,6 @@ def reports(world: Meshes, label: str, policy: RoutePolicy = PLAIN) -> Reports:
     daemon = world.daemons[label]
     known = views(world, daemon)
     return Reports(daemon.key, known, forecast(daemon.key, policy, known, (), WALL))
-
-
-def chain() -> Meshes:
-    world = Meshes("a", "b", "c", "d")
-    for label, within in (("one", "a"), ("four", "d")):
-        world.add(label, within)
-    for label, within in (("ab", "ab"), ("bc", "bc"), ("cd", "cd")):
-        world.add(label, within, BRIDGE)
-    world.settle()
-    return world
 
 
 def walk(answer: dict[str, object]) -> list[tuple[str, str, str]]:

@@ -19,7 +19,7 @@ from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
 from smeg.shares import DEFAULT, part_of
 from smeg.ways import Hop, Offer, Way
 from tests.builders import QUICK, WALL, grant
-from tests.routed_meshes import BRIDGE, Daemon, Meshes, bridging, forge
+from tests.routed_meshes import BRIDGE, Daemon, Meshes, bridging, chain, forge
 
 LAN = IPv6Network("2001:db8:1::/48")
 
@@ -27,17 +27,6 @@ LAN = IPv6Network("2001:db8:1::/48")
 def rules(texts: Iterable[str]) -> PrefixFilter:
     found = [rule(text) for text in texts]
     return PrefixFilter(tuple(each for each in found if isinstance(each, PrefixRule)))
-
-
-def chain() -> Meshes:
-    """Four meshes in a chain, with a node at each end."""
-    world = Meshes("a", "b", "c", "d")
-    for label, within in (("one", "a"), ("four", "d")):
-        world.add(label, within)
-    for label, within in (("ab", "ab"), ("bc", "bc"), ("cd", "cd")):
-        world.add(label, within, BRIDGE)
-    world.settle()
-    return world
 
 
 def test_a_way_over_three_bridges_is_found_and_proven_to_who_knows_none_of_them() -> None:
@@ -92,6 +81,25 @@ def test_who_keeps_a_mesh_apart_that_others_join_with_those_that_it_bridges_is_t
     assert {alarm.mesh for alarm in apart.alarms} == {world["c"].id}
     assert len(apart.alarms) == 2
     assert whole.alarms == none.alarms == []
+
+
+def test_what_is_set_for_a_mesh_by_its_name_is_not_for_another_that_is_called_the_same() -> None:
+    world = Meshes("a", "b", "c")
+    policy = RoutePolicy(meshes={"a": MeshPolicy(bridge=True), "b": MeshPolicy(bridge=True)})
+    node = world.add("node", "ab", policy)
+    world.settle()
+    a, b, c = (world[label].id for label in "abc")
+    assert node.offers[a].offers.keys() == {overlay_prefix(b)}
+    # Somebody invites it into another mesh "a".
+    node.papers[c] = world["c"].founder("node")
+    world.names[c] = "a"
+    world.settle()
+    assert {mesh for mesh, said in node.offers.items() if said.offers} == set()
+    assert {(alarm.mesh, alarm.problem.code) for alarm in node.alarms} == {(a, "name-doubled"), (c, "name-doubled")}
+    node.table.handle(m.MeshStopped(c), world.now)
+    del node.papers[c]
+    world.settle()
+    assert node.offers[a].offers.keys() == {overlay_prefix(b)}
 
 
 # Prefixes behind nodes.

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from scenarios.actions import VERBS, Heal, Kill, Loss, Partition, Start
 from scenarios.expectations import CHECKS, Converged, KnownByAll
+from scenarios.run import library
 from scenarios.script import Begins, Script, When
+from scenarios.script_pages import EXAMPLE, EXAMPLES, tables
 from scenarios.script_reading import MAX_TEXT, parse, read
 from scenarios.script_schema import text as schema_text
 from scenarios.script_tables import GROUP, TOP, specs
@@ -231,3 +233,29 @@ def test_what_refers_to_itself_is_a_mistake() -> None:
 def test_the_schema_is_what_the_reader_goes_by() -> None:
     written = (DOCS / "scenario.schema.json").read_text()
     assert written == schema_text(), "make it anew: python -m scenarios.script_schema"
+
+
+# The page.
+
+
+@pytest.mark.parametrize("word", [*VERBS, *CHECKS])
+def test_each_word_has_an_example_that_is_right(word: str) -> None:
+    crash = "timeline:\n  - {kill: peers-1, as: crash}\n"
+    if word in VERBS:
+        script = parse(f"{EXAMPLE}timeline:\n  - {EXAMPLES[word]}\n", "example.yaml")
+        assert isinstance(script.timeline[0].action, VERBS[word])
+    else:
+        script = parse(f"{EXAMPLE}{crash}expect:\n  at-end:\n    - {EXAMPLES[word]}\n", "example.yaml")
+        assert isinstance(script.expect[0].check, CHECKS[word])
+
+
+def test_the_page_has_the_tables_that_the_reader_goes_by() -> None:
+    page = (DOCS / "scenarios.md").read_text()
+    for table in tables():
+        assert table in page, "make it anew: python -m scenarios.script_pages"
+
+
+def test_the_page_names_every_scenario_of_the_library() -> None:
+    page = (DOCS / "scenarios.md").read_text()
+    for path in library():
+        assert f"| `{path.stem}` | {read(path)[0].about} |" in page

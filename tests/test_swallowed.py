@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg.device import Endpoint, Table
+from smeg.keys import NodeKey
+from smeg.records import Route
 from smeg.swallowed import outside, places, table_for
 
 prefixes = st.builds(
@@ -18,6 +20,7 @@ overlay_like = st.builds(
     st.integers(0, 2**120 - 1),
     st.integers(64, 128),
 )
+SOMEBODY = NodeKey(bytes(32))
 addresses = st.integers(0, 2**128 - 1).map(IPv6Address)
 
 
@@ -27,17 +30,18 @@ def test_no_route_of_the_main_table_holds_an_address_that_packets_are_sent_to(
 ) -> None:
     low, high = int(prefix.network_address), int(prefix.broadcast_address)
     found += [IPv6Address(each) for each in data.draw(st.lists(st.integers(low, high), max_size=2))]
-    table = table_for(prefix, places(Endpoint(str(address), 1) for address in found))
+    table = table_for(Route(prefix, SOMEBODY, True), places(Endpoint(str(address), 1) for address in found))
     assert table in (Table.MAIN, Table.UNMARKED)
     if any(address in prefix for address in found):
         assert table is Table.UNMARKED
 
 
-@given(overlay_like)
-def test_an_overlay_stands_among_the_hosts_routes_and_the_default_never_does(prefix: IPv6Network) -> None:
-    assert table_for(prefix, []) is Table.MAIN
-    for default in ("::/0", "2000::/3", "2000::/5"):
-        assert table_for(IPv6Network(default), []) is Table.UNMARKED
+@given(overlay_like | prefixes)
+def test_an_overlay_stands_among_the_hosts_routes_and_what_is_behind_a_member_comes_after_them(
+    prefix: IPv6Network,
+) -> None:
+    assert table_for(Route(prefix, SOMEBODY, True), []) is Table.MAIN
+    assert table_for(Route(prefix, SOMEBODY), []) is Table.UNMARKED
 
 
 def test_names_and_ipv4_addresses_are_in_no_prefix() -> None:

@@ -7,15 +7,17 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smeg.cli.files import PUBLIC, new_file
 from smeg.cli.program import UNHEALTHY, Settings, report, shared_options
 from smeg.cli.tables import show_table
-from smeg.config import Config, defaults, parse
 from smeg.errors import LocalError
+
+if TYPE_CHECKING:
+    from smeg.config import Config
 
 USUAL = Path("/etc/smegmesh/node.yaml")
 """Where the examples keep it."""
@@ -38,7 +40,7 @@ def init(settings: Settings, output: Path | None) -> None:
     """Write a configuration file with every key, its meaning, unit and default, all of it commented out."""
     from smeg.config_text import commented
 
-    text = commented(_base())
+    text = commented(usual())
     if output is None or str(output) == "-":
         settings.show({"configuration": text}, lambda _: click.echo(text, nl=False))
         return
@@ -57,9 +59,10 @@ def check(settings: Settings, file: str | None) -> int:
     Without FILE it is /etc/smegmesh/node.yaml. Of a file of the predecessor it is said what each key became, with the
     file that says the same now; the exit status is then 3.
     """
+    from smeg.config import parse
     from smeg.predecessor import is_predecessors, translate
 
-    text, name = _read(file or str(USUAL)), file or str(USUAL)
+    text, name = read_text(file or str(USUAL)), file or str(USUAL)
     if not _readable_by_both(text) and is_predecessors(text):
         found = translate(text)
         keys = [
@@ -67,13 +70,15 @@ def check(settings: Settings, file: str | None) -> int:
         ]
         settings.show({"file": name, "predecessor": True, "keys": keys, "configuration": found.text}, _translated)
         return UNHEALTHY
-    parsed = parse(text, name, _base())
+    parsed = parse(text, name, usual())
     said = _said(parsed)
     settings.show({"file": name, "predecessor": False, "set": said}, lambda _: _right(name, said))
     return 0
 
 
 def _readable_by_both(text: str) -> bool:
+    from smeg.config import parse
+
     try:
         parse(text, "")
     except LocalError:
@@ -81,11 +86,26 @@ def _readable_by_both(text: str) -> bool:
     return True
 
 
-def _base() -> Config:
+def configured(file: Path | None) -> Config:
+    """What a file says, by default the usual one if it is there. Raises `LocalError`."""
+    if file is None and not USUAL.exists():
+        return usual()
+    # Slow to import.
+    from smeg.config import parse
+
+    path = str(file or USUAL)
+    return parse(read_text(path), path, usual())
+
+
+def usual() -> Config:
+    """The configuration without a file, on this host."""
+    from smeg.config import defaults
+
     return defaults(socket.gethostname(), os.geteuid() == 0, os.environ)
 
 
-def _read(file: str) -> str:
+def read_text(file: str) -> str:
+    """What a file, or standard input for `-`, holds. Raises `LocalError` (`config-unreadable`)."""
     try:
         if file == "-":
             return sys.stdin.buffer.read(_MAX_BYTES).decode()
@@ -102,7 +122,7 @@ def _said(parsed: Config) -> dict[str, str]:
     from smeg.config_keys import KEYS
     from smeg.config_text import value_text
 
-    base = _base()
+    base = usual()
     keys = [key for key in KEYS if getattr(parsed, key.field) != getattr(base, key.field)]
     said = {key.name: value_text(getattr(parsed, key.field)) for key in keys}
     return {**said, **({"meshes": f"[{', '.join(map(value_text, parsed.meshes))}]"} if parsed.meshes else {})}

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from smeg.cli.parameters import MESH
 from smeg.cli.program import MACHINES, Settings, report, shared_options
 from smeg.errors import LocalError
-from smeg.graph import Graph, graph_of
-from smeg.graph_text import dot, mermaid
 
-TEXTS: Mapping[str, Callable[[Graph], str]] = {"dot": dot, "mermaid": mermaid}
+if TYPE_CHECKING:
+    from smeg.graph import Graph
+
+TEXTS = ("dot", "mermaid")
 PICTURES = ("svg", "png")
 _DRAW_SECONDS = 300.0
 MANY = 60
@@ -23,7 +25,7 @@ MANY = 60
 
 
 @click.command("get-graph")
-@click.argument("meshes", metavar="[MESH]...", nargs=-1)
+@click.argument("meshes", type=MESH, metavar="[MESH]...", nargs=-1)
 @click.option("--output", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
               help="Write to a file, not to standard output.")  # fmt: skip
 @partial(shared_options, formats=(*TEXTS, *PICTURES, *MACHINES))
@@ -34,12 +36,16 @@ def get_graph(settings: Settings, meshes: tuple[str, ...], output: Path | None) 
     Without --format the name of FILE says the format; else it is dot. SVG and PNG are drawn by the program dot of
     Graphviz; JSON and YAML have the nodes and edges.
     """
+    # Slow to import.
+    from smeg.graph_text import dot, mermaid
+
     kind = settings.format if settings.format in (*TEXTS, *PICTURES) else _kind_of(output)
     graph = _ask(settings, meshes)
     if settings.machine is not None:
         settings.write(_plain(graph))
         return
-    data = TEXTS[kind](graph).encode() if kind in TEXTS else draw(dot(graph), kind, len(graph.nodes))
+    text = mermaid(graph) if kind == "mermaid" else dot(graph)
+    data = text.encode() if kind in TEXTS else draw(text, kind, len(graph.nodes))
     if output is None or str(output) == "-":
         click.echo(data, nl=False)
         return
@@ -56,6 +62,8 @@ def _kind_of(output: Path | None) -> str:
 
 
 def _ask(settings: Settings, meshes: tuple[str, ...]) -> Graph:
+    from smeg.graph import graph_of
+
     members, briefs = {}, []
     known = settings.ask("list-meshes", {}).get("meshes") or []
     for name in meshes or [str(mesh.get("id", "")) for mesh in known]:

@@ -14,12 +14,17 @@ import click
 
 from smeg.cli import names, views
 from smeg.cli.configuring import config
+from smeg.cli.doctor import doctor
+from smeg.cli.exporting import export
 from smeg.cli.files import PRIVATE, new_file
 from smeg.cli.graphs import get_graph
-from smeg.cli.parameters import duration, prefix
+from smeg.cli.parameters import MESH, NODE, duration, prefix
 from smeg.cli.program import UNHEALTHY, Program, Settings, report, shared_options
 from smeg.cli.queries import query_mesh
+from smeg.cli.reaching import converge, ping
+from smeg.cli.shells import completion, manual
 from smeg.cli.tokens import read_token
+from smeg.cli.watching import watch
 from smeg.errors import RemoteError
 
 _JOIN_TIMEOUT = 30.0
@@ -35,7 +40,7 @@ def main() -> None:
 
     A mesh is named by its name, its id or a unique beginning of the id; so is a node.
 
-    Exit status: 0 done, 1 failed, 2 wrong usage, 3 the daemon answers but is not healthy (status only).
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 not as it should be (status, doctor, config check).
     """
 
 
@@ -50,7 +55,7 @@ def new_mesh(settings: Settings, name: str) -> None:
 
 
 @main.command()
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.option("--uses", type=click.IntRange(min=1), default=1, show_default=True, help="How many nodes may join by it.")
 @click.option("--expires", type=duration, default="24h", show_default=True, help="After 90s, 10m, 24h, 7d, ...")
 @click.option("--role", type=click.Choice(["peer", "client"]), default="peer", show_default=True)
@@ -109,7 +114,7 @@ def join_mesh(settings: Settings, file: str | None) -> None:
 
 
 @main.command("leave-mesh")
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @shared_options
 @pass_settings
 def leave_mesh(settings: Settings, mesh: str) -> None:
@@ -135,7 +140,7 @@ def list_meshes(settings: Settings) -> None:
 
 
 @main.command()
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.option("--state", "states", type=click.Choice(["alive", "daemon-down", "pruned", "quarantined"]), multiple=True,
               help="Only those in this state; may be given again.")  # fmt: skip
 @shared_options
@@ -147,10 +152,9 @@ def members(settings: Settings, mesh: str, states: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("mesh")
-@click.option(
-    "--without", multiple=True, metavar="NODE", help="Only what would change if NODE died; may be given again."
-)
+@click.argument("mesh", type=MESH)
+@click.option("--without", type=NODE, multiple=True, metavar="NODE",
+              help="Only what would change if NODE died; may be given again.")  # fmt: skip
 @shared_options
 @pass_settings
 def plan(settings: Settings, mesh: str, without: tuple[str, ...]) -> None:
@@ -160,7 +164,7 @@ def plan(settings: Settings, mesh: str, without: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("mesh", required=False)
+@click.argument("mesh", type=MESH, required=False)
 @click.option("--offered", is_flag=True, help="What this node offers, instead of what it knows.")
 @shared_options
 @pass_settings
@@ -171,7 +175,7 @@ def routes(settings: Settings, mesh: str | None, offered: bool) -> None:
 
 
 @main.command()
-@click.argument("destination")
+@click.argument("destination", type=NODE)
 @shared_options
 @pass_settings
 def why(settings: Settings, destination: str) -> None:
@@ -180,7 +184,7 @@ def why(settings: Settings, destination: str) -> None:
 
 
 @main.command()
-@click.argument("mesh", required=False)
+@click.argument("mesh", type=MESH, required=False)
 @shared_options
 @pass_settings
 def status(settings: Settings, mesh: str | None) -> int:
@@ -191,8 +195,8 @@ def status(settings: Settings, mesh: str | None) -> int:
 
 
 @main.command()
-@click.argument("mesh")
-@click.argument("node")
+@click.argument("mesh", type=MESH)
+@click.argument("node", type=NODE)
 @click.option("--reason", default="", help="Kept in the signed eviction.")
 @shared_options
 @pass_settings
@@ -202,7 +206,8 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-for _command in (*names.COMMANDS, query_mesh, get_graph, config):
+_LOOKING = (query_mesh, get_graph, config, doctor, watch, ping, converge, export)
+for _command in (*names.COMMANDS, *_LOOKING, completion, manual):
     main.add_command(_command)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from smeg.cli.parameters import MESH
 from smeg.cli.program import Settings, report, shared_options
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
@@ -14,7 +15,7 @@ _PROTOCOL = click.Choice(["tcp", "udp"])
 
 
 @click.command("put-alias")
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.argument("alias")
 @shared_options
 @pass_settings
@@ -28,7 +29,7 @@ def put_alias(settings: Settings, mesh: str, alias: str) -> None:
 
 
 @click.command("put-description")
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.argument("text")
 @shared_options
 @pass_settings
@@ -39,7 +40,7 @@ def put_description(settings: Settings, mesh: str, text: str) -> None:
 
 
 @click.command("set-service")
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.argument("name")
 @click.option("--port", type=click.IntRange(1, 65535), required=True)
 @click.option("--protocol", type=_PROTOCOL, default="tcp", show_default=True)
@@ -57,7 +58,7 @@ def set_service(settings: Settings, mesh: str, name: str, port: int, protocol: s
 
 
 @click.command("delete-service")
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.argument("name")
 @click.option("--protocol", type=_PROTOCOL, help="Only this one of both.")
 @shared_options

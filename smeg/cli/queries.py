@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from smeg.cli.parameters import MESH
 from smeg.cli.program import TABLE, Settings, shared_options, write_json
 from smeg.cli.tables import clean, show_table
 from smeg.errors import LocalError
@@ -57,7 +58,7 @@ def search(expression: str, members: list[Any]) -> Any:
 
 
 @click.command("query-mesh")
-@click.argument("mesh")
+@click.argument("mesh", type=MESH)
 @click.argument("expression")
 @shared_options
 @click.make_pass_decorator(Settings, ensure=True)

@@ -6,13 +6,17 @@ to another's terminal. Nothing here knows what the tables are about.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from shutil import get_terminal_size
+from typing import TextIO
 
 import click
 
 _GAP = 2
+_DRAWN = 200
+"""rows that are wrapped to the width of a terminal; that takes milliseconds for each."""
 
 
 def clean(text: str) -> str:
@@ -22,6 +26,30 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+_STATES: Mapping[str, str] = {
+    "alive": "green",
+    "active": "green",
+    "healthy": "green",
+    "chosen": "green",
+    "daemon-down": "yellow",
+    "standby": "blue",
+    "waiting": "yellow",
+    "quarantined": "yellow",
+    "pruned": "red",
+    "not healthy": "red",
+}
+"""What is coloured where it is all that a cell says. The word says it too."""
+
+
+def painted(text: str, colour: str, err: bool = False) -> str:
+    """In a colour when a person looks; see no-color.org. `err`: at standard error."""
+    return click.style(text, fg=colour) if colourful(sys.stderr if err else sys.stdout) else text
+
+
+def colourful(stream: TextIO | None = None) -> bool:
+    return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()) -> None:
     """A table on standard output. Each row has as many cells as there are columns.
 
@@ -29,13 +57,15 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Seq
     read a pipe get them all.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and len(cells) <= _DRAWN:
         _draw(*_fitting(columns, cells, spare, get_terminal_size().columns))
         return
     lines = [list(columns), *([cell or "-" for cell in row] for row in cells)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    form = "  ".join(f"{{:{width}}}" for width in widths)
+    head, *rest = (form.format(*line).rstrip() for line in lines)
+    # One write: thousands of lines are shown at once.
+    click.echo("\n".join([click.style(head, bold=True) if colourful() else head, *rest]))
 
 
 def show_fields(fields: Iterable[tuple[str, str]]) -> None:
@@ -43,7 +73,8 @@ def show_fields(fields: Iterable[tuple[str, str]]) -> None:
     lines = [(f"{label}:", clean(value)) for label, value in fields]
     width = max((len(label) for label, _ in lines), default=0)
     for label, value in lines:
-        click.echo(f"{label.ljust(width)} {value}".rstrip())
+        shown = painted(value, _STATES[value]) if value in _STATES else value
+        click.echo(f"{label.ljust(width)} {shown}".rstrip())
 
 
 def _fitting(
@@ -70,5 +101,5 @@ def _draw(columns: Sequence[str], cells: list[list[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in cells:
         # As `Text`, because rich would read a markup language in plain strings.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, style=_STATES.get(cell, "")) for cell in row))
     Console().print(table)

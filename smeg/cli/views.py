@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from smeg.cli.tables import clean, show_fields, show_table
+from smeg.cli.tables import clean, painted, show_fields, show_table
 
 Row = Mapping[str, Any]
 
@@ -147,12 +147,13 @@ def status(result: Row) -> None:
             *_these(result, "name", "node", "version"),
             ("uptime", _duration(result.get("uptime"))),
             *(("gossip", _gossip(gossip)) for gossip in [_row(result, "gossip")] if gossip),
+            *(("names", _served(names)) for names in [_row(result, "names")] if names),
         ]
     )
     for problem in _rows(result, "problems"):
-        click.echo(f"problem: {clean(_text(problem, 'message'))}")
+        click.echo(f"{painted('problem', 'red')}: {clean(_text(problem, 'message'))}")
         if problem.get("hint"):
-            click.echo(f"   hint: {clean(_text(problem, 'hint'))}")
+            click.echo(f"   {painted('hint', 'cyan')}: {clean(_text(problem, 'hint'))}")
     columns = ("name", "id", "interface", "backend", "address", "members", "alive", "leader", "epoch", "state")
     if rows := _rows(result, "meshes"):
         click.echo()
@@ -178,6 +179,11 @@ def _gossip(gossip: Row) -> str:
     dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(_row(gossip, "dropped").items()) if count)
     parts = f"port {_text(gossip, 'port')}, {_text(gossip, 'connections')} connections"
     return f"{parts}, dropped: {dropped}" if dropped else parts
+
+
+def _served(names: Row) -> str:
+    parts = f"at {_list(names, 'served') or 'no address'}, {_text(names, 'queries')} queries"
+    return f"{parts}, {names['dropped']} dropped" if names.get("dropped") else parts
 
 
 def _these(result: Row, *names: str) -> list[tuple[str, str]]:
