@@ -422,6 +422,16 @@ def test_a_table_on_a_terminal_is_drawn(daemon: CannedDaemon) -> None:
     assert "\x1b[2J" not in shown
 
 
+def test_colours_are_for_a_terminal_whose_owner_wants_them(
+    daemon: CannedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers["members"] = {"members": [MEMBER] * 300}
+    coloured = shown_at(daemon, 200)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" in coloured
+    assert "\x1b[" not in shown_at(daemon, 200)
+
+
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_addresses(daemon: CannedDaemon) -> None:
     daemon.answers["members"] = {"members": [MEMBER]}
     wide, narrow = shown_at(daemon, 200), shown_at(daemon, 80)

@@ -24,7 +24,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from smeg.cli.old_names import modernised
 from smeg.cli.parameters import seconds
-from smeg.cli.tables import clean
+from smeg.cli.tables import clean, painted
 from smeg.edges.control import call
 from smeg.errors import Problem, SmegError
 from smeg.folders import control_socket, usual_folders
@@ -35,6 +35,7 @@ MACHINES = ("json", "yaml")
 FORMATS = (TABLE, *MACHINES)
 _TIMEOUT = 10.0
 """seconds."""
+_COLOURS = {"error": "red", "hint": "cyan", "done": "green"}
 _TOKEN = re.compile(r"(smeg\d+\.)[\w-]+")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -189,9 +190,9 @@ def _problem(error: Exception) -> tuple[Problem, int]:
 
 def report(label: str, text: str) -> None:
     """`label: text` on standard error, whatever characters the text holds."""
-    for line in text.split("\n"):
-        click.echo(f"{label}: {clean(_without_token(line))}", err=True)
-        label = " " * len(label)
+    shown, blank = painted(label, _COLOURS.get(label, "cyan"), err=True), " " * len(label)
+    for number, line in enumerate(text.split("\n")):
+        click.echo(f"{blank if number else shown}: {clean(_without_token(line))}", err=True)
 
 
 def _without_token(text: str) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from shutil import get_terminal_size
+from typing import TextIO
 
 import click
 
@@ -25,13 +26,28 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def painted(text: str, colour: str) -> str:
-    """In a colour when a person looks; see no-color.org."""
-    return click.style(text, fg=colour) if colourful() else text
+_STATES: Mapping[str, str] = {
+    "alive": "green",
+    "active": "green",
+    "healthy": "green",
+    "chosen": "green",
+    "daemon-down": "yellow",
+    "standby": "blue",
+    "waiting": "yellow",
+    "quarantined": "yellow",
+    "pruned": "red",
+    "not healthy": "red",
+}
+"""What is coloured where it is all that a cell says. The word says it too."""
 
 
-def colourful() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def painted(text: str, colour: str, err: bool = False) -> str:
+    """In a colour when a person looks; see no-color.org. `err`: at standard error."""
+    return click.style(text, fg=colour) if colourful(sys.stderr if err else sys.stdout) else text
+
+
+def colourful(stream: TextIO | None = None) -> bool:
+    return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], spare: Sequence[str] = ()) -> None:
@@ -57,7 +73,8 @@ def show_fields(fields: Iterable[tuple[str, str]]) -> None:
     lines = [(f"{label}:", clean(value)) for label, value in fields]
     width = max((len(label) for label, _ in lines), default=0)
     for label, value in lines:
-        click.echo(f"{label.ljust(width)} {value}".rstrip())
+        shown = painted(value, _STATES[value]) if value in _STATES else value
+        click.echo(f"{label.ljust(width)} {shown}".rstrip())
 
 
 def _fitting(
@@ -84,5 +101,5 @@ def _draw(columns: Sequence[str], cells: list[list[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in cells:
         # As `Text`, because rich would read a markup language in plain strings.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, style=_STATES.get(cell, "")) for cell in row))
     Console().print(table)

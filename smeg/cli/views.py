@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from smeg.cli.tables import clean, show_fields, show_table
+from smeg.cli.tables import clean, painted, show_fields, show_table
 
 Row = Mapping[str, Any]
 
@@ -151,9 +151,9 @@ def status(result: Row) -> None:
         ]
     )
     for problem in _rows(result, "problems"):
-        click.echo(f"problem: {clean(_text(problem, 'message'))}")
+        click.echo(f"{painted('problem', 'red')}: {clean(_text(problem, 'message'))}")
         if problem.get("hint"):
-            click.echo(f"   hint: {clean(_text(problem, 'hint'))}")
+            click.echo(f"   {painted('hint', 'cyan')}: {clean(_text(problem, 'hint'))}")
     columns = ("name", "id", "interface", "backend", "address", "members", "alive", "leader", "epoch", "state")
     if rows := _rows(result, "meshes"):
         click.echo()
