@@ -58,7 +58,7 @@ class OneLeader:
 
 @dataclass(frozen=True, slots=True)
 class NoLiveNodePruned:
-    """Nobody thinks one dead who lives and can be reached. Who stands still, or has a link that is cut, does not
+    """Nobody prunes one who lives and can be reached. Who stands still, or has a link that is cut, does not
     count, nor does anybody for 5 s after it came back."""
 
     mesh: Mesh = FIRST

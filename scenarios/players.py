@@ -104,6 +104,7 @@ class Seat:
 
     members: m.MembersChanged | None = None
     silent: frozenset[NodeKey] = frozenset()
+    pruned: frozenset[NodeKey] = frozenset()
     leader: NodeKey | None = None
 
     def address(self, key: NodeKey) -> IPv6Address | None:
@@ -114,7 +115,14 @@ class Seat:
 class Theatre(Protocol):
     """Who is told what befalls the players."""
 
-    def thought(self, player: Player, mesh: str, gone: frozenset[NodeKey], back: frozenset[NodeKey]) -> None: ...
+    def thought(
+        self,
+        player: Player,
+        mesh: str,
+        gone: frozenset[NodeKey],
+        back: frozenset[NodeKey],
+        pruned: frozenset[NodeKey],
+    ) -> None: ...
 
     def applied(self, player: Player, mesh: str, plan: DeviceState) -> None: ...
 
@@ -245,6 +253,7 @@ class Player(Host):
 
     def _judged(self, seat: Seat, message: m.LivenessChanged) -> None:
         silent, before = message.silent, seat.silent
-        seat.silent, seat.leader = silent, message.leader
-        if silent != before:
-            self._theatre.thought(self, message.mesh, silent - before, before - silent)
+        pruned = message.pruned - seat.pruned
+        seat.silent, seat.pruned, seat.leader = silent, message.pruned, message.leader
+        if silent != before or pruned:
+            self._theatre.thought(self, message.mesh, silent - before, before - silent, pruned)

@@ -40,7 +40,7 @@ def write(
     record = {
         "form": FORM,
         "version": __version__,
-        "source": source,
+        "source": Path(source).name,
         "script": text,
         "world": world,
         "nodes": nodes,

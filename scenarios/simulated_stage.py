@@ -161,12 +161,19 @@ class SimulatedStage:
         """Something that happened, for the digest of all that did."""
         self._trace.update(f"{self.world.runtime.time:.9f} {' '.join(words)}\n".encode())
 
-    def thought(self, player: Player, mesh: str, gone: frozenset[NodeKey], back: frozenset[NodeKey]) -> None:
-        lost, found = (tuple(sorted(self.names[key] for key in keys)) for keys in (gone, back))
+    def thought(
+        self,
+        player: Player,
+        mesh: str,
+        gone: frozenset[NodeKey],
+        back: frozenset[NodeKey],
+        pruned: frozenset[NodeKey],
+    ) -> None:
+        lost, found, ended = (tuple(sorted(self.names[key] for key in keys)) for keys in (gone, back, pruned))
         called = self._called.get(mesh, mesh)
-        self.tell_trace(player.name, called, "-", *lost, "+", *found)
+        self.tell_trace(player.name, called, "-", *lost, "+", *found, "x", *ended)
         if self._observer is not None:
-            self._observer.changed_mind(player.name, called, lost, found)
+            self._observer.changed_mind(player.name, called, lost, found, ended)
 
     def applied(self, player: Player, mesh: str, plan: DeviceState) -> None:
         self.tell_trace(player.name, "applied", mesh, str(len(plan.peers)))

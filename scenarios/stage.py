@@ -63,8 +63,10 @@ class Way:
 class Observer(Protocol):
     """Who is told at once of what can only be seen when it happens."""
 
-    def changed_mind(self, host: str, mesh: str, gone: tuple[str, ...], back: tuple[str, ...]) -> None:
-        """A daemon thinks others dead from now on, or alive again."""
+    def changed_mind(
+        self, host: str, mesh: str, gone: tuple[str, ...], back: tuple[str, ...], pruned: tuple[str, ...]
+    ) -> None:
+        """A daemon thinks others dead from now on, or their daemons down, or all alive again; and whom it prunes."""
 
     def went_around(self, path: tuple[str, ...]) -> None:
         """A packet would go in a circle."""

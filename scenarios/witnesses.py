@@ -47,14 +47,19 @@ class Witnesses:
     def _now(self) -> float:
         return self.stage.now if self.stage is not None else 0.0
 
-    def changed_mind(self, host: str, mesh: str, gone: tuple[str, ...], back: tuple[str, ...]) -> None:
+    def changed_mind(
+        self, host: str, mesh: str, gone: tuple[str, ...], back: tuple[str, ...], pruned: tuple[str, ...]
+    ) -> None:
         now = self._now
         if now < 0:
             return
-        for subject in gone:
+        # A client takes peers that it hears nothing of for down until it hears otherwise, and condemns nobody by it.
+        for subject in pruned:
             if not self._truth.may_be_thought_dead(subject, host, now):
                 self.false.append(FalseDeath(now, mesh, subject, host))
         self._names += len(gone) + len(back)
+        if not gone and not back:
+            return
         if self._names > MOST_CHANGES:
             self.left_out += len(gone) + len(back)
         else:
@@ -67,7 +72,8 @@ class Witnesses:
     def noticed(self, host: str, what: str) -> None:
         self.counted[what] += 1
         if len(self.notes) < MOST_NOTES:
-            self.notes.append((round(self._now, 6), host, what))
+            # What is noticed before the world is at rest counts as noticed then.
+            self.notes.append((round(max(0.0, self._now), 6), host, what))
 
     def record(self) -> dict[str, Any]:
         """For the record of a run, as JSON values."""

@@ -61,7 +61,7 @@ class Node:
 
     def start(self) -> None:
         self.daemon = self.host.start(["smeg-node", "--config", "node.yaml"])
-        wait_for(f"{self.name} answers", self._answers, 15)
+        wait_for(f"{self.name} answers", self._answers, 30)
 
     def _answers(self) -> bool:
         assert self.daemon is not None

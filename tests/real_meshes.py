@@ -75,8 +75,10 @@ class Meshes:
         return [mesh for mesh, names in self.meshes.items() if name in names]
 
     def form(self) -> None:
-        # More than there are processors would only make each wait for the others, past its deadline.
-        all_at_once((node.start for node in self.nodes.values()), os.cpu_count() or 1)
+        # The first reads the programs from the disk; more than there are processors would only wait for each other.
+        first, *others = self.nodes.values()
+        first.start()
+        all_at_once((node.start for node in others), os.cpu_count() or 1)
         all_at_once(partial(self._form, mesh) for mesh in self.meshes)
         self.look_up()
 
