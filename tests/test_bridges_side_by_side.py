@@ -58,8 +58,8 @@ class Prediction:
 
     def of(self, end: str, part: int, bridges: tuple[str, ...] = BRIDGES) -> str:
         def cost(bridge: str) -> int:
-            near = links(self._ids[LEFT], self._place(LEFT, bridge), 1)[self._place(LEFT, end)]
-            return near + links(self._ids[RIGHT], self._place(RIGHT, bridge), 1)[part]
+            near = links(self._ids[LEFT], self._place(LEFT, bridge))[self._place(LEFT, end)]
+            return near + links(self._ids[RIGHT], self._place(RIGHT, bridge))[part]
 
         costs = {bridge: cost(bridge) for bridge in bridges}
         assert len(set(costs.values())) == len(bridges), "two bridges at the same places: by their keys, then"
