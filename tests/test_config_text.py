@@ -159,7 +159,8 @@ def test_stub_interfaces_are_a_dry_run_now() -> None:
 
 names = st.sampled_from([*NO_LONGER_USED, *RENAMED, "role", "logLevel", "baseConfiguration", "x"])
 printable = st.text(st.characters(max_codepoint=126, min_codepoint=32), max_size=6)
-scalar = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | printable | st.lists(st.integers(-(10**9), 10**9), max_size=2)
+numbers = st.integers(-(10**9), 10**9)
+scalar = st.none() | st.booleans() | numbers | printable | st.lists(numbers, max_size=2)
 
 
 @settings(deadline=None)
