@@ -67,14 +67,11 @@ class DnsActor(Actor):
             case m.Readable():
                 for server in self._servers.values():
                     server.serve(self._responder.answer, self._zone.serves, now)
-                return self._report(now)
             case m.Tick():
                 for server in self._servers.values():
                     server.tick(now)
                 if self._open_at is not None and now >= self._open_at:
                     self._open(now)
-                self._register(now)
-                return self._report(now)
             case m.MeshStarted(mesh):
                 if self._open_at is not None:
                     # One of the addresses may be this mesh's.

@@ -161,6 +161,7 @@ def endpoint(value: object) -> PublicEndpoint:
 def route(value: object) -> IPv6Network:
     """A prefix of IPv6, written as it is."""
     text = text_line(value)
+    _check_length(text)
     try:
         found = IPv6Network(text)
     except ValueError:
@@ -169,6 +170,12 @@ def route(value: object) -> IPv6Network:
     if found.prefixlen == 0:
         raise ValueError("is the default route, which advertiseDefaults offers")
     return found
+
+
+def _check_length(text: str) -> None:
+    """An address alone would be a prefix of one address, which hardly anybody means."""
+    if "/" not in text:
+        raise ValueError(f"is {shown(text)}, which has no length (a single address ends in /128)")
 
 
 def _within(text: str) -> str:
@@ -182,6 +189,7 @@ def _within(text: str) -> str:
 def rule(value: object) -> PrefixRule:
     """`2001:db8::/32` lets routes to or within it pass, `!2001:db8::/32` does not."""
     text = text_line(value)
+    _check_length(text)
     try:
         return PrefixRule(IPv6Network(text.removeprefix("!")), not text.startswith("!"))
     except ValueError:

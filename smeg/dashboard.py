@@ -21,7 +21,6 @@ from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
 from smeg.journal import KEPT, Journal
 from smeg.keys import NodeKey, wireguard_text
-from smeg.members import Members
 from smeg.mesh_view import MeshView, find_mesh, find_places
 from smeg.plan_reports import changes, describe
 from smeg.records import Member
@@ -106,7 +105,7 @@ class Dashboard:
     def members(self, text: str, states: object = None) -> dict[str, Any]:
         """All, or those in one of these `STATES`. Raises `LocalError` for anything but a list of some."""
         view, wanted = self.find(text), _states(states)
-        members = view.members.members if view.members is not None else {}
+        members = view.table
         quarantined = view.members.quarantined if view.members is not None else {}
         found = [(member, _state(view.liveness, member.key)) for member in members.values()]
         found += [(member, "quarantined") for member in quarantined.values()]
@@ -195,7 +194,7 @@ class Dashboard:
         }
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
-        members = view.members.members if view.members is not None else {}
+        members = view.table
         own = members.get(self._node)
         silent = view.liveness.silent if view.liveness is not None else frozenset()
         leader = view.liveness.leader if view.liveness is not None else None
@@ -265,9 +264,8 @@ def _state(liveness: m.LivenessChanged | None, key: NodeKey) -> str:
 
 def _tunnels(view: MeshView, member: Member) -> tuple[list[dict[str, str]], dict[str, str] | None]:
     """Of a client: its carrier and those with which it has direct tunnels; the peer that would be the next carrier."""
-    members = view.members.members if view.members is not None else Members()
-    dead = view.liveness.pruned if view.liveness is not None else frozenset()
-    found = tunnels(member, members, dead) if member.key in members and member.role is Role.CLIENT else None
+    members = view.table
+    found = tunnels(member, members, view.pruned) if member.key in members and member.role is Role.CLIENT else None
     if found is None:
         return [], None
     names = {key: {"node": node_id(key), "name": members[key].record.name} for key in found.all()}

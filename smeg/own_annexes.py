@@ -7,7 +7,6 @@ record's floor is raised above them all, and what still stands is written anew a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 
 from smeg.annexes import MAX_ANNEXES, Annex, read_annex, seal_annex
 from smeg.errors import LocalError, Problem
@@ -31,7 +30,6 @@ class OwnAnnexes:
         self._held: dict[str, Annex] = {}
         """The newest of each label, on disk or about to be; withdrawn ones too."""
         self._refused: set[str] = set()
-        self._too_many = False
         self.problems: list[Problem] = []
         """Of what could not be said since they were last taken."""
         for annex in known:
@@ -56,7 +54,9 @@ class OwnAnnexes:
         return True
 
     def want(self, bodies: Mapping[str, bytes]) -> tuple[bytes, ...]:
-        """The documents that make these what stands, in the order in which they are to be told; empty when it does."""
+        """The documents that make these, at most `MOST`, what stands, in the order in which they are to be told; empty
+        when it does."""
+        assert len(bodies) <= MOST, "what there is room for was chosen before"
         wanted = self._fitting(bodies)
         withdrawn = {label for label, annex in self._held.items() if label not in wanted and not annex.body}
         gone = [label for label, annex in self._held.items() if label not in wanted and annex.body]
@@ -83,7 +83,7 @@ class OwnAnnexes:
         """What of these can be said; what cannot is a problem once."""
         wanted: dict[str, bytes] = {}
         refused: set[str] = set()
-        for label, body in islice(bodies.items(), MOST):
+        for label, body in bodies.items():
             try:
                 self._check(label, body)
             except LocalError as error:
@@ -92,12 +92,7 @@ class OwnAnnexes:
                     self.problems.append(error.problem)
             else:
                 wanted[label] = body
-        too_many = len(bodies) > MOST
-        if too_many and not self._too_many:
-            message = f"{len(bodies)} annexes are to be published, {MOST} at most are"
-            hint = "bridge fewer meshes, or leave routes out by exportRoutes"
-            self.problems.append(Problem("too-many-annexes", message, hint))
-        self._refused, self._too_many = refused, too_many
+        self._refused = refused
         return wanted
 
     def _check(self, label: str, body: bytes) -> None:

@@ -109,9 +109,9 @@ class Reports:
         return self._leading[view.id].get(prefix, [])
 
     def _by_prefix(self, routes: Iterable[Route]) -> dict[IPv6Network, list[Route]]:
-        """Each route under the longest prefix that is offered and holds it; none under the default route but itself."""
+        """Each route under the longest prefix that is offered and holds it."""
         offered = set(self.forecast.table.ways.prefixes())
-        lengths = sorted({prefix.prefixlen for prefix in offered} - {0}, reverse=True)
+        lengths = sorted({prefix.prefixlen for prefix in offered}, reverse=True)
         found: dict[IPv6Network, list[Route]] = {}
         for route in routes:
             at = route.prefix

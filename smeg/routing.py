@@ -33,8 +33,6 @@ from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
 back would else withdraw what it offered, and offer it again."""
-REMEMBERED = 4096
-"""signatures that are not verified twice."""
 EXPIRY_EVERY = 60.0
 """seconds between two looks whether a certificate of another mesh has expired, by the wall clock."""
 
@@ -70,7 +68,7 @@ class RoutingTable:
         self._own = own
         self._policy = policy
         self._wall = wall
-        self._notary = notary or Notary(REMEMBERED)
+        self._notary = notary or Notary()
         self._sides: dict[str, _Side] = {}
         self._behind = frozenset() if policy.probed else policy.behind
         """What this node leads to now."""

@@ -361,6 +361,8 @@ def test_what_is_said_of_routes_becomes_a_policy_for_each_mesh() -> None:
         ("meshes:\n  a: {}\n  a: {}\n", [(3, "a: is set twice, first in line 2")]),
         ("meshes:\n  [a]: {}\n", [(2, "meshes: has a key that is not text")]),
         ('advertise: ["2001:db8::/48", "::/0"]\n', [(1, "is the default route, which advertiseDefaults offers")]),
+        ("advertise: '2001:db8::'\n", [(1, "has no length")]),
+        ('importRoutes: ["!2001:db8::"]\n', [(1, "has no length")]),
         ("advertise: 2001:db8::5/48\n", [(1, "did you mean 2001:db8::/48?")]),
         ("weight: 256\nshards: 512\n", [(1, "out of range"), (2, "out of range")]),
     ],

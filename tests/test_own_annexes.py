@@ -155,15 +155,6 @@ def test_what_does_not_fit_is_said_once_and_withdrawn_and_the_rest_is_published(
     assert [problem.code for problem in author.own.problems] == ["annex-too-large"]
 
 
-def test_more_than_there_is_room_for_is_said_once() -> None:
-    author = Author()
-    wanted = {f"{number:04}": b"said" for number in range(MOST + 5)}
-    for _ in range(2):
-        author.want(wanted)
-    assert author.standing == dict(list(wanted.items())[:MOST])
-    assert [problem.code for problem in author.own.problems] == ["too-many-annexes"]
-
-
 # When.
 
 PREFIX = IPv6Network("2001:db8:1::/48")
@@ -249,3 +240,18 @@ def test_what_cannot_be_published_is_a_problem() -> None:
     assert labels(made.revise(0.0)) == {f"offer:{PREFIX}": True}
     assert [problem.code for problem in made.take_problems()] == ["annex-too-large"]
     assert made.take_problems() == []
+
+
+def test_more_than_there_is_room_for_is_said_once_and_the_rest_is_published() -> None:
+    made, _ = offers()
+    behind = list(IPv6Network("2001:db8::/32").subnets(new_prefix=43))[: MOST + 5]
+    ways = (Way((Hop("", NODE.key, 0, 3),)),)
+    codes: list[str] = []
+    for turn in (0, 1):
+        made.hear(
+            m.OffersChanged(MESH.id, 3 + turn, {prefix: Offer(prefix, ways) for prefix in behind[turn:]}, {}), turn
+        )
+        published = labels(made.revise(float(turn)))
+        codes += [problem.code for problem in made.take_problems()]
+        assert turn or 0 < len(published) <= MOST
+    assert codes == ["too-many-offers"]

@@ -160,3 +160,15 @@ def test_a_forecast_without_a_bridge_shows_who_takes_over() -> None:
     mesh = world["a"].id
     routes = forecast(one.key, RoutePolicy(), views(world, one), {world.daemons["ab"].key}, WALL).routes[mesh].routes
     assert {route.via for route in routes} == {second.key}
+
+
+def test_of_a_default_route_in_shards_every_exit_that_has_some_is_chosen() -> None:
+    world = Meshes("a")
+    exits = [world.add(f"exit{number}", "a", RoutePolicy(behind=frozenset({DEFAULT}))) for number in range(3)]
+    keen = RoutePolicy(general=MeshPolicy(accept_defaults=True), shard_bits=5)
+    world.add("keen", "a", keen)
+    world.settle()
+    rows = [row for row in reports(world, "keen", keen).routes(None)["routes"] if row["prefix"] == "::/0"]
+    assert {row["via"] for row in rows} == {exit_.label for exit_ in exits}
+    assert {row["state"] for row in rows} == {"chosen"}
+    assert sum(len(row["parts"]) for row in rows) == 1 + 2**5
