@@ -127,6 +127,11 @@ class Host:
         self.folder = Path(f"/proc/{holder.pid}/root{HOME}")
         """Its state folder (`HOME` inside), as seen from outside."""
 
+    @property
+    def link(self) -> str:
+        """Its end at the switch."""
+        return f"host{self.number}"
+
     def address(self, family: Literal[4, 6]) -> IPv4Address | IPv6Address:
         """Of its link to the underlay: 10.77.x.y or fd77::x:y, where x.y is its number in base 256."""
         return address(self.number, family)
@@ -164,6 +169,22 @@ class Host:
             )
         self._holder.follow(entered)
         return Process(entered, argv, log)
+
+    def converse(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a program that is spoken with by pipes. Close its standard input to end it."""
+        entered = subprocess.Popen(
+            self._holder.enter(argv, HOME),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(None),
+            start_new_session=True,
+        )
+        self._holder.follow(entered)
+        return entered
+
+    def counters(self, name: str) -> str:
+        """A file of its network in `/proc/net`, like `dev` or `snmp6`."""
+        return Path(f"/proc/{self._holder.pid}/net/{name}").read_text()
 
     def spawn_shell(self) -> int:
         """A shell for a person, on this terminal, until they leave it. Its exit status."""
@@ -207,12 +228,11 @@ class World:
         if name in self._hosts:
             raise LocalError("host-exists", f"there is a host {name!r} already", "choose another name")
         number = len(self._hosts) + 1
-        link = f"host{number}"
         addresses = [
             f"{address(number, 4)}/{UNDERLAY_4.prefixlen}",
             f"{address(number, 6)}/{UNDERLAY_6.prefixlen}",
         ]
-        unshare = ["unshare", "--net", "--mount", "--uts", *_shell(_HOST), name, link, *addresses]
+        unshare = ["unshare", "--net", "--mount", "--uts", *_shell(_HOST), name, f"host{number}", *addresses]
         holder = _Holder(self._holder.enter(unshare, "/"), self._flags)
         self._holders.append(holder)
         self._hosts[name] = Host(name, number, holder)
