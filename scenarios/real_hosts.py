@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import IPv6Network
@@ -149,12 +147,12 @@ class RealHost:
     def stand_still(self) -> None:
         if self.up and self.daemon is not None:
             self.paused = True
-            os.kill(self.daemon.pid, signal.SIGSTOP)
+            self.daemon.stall()
 
     def go_on(self) -> None:
         if self.paused and self.daemon is not None:
             self.paused = False
-            os.kill(self.daemon.pid, signal.SIGCONT)
+            self.daemon.resume()
 
     def measure(self) -> None:
         """Look at what the daemon takes."""

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv6Network
+from itertools import permutations
 from pathlib import Path
 
 from scenarios import actions as a
+from scenarios import expectations as e
 from scenarios.abilities import Abilities
 from scenarios.consoles import Answer
 from scenarios.hosts import World
@@ -39,6 +41,10 @@ STARTING = 3
 REST_WITHIN = 60.0
 SETTLED = 3.0
 """seconds for which all has to be at rest; with several meshes, or something behind somebody, twice that."""
+PATROL = 0.5
+"""seconds between two packets of a pair that look for circles."""
+MOST_PATROLS = 200
+"""Of such pairs."""
 LINES = 3
 """of the log of a daemon that ended."""
 
@@ -65,7 +71,8 @@ class RealStage:
         slowest = max((group.latency for group in self._groups.values()), default=0.0)
         added = max((event.action.by for event in script.timeline if isinstance(event.action, a.Delay)), default=0.0)
         self.packets = RealPackets(self._reactor, self.hosts, patience + 4 * (slowest + added))
-        self.traffic = RealTraffic(self._reactor, self.packets.send, self.packets.patience)
+        self.traffic = RealTraffic(self._reactor, self.packets.send, lambda: self.now, self.packets.patience)
+        self._patrol = RealTraffic(self._reactor, self.packets.send, lambda: self.now, self.packets.patience)
 
     def limits(self, script: Script) -> list[Limit]:
         return limits(script, self._able)
@@ -94,7 +101,11 @@ class RealStage:
             if host.group.begins is Begins.OFF:
                 host.lose_power()
         self._wait_for_rest()
+        self._look_up()
         self.packets.begin()
+        if any(isinstance(one.check, e.NoLoop) for one in self._script.expect):
+            pairs = tuple(permutations(self.hosts, 2))
+            self._patrol.begin(pairs[:: len(pairs) // MOST_PATROLS + 1], PATROL)
         self._rest_at = time.monotonic()
 
     def _make_hosts(self, world: World, observer: Observer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ LEAST = 0.05
 class _Stream:
     each: float
     answered: float
-    """When the last packet that was answered was sent, on the monotonic clock; at first, when the stream began."""
+    """When the last packet that was answered was sent; at first, when the stream began."""
     first: bool = True
     """Whether none was answered yet."""
     ended: bool = False
@@ -30,9 +29,10 @@ class _Stream:
 
 
 class RealTraffic:
-    def __init__(self, reactor: Reactor, send: Send, patience: float) -> None:
-        """`patience`: seconds after which a packet counts as lost."""
+    def __init__(self, reactor: Reactor, send: Send, clock: Callable[[], float], patience: float) -> None:
+        """`clock` in seconds, as a person is told; `patience`: seconds after which a packet counts as lost."""
         self._reactor = reactor
+        self._clock = clock
         self._send = send
         self._patience = patience
         self._streams: dict[int, dict[Pair, _Stream]] = {}
@@ -42,7 +42,7 @@ class RealTraffic:
     def begin(self, pairs: tuple[Pair, ...], each: float) -> int:
         self._count += 1
         every = max(each, LEAST)
-        self._streams[self._count] = {pair: _Stream(every, time.monotonic()) for pair in pairs}
+        self._streams[self._count] = {pair: _Stream(every, self._clock()) for pair in pairs}
         self._go(self._count, every)
         return self._count
 
@@ -62,22 +62,23 @@ class RealTraffic:
         if number not in self._streams:
             return
         for pair, stream in self._streams[number].items():
-            self._send(*pair, partial(self._ended, pair, stream, time.monotonic()))
+            self._send(*pair, partial(self._ended, pair, stream, self._clock()))
         self._reactor.call(every, partial(self._go, number, every))
 
     def _ended(self, pair: Pair, stream: _Stream, sent: float, outcome: Outcome) -> None:
         if outcome.what != "reply" or stream.ended or sent < stream.answered:
             return
         if sent > stream.silent_since() + stream.each / 2:
-            self._note(pair, sent - stream.silent_since())
+            self._note(pair, stream, sent - stream.silent_since())
         stream.answered, stream.first = sent, False
 
     def _note_silence(self, pair: Pair, stream: _Stream) -> None:
         """What is not over yet: packets that can still be answered do not count."""
-        lasts = time.monotonic() - self._patience - stream.silent_since()
+        lasts = self._clock() - self._patience - stream.silent_since()
         if lasts > 0:
-            self._note(pair, lasts + self._patience)
+            self._note(pair, stream, lasts + self._patience)
 
-    def _note(self, pair: Pair, lasts: float) -> None:
+    def _note(self, pair: Pair, stream: _Stream, lasts: float) -> None:
         if lasts > self._worst[0]:
-            self._worst = (lasts, f"{pair[0]} had no answer from {pair[1]} for {lasts:.1f} s")
+            since = f"for {lasts:.1f} s from {stream.silent_since():.1f} s on"
+            self._worst = (lasts, f"{pair[0]} had no answer from {pair[1]} {since}")

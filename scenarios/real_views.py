@@ -161,5 +161,3 @@ def addresses(views: Iterable[Views]) -> dict[tuple[str, str], str]:
         for mesh, view in one.by_mesh.items()
         for name, row in view.rows.items()
     }
-
-
