@@ -1,9 +1,9 @@
 """The control socket: where this machine's users ask the daemon for something, over `ipc://`.
 
 Who may ask is settled before a byte is read: the folder and the socket are the daemon's user's alone, and libzmq closes
-every connection whose process (`SO_PEERCRED`, see unix(7)) runs as anybody else but root. A group that the configuration
-names may pass through the folder and connect, too. `ControlServer` is the
-daemon's end and never waits; `call` is the other end, and finds out at once when nobody is there to answer.
+every connection whose process (`SO_PEERCRED`, see unix(7)) runs as anybody else but root. A group that the
+configuration names may pass through the folder and connect, too. `ControlServer` is the daemon's end and never waits;
+`call` is the other end, and finds out at once when nobody is there to answer.
 """
 
 from __future__ import annotations

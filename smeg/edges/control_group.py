@@ -1,7 +1,7 @@
 """Letting a group of this host use the control socket: for a service without privileges, like `smeg-api`.
 
-Its members may pass through the folder of the socket, not list it, and connect. An owner may give a file to a group that
-its process is in (chown(2)), so no capability is needed: the service manager makes the daemon a member.
+Its members may pass through the folder of the socket, not list it, and connect. An owner may give a file to a group
+that its process is in (chown(2)), so no capability is needed: the service manager makes the daemon a member.
 """
 
 from __future__ import annotations
