@@ -16,9 +16,11 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.dashboard import Dashboard
 from smeg.edges.control import ControlServer
+from smeg.edges.own_process import own_process
 from smeg.errors import LocalError, Problem
 from smeg.keys import node_key
 from smeg.mesh_settings import Keys
+from smeg.metrics import Queue
 from smeg.requests import Command
 from smeg.route_policy import RoutePolicy
 
@@ -64,6 +66,8 @@ class ControlActor(Actor):
                 asker, _ = self._waiting.pop(message.ticket, (b"", 0.0))
                 if asker:
                     self._answer(asker, message.problem if message.problem is not None else message.result or {})
+            case m.MetricsAsked():
+                return [m.MetricsPage(self._metrics(now))]
             case m.Tick():
                 self._give_up(now)
             case _:
@@ -108,6 +112,8 @@ class ControlActor(Actor):
         match command.name:
             case "converge":
                 return self._dashboard.converge(str(mesh or ""))
+            case "metrics":
+                return {"text": self._metrics(now)}
             case "events":
                 return self._dashboard.events(str(mesh or ""), said.get("run"), said.get("since"), said.get("last"))
             case "list-meshes":
@@ -124,6 +130,14 @@ class ControlActor(Actor):
             case "status":
                 return self._dashboard.status(str(mesh) if mesh else None, now)
         return None
+
+    def _metrics(self, now: float) -> str:
+        places = self._directory.places if self._directory is not None else {}
+        queues = {
+            f"{role.value}@{mesh[:8]}" if mesh else role.value: Queue(address.waiting, address.dropped)
+            for (role, mesh), address in places.items()
+        }
+        return self._dashboard.metrics(now, queues, own_process())
 
     def _answer(self, asker: bytes, answer: Mapping[str, object] | Problem) -> None:
         assert self._server is not None, "begin opened it"

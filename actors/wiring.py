@@ -28,6 +28,7 @@ class Role(StrEnum):
     ROUTING = "routing-table"
     PROBER = "prober"
     DNS = "dns"
+    METRICS = "metrics"
     MESH = "mesh"
     MEMBERSHIP = "membership"
     HEARTBEAT = "heartbeat"
@@ -46,6 +47,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.MESH, Role.CONTROL, Role.DNS),
     m.EpochSeen: (Role.CONTROL,),
     m.Agreed: (Role.CONTROL,),
+    m.Detected: (Role.CONTROL,),
     m.Watched: (Role.GOSSIP,),
     m.LinkRefused: (Role.HEARTBEAT,),
     m.LinkSilent: (Role.HEARTBEAT,),
@@ -58,6 +60,9 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.RoutesChanged: (Role.DEVICE, Role.MESH, Role.CONTROL),
     m.UplinkChanged: (Role.ROUTING, Role.CONTROL),
     m.NamesServed: (Role.CONTROL,),
+    m.MetricsServed: (Role.CONTROL,),
+    m.MetricsAsked: (Role.CONTROL,),
+    m.MetricsPage: (Role.METRICS,),
     m.DeviceReady: (Role.MESH, Role.CONTROL),
     m.DeviceApplied: (Role.CONTROL,),
     m.DeviceFailed: (Role.MESH, Role.CONTROL),
@@ -108,6 +113,7 @@ SNAPSHOTS = (
     m.Admitted,
     m.UplinkChanged,
     m.NamesServed,
+    m.MetricsServed,
     m.DeviceReady,
     m.DeviceApplied,
     m.DeviceWarned,

@@ -6,7 +6,7 @@ It listens and answers; it never asks another actor, so a stuck one cannot keep 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from smeg.forecast import forecast
 from smeg.journal import KEPT, Journal
 from smeg.keys import NodeKey, wireguard_text
 from smeg.mesh_view import MeshView, find_mesh, find_places
+from smeg.metrics import Metrics, Process, Queue
 from smeg.plan_reports import changes, describe
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
@@ -58,9 +59,11 @@ class Dashboard:
         self._gossip: dict[str, int] = {}
         self._uplink: m.UplinkChanged | None = None
         self._names: m.NamesServed | None = None
+        self._metrics_served: m.MetricsServed | None = None
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
         self._journal = Journal(run)
+        self._metrics = Metrics()
 
     def knows(self, mesh: str) -> bool:
         """Whether this id is one of this node's meshes."""
@@ -68,7 +71,9 @@ class Dashboard:
 
     def hear(self, message: Message, wall: int = 0) -> None:
         """Take in a snapshot or an event. `wall` is in seconds since 1970, and only shown."""
-        self._journal.hear(message, self._meshes.get(getattr(message, "mesh", "")), wall)
+        known = self._meshes.get(getattr(message, "mesh", ""))
+        self._journal.hear(message, known, wall)
+        self._metrics.hear(message, known)
         match message:
             case m.MeshKnown():
                 self._meshes.setdefault(message.mesh, MeshView(message.mesh, message.name)).state = message.state
@@ -84,6 +89,8 @@ class Dashboard:
                 self._uplink = message
             case m.NamesServed():
                 self._names = message
+            case m.MetricsServed():
+                self._metrics_served = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
             case m.Alarm():
@@ -169,6 +176,8 @@ class Dashboard:
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
         problems += self._names.problems if self._names is not None else ()
+        if self._metrics_served is not None and self._metrics_served.problem is not None:
+            problems.append(self._metrics_served.problem)
         actors = self._supervised.actors
         problems += [
             Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")
@@ -191,7 +200,14 @@ class Dashboard:
             ],
             "gossip": {"port": self._port, "connections": self._gossip.get("connections", 0), "dropped": dropped},
             **({"names": _served(self._names, self._meshes)} if self._names is not None else {}),
+            **({"uplink": {"reached": self._uplink.reached}} if self._uplink is not None else {}),
+            **({"metrics": self._metrics_served.place} if self._metrics_served is not None else {}),
         }
+
+    def metrics(self, now: float, queues: Mapping[str, Queue], process: Process) -> str:
+        """Everything that is measured, as text for Prometheus."""
+        status = self.status(None, now)
+        return self._metrics.page(self._node, status, self._meshes.values(), self._gossip, queues, process)
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
         members = view.table

@@ -23,6 +23,7 @@ from smeg.edges.frames import (
     HELLO_ANSWER_FRAMES,
     MESSAGE_OVERHEAD,
     Frames,
+    kind_of,
     parse,
 )
 from smeg.edges.judge import Judge, proved_key
@@ -286,6 +287,9 @@ class Transport:
                 self._pass_on(curve, frames, messages)
 
     def _pass_on(self, curve: bytes, frames: Frames, messages: list[Inbound]) -> None:
+        kind = kind_of(frames.channel)
         self._counts["messages-in"] += 1
         self._counts["bytes-in"] += len(frames.payload)
+        self._counts[f"messages-in:{kind}"] += 1
+        self._counts[f"bytes-in:{kind}"] += len(frames.payload)
         messages.append(Inbound(curve, frames.mesh, frames.channel, frames.payload))
