@@ -128,14 +128,14 @@ def test_a_death_shows_in_members_latency_and_the_change_of_leader() -> None:
 
 
 def test_a_page_does_not_grow_with_the_mesh() -> None:
-    sizes = []
-    for hosts in (2, 8):
+    def size(hosts: int) -> int:
         world = World(3, hosts, heartbeat_interval=1.0)
         world.start()
         world.form()
-        assert world.run(30.0, lambda world=world, hosts=hosts: len(world.hosts[0].members("demo")) == hosts)
-        sizes.append(len(page_of(world.hosts[0].dashboard)))
-    assert sizes[0] == sizes[1]
+        assert world.run(30.0, lambda: len(world.hosts[0].members("demo")) == hosts)
+        return len(page_of(world.hosts[0].dashboard))
+
+    assert size(2) == size(8)
 
 
 def test_whole_daemons_serve_what_the_command_prints(tmp_path: Path) -> None:
