@@ -73,7 +73,10 @@ class Cast:
     """What tries whether this node reaches beyond itself, if its user wants that."""
     dns: MakeEdge | None = None
     """What answers for names, likewise."""
+    metrics: MakeEdge | None = None
+    """What serves metrics, likewise."""
 
     def optional(self) -> dict[Role, MakeEdge]:
         """The daemon's actors that only some have."""
-        return {role: make for role, make in ((Role.PROBER, self.prober), (Role.DNS, self.dns)) if make is not None}
+        found = ((Role.PROBER, self.prober), (Role.DNS, self.dns), (Role.METRICS, self.metrics))
+        return {role: make for role, make in found if make is not None}

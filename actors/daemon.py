@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -83,6 +84,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         prober=(lambda world, n, node, keys: ProberActor(world, n, node, config.exit_probe))
         if config.exit_probe
         else None,
+        metrics=(lambda world, n, node, keys: _metrics(config, world, n, node)) if config.metrics_listen else None,
         dns=(lambda world, n, node, keys: _dns(config, world, n, node)) if config.dns_address else None,
     )
 
@@ -94,6 +96,14 @@ def _dns(config: Config, runtime: Runtime, incarnation: int, node: Address) -> A
     # Without an interface there is nothing that resolved could be told about.
     resolved = config.dns_resolved and config.backend != "dry-run"
     return DnsActor(runtime, incarnation, node, config.dns_address, config.dns_port, resolved)
+
+
+def _metrics(config: Config, runtime: Runtime, incarnation: int, node: Address) -> Actor:
+    from actors.metrics import MetricsActor
+
+    assert config.metrics_listen is not None, "asked before"
+    place = config.metrics_listen
+    return MetricsActor(runtime, incarnation, node, ip_address(place.host), place.port or 0)
 
 
 def _gossip(config: Config, runtime: Runtime, incarnation: int, node: Address, keys: Keys) -> GossipActor:

@@ -6,6 +6,7 @@ outlives a restart of this actor; it goes when `Release` says so.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -18,7 +19,20 @@ from smeg.addresses import overlay_prefix
 from smeg.certificates import Role as NodeRole
 from smeg.chosen_endpoints import ChosenEndpoints
 from smeg.core import Message
-from smeg.device import Backend, Endpoint, InterfaceSpec, RemovePeer, SetPeer, WgPeer
+from smeg.device import (
+    AddAddress,
+    AddRoute,
+    Backend,
+    Endpoint,
+    InterfaceSpec,
+    Operation,
+    RemoveAddress,
+    RemovePeer,
+    RemoveRoute,
+    SetInterface,
+    SetPeer,
+    WgPeer,
+)
 from smeg.errors import LocalError, Problem
 from smeg.forwarding import Mode, Need, ensure
 from smeg.keys import NodeKey
@@ -40,6 +54,16 @@ plan for each batch of them would cost more than to verify them."""
 NUDGE_KEEPALIVE = 25
 """seconds; WireGuard sends something at once when it is switched on. Right away it is again what it was."""
 OpenBackend = Callable[[InterfaceSpec], Backend]
+KINDS: Mapping[type[Operation], str] = {
+    SetInterface: "set-interface",
+    AddAddress: "add-address",
+    RemoveAddress: "remove-address",
+    AddRoute: "add-route",
+    RemoveRoute: "remove-route",
+    SetPeer: "set-peer",
+    RemovePeer: "remove-peer",
+}
+"""What metrics call an operation."""
 
 
 class Underlay(Protocol):
@@ -110,6 +134,8 @@ class DeviceActor(Actor):
         self._handshakes_at: float | None = None
         self._nudges = Nudges()
         self._warned: tuple[Problem, ...] | None = None
+        self._operations: Counter[str] = Counter()
+        """How often each kind was done."""
 
     def begin(self, now: float) -> Iterable[Message]:
         address = Address(self)
@@ -215,7 +241,8 @@ class DeviceActor(Actor):
         out: list[Message] = [*self._warn(backend)]
         if operations:
             self._version += 1
-            out.append(m.DeviceApplied(self.mesh, self._version, target))
+            self._operations.update(KINDS[type(operation)] for operation in operations)
+            out.append(m.DeviceApplied(self.mesh, self._version, target, dict(self._operations)))
         return out
 
     def _warn(self, backend: Backend) -> Iterable[Message]:

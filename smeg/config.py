@@ -58,6 +58,7 @@ class Config:
     dns_address: tuple[IPv4Address | IPv6Address, ...] = ()
     dns_port: int = 51753
     dns_resolved: bool = True
+    metrics_listen: PublicEndpoint | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     meshes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -98,7 +99,7 @@ def default_text(key: Key) -> str:
     match value:
         case bool():
             return "true" if value else "false"
-        case ():
+        case () | None:
             return "none"
         case float():
             return f"{value:g}"

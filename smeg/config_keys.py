@@ -17,6 +17,7 @@ from smeg.config_values import (
     group,
     inside,
     label,
+    listen,
     one_of,
     power_of_two,
     program,
@@ -137,6 +138,9 @@ KEYS: tuple[Key, ...] = (
         "The UDP and TCP port of that; 0 takes any free one, 53 needs a capability.", whole(0, 65535)),
     Key("dnsResolved", "dns_resolved", "true or false",
         "Whether systemd-resolved, where it runs, is told to ask this node for the names.", truth),
+    Key("metricsListen", "metrics_listen", "a port, or an IP address and a port ([address]:port for IPv6)",
+        "Where metrics are served for Prometheus, at /metrics; none: nowhere. A port alone is 127.0.0.1's, 0 any free "
+        "one.", listen),
     Key("logLevel", "log_level", "debug, info, warning or error", "The least urgent log entries that are written.",
         one_of("debug", "info", "warning", "error")),
     Key("logFormat", "log_format", "text or json", "How a log entry is written.", one_of("text", "json")),

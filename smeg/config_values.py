@@ -220,6 +220,22 @@ def target(value: object) -> PublicEndpoint:
     return found
 
 
+def listen(value: object) -> PublicEndpoint:
+    """Where to listen: a port of 127.0.0.1, or a literal address and a port."""
+    if not isinstance(value, bool) and isinstance(value, int):
+        if not 0 <= value <= 65535:
+            raise ValueError(f"is out of range, {shown(value)}")
+        return PublicEndpoint("127.0.0.1", value)
+    found = public_endpoint(text_line(value))
+    try:
+        ip_address(found.host)
+    except ValueError:
+        raise ValueError(f"is {shown(value)}, which is no IP address") from None
+    if found.port is None:
+        raise ValueError(f"is {shown(value)}, which has no port")
+    return found
+
+
 def power_of_two(high: int) -> Check:
     within = whole(1, high)
 

@@ -50,6 +50,7 @@ meshes:
   office:
     advertiseRoutes: false
     importRoutes: ["!2001:db8:3::/48"]
+metricsListen: "[::1]:9478"
 logLevel: debug
 logFormat: json
 """
@@ -84,6 +85,7 @@ WRONG = {
     "dnsAddress": "2001:db8::1",
     "dnsPort": "65536",
     "dnsResolved": "1",
+    "metricsListen": "localhost:9478",
     "logLevel": "loud",
     "logFormat": "xml",
 }
@@ -140,6 +142,7 @@ def test_every_key_takes_effect() -> None:
                 "import_routes": (PrefixRule(IPv6Network("2001:db8:3::/48"), False),),
             }
         },
+        metrics_listen=PublicEndpoint("::1", 9478),
         log_level="debug",
         log_format="json",
     )
