@@ -49,7 +49,6 @@ def events(
 
 @router.get(
     "/events/stream",
-    response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def stream(

@@ -38,6 +38,12 @@ def list_meshes(daemon: Asked) -> Response:
     return json(daemon.ask("list-meshes"))
 
 
+@router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+def metrics(daemon: Asked) -> Response:
+    """What the daemon measures, in the text format of Prometheus."""
+    return Response(str(daemon.ask("metrics").get("text", "")), media_type="text/plain")
+
+
 @router.get("/meshes/{mesh}/members", response_model=m.Members)
 def members(
     daemon: Asked,
