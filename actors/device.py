@@ -295,7 +295,7 @@ class DeviceActor(Actor):
         setting, problems = ensure(backend, self._settings.forwarding, self._need(), self._spec.name)
         if setting is not None:
             self.runtime.log("info", "forwarding turned on", mesh=self.mesh, what=setting.value)
-        self._passing = problems
+        self._passing = tuple(problems)
         return self._tell_warnings()
 
     def _tell_warnings(self) -> Iterable[Message]:
