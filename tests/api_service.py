@@ -1,4 +1,4 @@
-"""A real `smeg-api` on a free port of loopback, before a daemon or a canned one, and the requests that tests send it."""
+"""A real `smeg-api` on a free port of loopback, before a daemon or a canned one, and the requests that tests send."""
 
 from __future__ import annotations
 
