@@ -61,7 +61,8 @@ def api_service(folder: Path, socket: Path, *argv: str) -> Iterator[Service]:
     """Ended with the block; it may not have written a traceback."""
     folder.mkdir(exist_ok=True)
     log = folder / "api.log"
-    command = [PROGRAMS / "smeg-api", "--socket", socket, "--port", "0", "--token-file", folder / "api.token", *argv]
+    token = str(folder / "api.token")
+    command = [str(PROGRAMS / "smeg-api"), "--socket", str(socket), "--port", "0", "--token-file", token, *argv]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     found: list[int] = []
