@@ -12,6 +12,7 @@ from actors.runtime import Runtime
 from actors.store import Disk
 from actors.wiring import Role
 from smeg.config_values import PublicEndpoint
+from smeg.hooks import HookPolicy
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
@@ -49,6 +50,7 @@ class Settings:
     repair_interval: float = 10.0
     handshake_interval: float = 5.0
     routes: RoutePolicy = field(default_factory=RoutePolicy)
+    hooks: HookPolicy = field(default_factory=HookPolicy)
 
 
 def new_ledger(mesh: str) -> Ledger:

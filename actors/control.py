@@ -18,6 +18,7 @@ from smeg.dashboard import Dashboard
 from smeg.edges.control import ControlServer
 from smeg.edges.own_process import own_process
 from smeg.errors import LocalError, Problem
+from smeg.journal import Event
 from smeg.keys import node_key
 from smeg.mesh_settings import Keys
 from smeg.metrics import Queue
@@ -71,8 +72,11 @@ class ControlActor(Actor):
             case m.Tick():
                 self._give_up(now)
             case _:
-                self._log(message)
-                self._dashboard.hear(message, self.runtime.wall())
+                for event in self._dashboard.hear(message, self.runtime.wall()):
+                    self._log(event)
+                if isinstance(message, m.LivenessChanged):
+                    pruned, leader = len(message.pruned), message.leader.hex()[:8] if message.leader else "none"
+                    self.runtime.log("info", "liveness", mesh=message.mesh, pruned=pruned, leader=leader)
         return []
 
     def next_deadline(self) -> float | None:
@@ -149,17 +153,8 @@ class ControlActor(Actor):
                 del self._waiting[ticket]
                 self._answer(asker, Problem("timeout", "the daemon did not finish in time", "see `smeg-cli status`"))
 
-    def _log(self, message: Message) -> None:
+    def _log(self, event: Event) -> None:
         """One line for what a person would want to find in the log."""
-        match message:
-            case m.MeshStarted():
-                self.runtime.log("info", "mesh works", mesh=message.name, address=message.address)
-            case m.MeshStopped(mesh, problem) if self._dashboard.knows(mesh):
-                self.runtime.log("info", "mesh ended", mesh=mesh, reason=str(problem) if problem else "left")
-            case m.Alarm(mesh, problem):
-                self.runtime.log("warning", "alarm", mesh=mesh, code=problem.code, problem=str(problem))
-            case m.DeviceFailed(mesh, problem):
-                self.runtime.log("error", "device failed", mesh=mesh, code=problem.code, problem=str(problem))
-            case m.LivenessChanged():
-                pruned, leader = len(message.pruned), message.leader.hex()[:8] if message.leader else "none"
-                self.runtime.log("info", "liveness", mesh=message.mesh, pruned=pruned, leader=leader)
+        about = {"mesh": event.mesh, "node": event.node, "name": event.name, "code": event.code, "text": event.text}
+        level = "warning" if event.kind == "problem" else "info"
+        self.runtime.log(level, event.kind, **{name: value for name, value in about.items() if value})

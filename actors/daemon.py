@@ -33,6 +33,7 @@ from actors.threads import ThreadedRuntime
 from smeg import __version__
 from smeg.config import Config, defaults, parse
 from smeg.edges.backends import open_backend
+from smeg.edges.hook_run import check_trusted
 from smeg.edges.resolver import Resolver
 from smeg.edges.store import Store
 from smeg.errors import LocalError, Problem
@@ -63,6 +64,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         repair_interval=config.repair_interval,
         handshake_interval=0.0 if config.backend == "dry-run" else 5.0,
         routes=config.routes,
+        hooks=config.hooks,
     )
     return Cast(
         settings,
@@ -114,7 +116,10 @@ def read_config(path: Path | None) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LocalError("config-unreadable", f"cannot read {path}: {error}", "name a file that exists") from error
-    return parse(text, str(path), base)
+    config = parse(text, str(path), base)
+    if config.hooks.any:
+        check_trusted(path)
+    return config
 
 
 def be_frugal() -> None:

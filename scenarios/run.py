@@ -14,19 +14,19 @@ from pathlib import Path
 import click
 
 from scenarios import run_record
+from scenarios.attempt import DEFECTS
 from scenarios.director import Director
 from scenarios.script import LARGEST, Script
+from scenarios.script_files import find, library
 from scenarios.script_reading import parse, read
+from scenarios.search_commands import draw_command, shrink_command, soak_command
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.stage import Limit
 from scenarios.verdicts import Play
 from smeg import __version__
 from smeg.errors import LocalError
 
-LIBRARY = Path(__file__).parent / "library"
 HELD, FAILED, IMPOSSIBLE = 0, 1, 2
-DEFECTS = ("actor-failed", "never-at-rest")
-"""What is no fault of a script's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +101,14 @@ def _refuse(error: LocalError) -> int:
     return IMPOSSIBLE
 
 
-def find(name: str) -> Path:
-    """A file, or a scenario of the library by its name."""
-    path = Path(name)
-    inside = LIBRARY / f"{name}.yaml"
-    return inside if not path.exists() and inside.exists() else path
-
-
-def library() -> list[Path]:
-    return sorted(LIBRARY.glob("*.yaml"))
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="smeg-scenario")
 def main() -> None:
     """Play scripts of faults against the code that runs on nodes."""
+
+
+for command in (draw_command, shrink_command, soak_command):
+    main.add_command(command)
 
 
 @main.command("run")

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 from smeg.folders import control_socket
+from smeg.hooks import Command, command
 from smeg.route_policy import PrefixRule
 
 MAX_SOCKET_PATH = 107
@@ -223,6 +224,10 @@ def listen(value: object) -> PublicEndpoint:
     if found.port is None:
         raise ValueError(f"is {shown(value)}, which has no port")
     return found
+
+
+def hook(value: object) -> Command:
+    return command(text_line(value))
 
 
 def power_of_two(high: int) -> Check:

@@ -6,7 +6,7 @@ It listens and answers; it never asks another actor, so a stuck one cannot keep 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from smeg.convergence import convergence
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
-from smeg.journal import KEPT, Journal
+from smeg.journal import KEPT, Event, Journal
 from smeg.keys import NodeKey, wireguard_text
 from smeg.mesh_view import MeshView, find_mesh, find_places
 from smeg.metrics import Metrics, Process, Queue
@@ -30,6 +30,8 @@ from smeg.route_reports import Reports
 from smeg.zone import APEX, reverse_zone
 
 KEPT_ALARMS = 20
+STANDING = frozenset({"route-refused", "bridged-around", "name-doubled", "advertise-refused"})
+"""Codes of alarms that `RouteProblems` has too."""
 STATES = ("alive", "daemon-down", "pruned", "quarantined")
 """Of a member."""
 _WHICH_STATES = f"states of members: {', '.join(STATES)}"
@@ -69,10 +71,10 @@ class Dashboard:
         """Whether this id is one of this node's meshes."""
         return mesh in self._meshes
 
-    def hear(self, message: Message, wall: int = 0) -> None:
-        """Take in a snapshot or an event. `wall` is in seconds since 1970, and only shown."""
+    def hear(self, message: Message, wall: int = 0) -> Sequence[Event]:
+        """Take in a snapshot or an event; what has happened by it. `wall` is in seconds since 1970, and only shown."""
         known = self._meshes.get(getattr(message, "mesh", ""))
-        self._journal.hear(message, known, wall)
+        happened = self._journal.hear(message, known, wall, self._alarms.keys())
         self._metrics.hear(message, known)
         match message:
             case m.MeshKnown():
@@ -93,6 +95,11 @@ class Dashboard:
                 self._metrics_served = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
+            case m.Alarm(_, problem) if problem.code in STANDING:
+                # Whoever raises it says by a snapshot for how long it stands.
+                pass
+            case m.AlarmOver():
+                self._alarms.pop((message.mesh, message.code), None)
             case m.Alarm():
                 self._alarms[message.mesh, message.problem.code] = message.problem
                 while len(self._alarms) > KEPT_ALARMS:
@@ -101,6 +108,7 @@ class Dashboard:
                 view = self._meshes.get(getattr(message, "mesh", ""))
                 if view is not None:
                     view.hear(message, self._node)
+        return happened
 
     def find(self, text: str) -> MeshView:
         """The mesh of this name, id, or unique beginning of one. Raises `LocalError`."""
@@ -171,7 +179,7 @@ class Dashboard:
         views = [self.find(text)] if text else list(self._meshes.values())
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
-        problems += [warning for view in views for warning in view.warnings]
+        problems += [warning for view in views for warning in (*view.warnings, *view.route_problems)]
         problems += [problem for view in views for problem in view.name_problems(self._node)]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)

@@ -79,7 +79,7 @@ def _braces(labels: Iterable[tuple[str, str]]) -> str:
 
 
 def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.15g}"
+    return repr(value)
 
 
 def _help(text: str) -> str:

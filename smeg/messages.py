@@ -241,6 +241,14 @@ class Alarm:
     problem: Problem
 
 
+@dataclass(frozen=True, slots=True)
+class AlarmOver:
+    """What an alarm was about is so no longer."""
+
+    mesh: str
+    code: str
+
+
 # Liveness
 
 
@@ -304,6 +312,15 @@ class RoutesChanged:
     routes: tuple[Route, ...]
     own_routes: tuple[Route, ...] = ()
     """For packets from this node's own address in the mesh, where they go another way."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteProblems:
+    """What is wrong now with the routes of a mesh. Each was an `Alarm` when it began."""
+
+    mesh: str
+    version: int
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import zmq
 
 from smeg.allowance import Allowance
 from smeg.device import Endpoint
-from smeg.edges.events import Deaf, Event, Parted, Reason, Unanswered
+from smeg.edges.events import Deaf, Event, Hearing, Parted, Reason, Unanswered
 from smeg.edges.frames import (
     HELLO,
     HELLO_ANSWER,
@@ -186,8 +186,11 @@ class Transport:
     def tick(self, now: float) -> tuple[Event, ...]:
         """Do what is due: dial again, give up, close, accept again."""
         self._now = now
+        deaf = self._listener.deaf
         if problem := self._listener.tick(now):
             self._events.append(Deaf(problem))
+        if deaf and not self._listener.deaf:
+            self._events.append(Hearing())
         self._links.tick(now)
         self._waiting.touched(self._links.monitor)
         self._touched()
