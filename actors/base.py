@@ -56,6 +56,11 @@ class Address:
         """Messages that its full inbox refused."""
         return self._inbox.dropped
 
+    @property
+    def waiting(self) -> int:
+        """Messages in its inbox."""
+        return self._inbox.waiting()
+
     def __repr__(self) -> str:
         return f"<{self.name} #{self.incarnation}>"
 

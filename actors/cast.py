@@ -12,6 +12,7 @@ from actors.runtime import Runtime
 from actors.store import Disk
 from actors.wiring import Role
 from smeg.config_values import PublicEndpoint
+from smeg.hooks import HookPolicy
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
@@ -49,6 +50,7 @@ class Settings:
     repair_interval: float = 10.0
     handshake_interval: float = 5.0
     routes: RoutePolicy = field(default_factory=RoutePolicy)
+    hooks: HookPolicy = field(default_factory=HookPolicy)
 
 
 def new_ledger(mesh: str) -> Ledger:
@@ -73,7 +75,10 @@ class Cast:
     """What tries whether this node reaches beyond itself, if its user wants that."""
     dns: MakeEdge | None = None
     """What answers for names, likewise."""
+    metrics: MakeEdge | None = None
+    """What serves metrics, likewise."""
 
     def optional(self) -> dict[Role, MakeEdge]:
         """The daemon's actors that only some have."""
-        return {role: make for role, make in ((Role.PROBER, self.prober), (Role.DNS, self.dns)) if make is not None}
+        found = ((Role.PROBER, self.prober), (Role.DNS, self.dns), (Role.METRICS, self.metrics))
+        return {role: make for role, make in found if make is not None}

@@ -16,9 +16,12 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.dashboard import Dashboard
 from smeg.edges.control import ControlServer
+from smeg.edges.own_process import own_process
 from smeg.errors import LocalError, Problem
+from smeg.journal import Event
 from smeg.keys import node_key
 from smeg.mesh_settings import Keys
+from smeg.metrics import Queue
 from smeg.requests import Command
 from smeg.route_policy import RoutePolicy
 
@@ -41,9 +44,11 @@ class ControlActor(Actor):
         name: str,
         policy: RoutePolicy,
         keepalive: int,
+        group: str = "",
     ) -> None:
         super().__init__(runtime, "", incarnation, supervisor)
         self._path = path
+        self._group = group
         run = f"{runtime.wall()}-{incarnation}"
         self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now(), policy, keepalive, run)
         self._server: ControlServer | None = None
@@ -52,7 +57,7 @@ class ControlActor(Actor):
         self._waiting: dict[int, tuple[bytes, float]] = {}
 
     def begin(self, now: float) -> Iterable[Message]:
-        self._server = ControlServer(self._path)
+        self._server = ControlServer(self._path, self._group)
         self.actor_inbox.watch((self._server.socket,))
         return [m.ControlReady()]
 
@@ -64,11 +69,16 @@ class ControlActor(Actor):
                 asker, _ = self._waiting.pop(message.ticket, (b"", 0.0))
                 if asker:
                     self._answer(asker, message.problem if message.problem is not None else message.result or {})
+            case m.MetricsAsked():
+                return [m.MetricsPage(self._metrics(now))]
             case m.Tick():
                 self._give_up(now)
             case _:
-                self._log(message)
-                self._dashboard.hear(message, self.runtime.wall())
+                for event in self._dashboard.hear(message, self.runtime.wall()):
+                    self._log(event)
+                if isinstance(message, m.LivenessChanged):
+                    pruned, leader = len(message.pruned), message.leader.hex()[:8] if message.leader else "none"
+                    self.runtime.log("info", "liveness", mesh=message.mesh, pruned=pruned, leader=leader)
         return []
 
     def next_deadline(self) -> float | None:
@@ -108,6 +118,8 @@ class ControlActor(Actor):
         match command.name:
             case "converge":
                 return self._dashboard.converge(str(mesh or ""))
+            case "metrics":
+                return {"text": self._metrics(now)}
             case "events":
                 return self._dashboard.events(str(mesh or ""), said.get("run"), said.get("since"), said.get("last"))
             case "list-meshes":
@@ -125,6 +137,14 @@ class ControlActor(Actor):
                 return self._dashboard.status(str(mesh) if mesh else None, now)
         return None
 
+    def _metrics(self, now: float) -> str:
+        places = self._directory.places if self._directory is not None else {}
+        queues = {
+            f"{role.value}@{mesh[:8]}" if mesh else role.value: Queue(address.waiting, address.dropped)
+            for (role, mesh), address in places.items()
+        }
+        return self._dashboard.metrics(now, queues, own_process())
+
     def _answer(self, asker: bytes, answer: Mapping[str, object] | Problem) -> None:
         assert self._server is not None, "begin opened it"
         self._server.reply(asker, answer)
@@ -135,17 +155,8 @@ class ControlActor(Actor):
                 del self._waiting[ticket]
                 self._answer(asker, Problem("timeout", "the daemon did not finish in time", "see `smeg-cli status`"))
 
-    def _log(self, message: Message) -> None:
+    def _log(self, event: Event) -> None:
         """One line for what a person would want to find in the log."""
-        match message:
-            case m.MeshStarted():
-                self.runtime.log("info", "mesh works", mesh=message.name, address=message.address)
-            case m.MeshStopped(mesh, problem) if self._dashboard.knows(mesh):
-                self.runtime.log("info", "mesh ended", mesh=mesh, reason=str(problem) if problem else "left")
-            case m.Alarm(mesh, problem):
-                self.runtime.log("warning", "alarm", mesh=mesh, code=problem.code, problem=str(problem))
-            case m.DeviceFailed(mesh, problem):
-                self.runtime.log("error", "device failed", mesh=mesh, code=problem.code, problem=str(problem))
-            case m.LivenessChanged():
-                pruned, leader = len(message.pruned), message.leader.hex()[:8] if message.leader else "none"
-                self.runtime.log("info", "liveness", mesh=message.mesh, pruned=pruned, leader=leader)
+        about = {"mesh": event.mesh, "node": event.node, "name": event.name, "code": event.code, "text": event.text}
+        level = "warning" if event.kind == "problem" else "info"
+        self.runtime.log(level, event.kind, **{name: value for name, value in about.items() if value})

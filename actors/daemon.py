@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
@@ -32,6 +33,7 @@ from actors.threads import ThreadedRuntime
 from smeg import __version__
 from smeg.config import Config, defaults, parse
 from smeg.edges.backends import open_backend
+from smeg.edges.hook_run import check_trusted
 from smeg.edges.resolver import Resolver
 from smeg.edges.store import Store
 from smeg.errors import LocalError, Problem
@@ -62,19 +64,29 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         repair_interval=config.repair_interval,
         handshake_interval=0.0 if config.backend == "dry-run" else 5.0,
         routes=config.routes,
+        hooks=config.hooks,
     )
     return Cast(
         settings,
         lambda: Store(config.state_dir, runtime.entropy),
         lambda world, n, node, keys: _gossip(config, world, n, node, keys),
         lambda world, n, node, keys: ControlActor(
-            world, n, node, keys, config.control_socket, config.name, config.routes, config.keep_alive_wg
+            world,
+            n,
+            node,
+            keys,
+            config.control_socket,
+            config.name,
+            config.routes,
+            config.keep_alive_wg,
+            config.control_group,
         ),
         lambda spec: open_backend(config.backend, config.wireguard_program, spec),
         Resolver,
         prober=(lambda world, n, node, keys: ProberActor(world, n, node, config.exit_probe))
         if config.exit_probe
         else None,
+        metrics=(lambda world, n, node, keys: _metrics(config, world, n, node)) if config.metrics_listen else None,
         dns=(lambda world, n, node, keys: _dns(config, world, n, node)) if config.dns_address else None,
     )
 
@@ -86,6 +98,14 @@ def _dns(config: Config, runtime: Runtime, incarnation: int, node: Address) -> A
     # Without an interface there is nothing that resolved could be told about.
     resolved = config.dns_resolved and config.backend != "dry-run"
     return DnsActor(runtime, incarnation, node, config.dns_address, config.dns_port, resolved)
+
+
+def _metrics(config: Config, runtime: Runtime, incarnation: int, node: Address) -> Actor:
+    from actors.metrics import MetricsActor
+
+    assert config.metrics_listen is not None, "asked before"
+    place = config.metrics_listen
+    return MetricsActor(runtime, incarnation, node, ip_address(place.host), place.port or 0)
 
 
 def _gossip(config: Config, runtime: Runtime, incarnation: int, node: Address, keys: Keys) -> GossipActor:
@@ -104,7 +124,10 @@ def read_config(path: Path | None) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LocalError("config-unreadable", f"cannot read {path}: {error}", "name a file that exists") from error
-    return parse(text, str(path), base)
+    config = parse(text, str(path), base)
+    if config.hooks.any:
+        check_trusted(path)
+    return config
 
 
 def be_frugal() -> None:

@@ -18,7 +18,7 @@ STAGES: tuple[tuple[tuple[Role, ...], float], ...] = (
     ((Role.MESH, Role.HEARTBEAT), 2.0),
     ((Role.MEMBERSHIP,), 2.0),
     ((Role.DEVICE,), 8.0),
-    ((Role.ROUTING, Role.PROBER, Role.DNS), 1.0),
+    ((Role.ROUTING, Role.PROBER, Role.DNS, Role.METRICS), 1.0),
     ((Role.GOSSIP,), 3.0),
     ((Role.STORE,), 5.0),
 )

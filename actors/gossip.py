@@ -17,7 +17,7 @@ from actors.wiring import Role
 from smeg import messages as m
 from smeg.core import Message
 from smeg.device import Endpoint
-from smeg.edges.events import Connected, Deaf, Event, Lost, Parted, Reason, Refused, Unanswered
+from smeg.edges.events import Connected, Deaf, Event, Hearing, Lost, Parted, Reason, Refused, Unanswered
 from smeg.edges.resolver import Resolver
 from smeg.edges.routers import Limits
 from smeg.edges.transport import Transport
@@ -94,6 +94,8 @@ class GossipActor(Actor):
         self._watched = WatchedLinks(self._switchboard, self._random)
         self._resolver = Resolver()
         self._transport: Transport | None = None
+        self._deaf: set[str] = set()
+        """Codes of what keeps connections from being accepted."""
         self._refused = 0
         self._unsent = 0
         self._count_at = 0.0
@@ -280,7 +282,11 @@ class GossipActor(Actor):
                     out += self._failed(curve, endpoint, "connection refused: nobody listens there")
                     out += self._tried(curve, endpoint, Outcome.REFUSED, now)
                 case Deaf(problem):
+                    self._deaf.add(problem.code)
                     out.append(m.Alarm("", Problem(problem.code, problem.message, problem.hint)))
+                case Hearing():
+                    out += [m.AlarmOver("", code) for code in sorted(self._deaf)]
+                    self._deaf.clear()
         self._redial(now)
         return out
 

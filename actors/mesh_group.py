@@ -6,6 +6,7 @@ It makes and decides nothing more; `Node` starts what is made here, and stops it
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from actors.base import Address
 from actors.cast import Cast
@@ -59,6 +60,7 @@ class MeshGroup:
         runtime, node, own = self._runtime, self._node, self._own
         spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu, self._gossip_ports())
         ports = self._ports(stored, others)
+        told = {"SMEG_MESH": stored.name, "SMEG_MESH_ID": stored.id, "SMEG_NODE": settings.name}
         device = DeviceSettings(
             ports,
             settings.mtu,
@@ -67,6 +69,7 @@ class MeshGroup:
             Mode(settings.forwarding),
             bridges=settings.routes.of(stored.id, stored.name).bridge,
             leads_beyond=bool(settings.routes.behind),
+            hooks=replace(settings.hooks.of(stored.id, stored.name), told=told),
         )
         return lambda n: cast.device(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
 

@@ -45,6 +45,9 @@ class Inbox(Protocol):
 
     def empty(self) -> bool: ...
 
+    def waiting(self) -> int:
+        """How many messages wait, as far as anybody outside can tell."""
+
     def arm(self, deadline: float | None) -> None:
         """Hand out a `Tick` at `deadline`, once; None disarms. A later call replaces an earlier one."""
 

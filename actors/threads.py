@@ -57,6 +57,9 @@ class ThreadInbox:
     def empty(self) -> bool:
         return self._queue.empty()
 
+    def waiting(self) -> int:
+        return self._queue.qsize()
+
     def arm(self, deadline: float | None) -> None:
         self._deadline = deadline
 

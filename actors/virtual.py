@@ -85,6 +85,9 @@ class VirtualInbox:
     def empty(self) -> bool:
         return not self._waiting
 
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def get(self) -> Envelope[Any]:
         if self._granted:
             self._granted = False

@@ -28,6 +28,7 @@ class Role(StrEnum):
     ROUTING = "routing-table"
     PROBER = "prober"
     DNS = "dns"
+    METRICS = "metrics"
     MESH = "mesh"
     MEMBERSHIP = "membership"
     HEARTBEAT = "heartbeat"
@@ -46,6 +47,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.LivenessChanged: (Role.MEMBERSHIP, Role.ROUTING, Role.DEVICE, Role.MESH, Role.CONTROL, Role.DNS),
     m.EpochSeen: (Role.CONTROL,),
     m.Agreed: (Role.CONTROL,),
+    m.Detected: (Role.CONTROL,),
     m.Watched: (Role.GOSSIP,),
     m.LinkRefused: (Role.HEARTBEAT,),
     m.LinkSilent: (Role.HEARTBEAT,),
@@ -58,12 +60,17 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.RoutesChanged: (Role.DEVICE, Role.MESH, Role.CONTROL),
     m.UplinkChanged: (Role.ROUTING, Role.CONTROL),
     m.NamesServed: (Role.CONTROL,),
+    m.MetricsServed: (Role.CONTROL,),
+    m.MetricsAsked: (Role.CONTROL,),
+    m.MetricsPage: (Role.METRICS,),
     m.DeviceReady: (Role.MESH, Role.CONTROL),
     m.DeviceApplied: (Role.CONTROL,),
     m.DeviceFailed: (Role.MESH, Role.CONTROL),
     m.DeviceWarned: (Role.CONTROL,),
     m.HandshakesSeen: (Role.CONTROL,),
     m.Alarm: (Role.CONTROL,),
+    m.AlarmOver: (Role.CONTROL,),
+    m.RouteProblems: (Role.CONTROL,),
     m.Learned: (Role.STORE,),
     m.SaveMesh: (Role.STORE,),
     m.SaveOwn: (Role.STORE,),
@@ -103,11 +110,13 @@ SNAPSHOTS = (
     m.RootChanged,
     m.Agreed,
     m.RoutesChanged,
+    m.RouteProblems,
     m.AnnexesChanged,
     m.OffersChanged,
     m.Admitted,
     m.UplinkChanged,
     m.NamesServed,
+    m.MetricsServed,
     m.DeviceReady,
     m.DeviceApplied,
     m.DeviceWarned,

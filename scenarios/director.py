@@ -45,9 +45,13 @@ class Director:
         seed: int,
         tell: Tell = lambda now, words: None,
         patience: float = 1.0,
+        enough: Callable[[Verdict], bool] = lambda verdict: False,
     ) -> None:
-        """`patience` stretches what may take some time, and nothing of what happens."""
+        """`patience` stretches what may take some time, and nothing of what happens; `enough`: whether a verdict ends
+        the play, and leaves what is not certain yet without one."""
         self._script = script
+        self._enough = enough
+        self._broken_off = False
         self._stage = stage
         self._tell = tell
         self._patience = patience
@@ -97,12 +101,15 @@ class Director:
                 look_at += LOOK
                 self._look_always()
             self._progress()
-        self._look_at_the_end()
+        if not self._broken_off:
+            self._look_at_the_end()
         return self._finish(started)
 
     # The timeline.
 
     def _is_over(self, events: list[Event]) -> bool:
+        if self._broken_off:
+            return True
         if events or self._later or any(True for _ in self._pending()):
             return False
         return self._stage.now >= self._quiet_since + self._script.lasts
@@ -260,7 +267,9 @@ class Director:
 
     def _judge(self, place: int, one: Expectation, held: bool, what: str) -> None:
         now = self._stage.now
-        self._verdicts[place] = Verdict(one.line, f"{one.when.value}: {one.text}", held, round(now, 6), what)
+        verdict = Verdict(one.line, f"{one.when.value}: {one.text}", held, round(now, 6), what)
+        self._verdicts[place] = verdict
+        self._broken_off = self._broken_off or self._enough(verdict)
         if not held:
             self._tell(now, f"{one.text} does not hold: {what}")
         elif one.when is When.EVENTUALLY:

@@ -16,20 +16,20 @@ import click
 
 from scenarios import run_record
 from scenarios.abilities import find_out
+from scenarios.attempt import DEFECTS
 from scenarios.director import Director, Tell
 from scenarios.real_stage import MOST_HOSTS, USUAL, RealStage
 from scenarios.script import LARGEST, Script
+from scenarios.script_files import find, library
 from scenarios.script_reading import parse, read
+from scenarios.search_commands import draw_command, shrink_command, soak_command
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.stage import Limit, Stage
 from scenarios.verdicts import Play
 from smeg import __version__
 from smeg.errors import LocalError
 
-LIBRARY = Path(__file__).parent / "library"
 HELD, FAILED, IMPOSSIBLE, BEYOND = 0, 1, 2, 3
-DEFECTS = ("actor-failed", "never-at-rest", "never-formed", "daemon-ended")
-"""What is no fault of a script's."""
 UNABLE = "beyond-this-world"
 NO_WORLD = ("no-namespaces", "tool-missing", "no-backend")
 """Why there is no real world here at all."""
@@ -113,17 +113,6 @@ def _refuse(error: LocalError) -> int:
     return BEYOND if problem.code in (UNABLE, *NO_WORLD) else IMPOSSIBLE
 
 
-def find(name: str) -> Path:
-    """A file, or a scenario of the library by its name."""
-    path = Path(name)
-    inside = LIBRARY / f"{name}.yaml"
-    return inside if not path.exists() and inside.exists() else path
-
-
-def library() -> list[Path]:
-    return sorted(LIBRARY.glob("*.yaml"))
-
-
 _PATIENCE = "Stretches what may take some time, for a slow machine; what happens does not change."
 
 
@@ -131,6 +120,10 @@ _PATIENCE = "Stretches what may take some time, for a slow machine; what happens
 @click.version_option(__version__, prog_name="smeg-scenario")
 def main() -> None:
     """Play scripts of faults against the code that runs on nodes."""
+
+
+for command in (draw_command, shrink_command, soak_command):
+    main.add_command(command)
 
 
 @main.command("run")

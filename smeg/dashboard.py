@@ -6,7 +6,7 @@ It listens and answers; it never asks another actor, so a stuck one cannot keep 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +19,10 @@ from smeg.convergence import convergence
 from smeg.core import Message
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
-from smeg.journal import KEPT, Journal
+from smeg.journal import KEPT, Event, Journal
 from smeg.keys import NodeKey, wireguard_text
 from smeg.mesh_view import MeshView, find_mesh, find_places
+from smeg.metrics import Metrics, Process, Queue
 from smeg.plan_reports import changes, describe
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
@@ -29,6 +30,8 @@ from smeg.route_reports import Reports
 from smeg.zone import APEX, reverse_zone
 
 KEPT_ALARMS = 20
+STANDING = frozenset({"route-refused", "bridged-around", "name-doubled", "advertise-refused"})
+"""Codes of alarms that `RouteProblems` has too."""
 STATES = ("alive", "daemon-down", "pruned", "quarantined")
 """Of a member."""
 _WHICH_STATES = f"states of members: {', '.join(STATES)}"
@@ -58,17 +61,21 @@ class Dashboard:
         self._gossip: dict[str, int] = {}
         self._uplink: m.UplinkChanged | None = None
         self._names: m.NamesServed | None = None
+        self._metrics_served: m.MetricsServed | None = None
         self._port = 0
         self._alarms: OrderedDict[tuple[str, str], Problem] = OrderedDict()
         self._journal = Journal(run)
+        self._metrics = Metrics()
 
     def knows(self, mesh: str) -> bool:
         """Whether this id is one of this node's meshes."""
         return mesh in self._meshes
 
-    def hear(self, message: Message, wall: int = 0) -> None:
-        """Take in a snapshot or an event. `wall` is in seconds since 1970, and only shown."""
-        self._journal.hear(message, self._meshes.get(getattr(message, "mesh", "")), wall)
+    def hear(self, message: Message, wall: int = 0) -> Sequence[Event]:
+        """Take in a snapshot or an event; what has happened by it. `wall` is in seconds since 1970, and only shown."""
+        known = self._meshes.get(getattr(message, "mesh", ""))
+        happened = self._journal.hear(message, known, wall, self._alarms.keys())
+        self._metrics.hear(message, known)
         match message:
             case m.MeshKnown():
                 self._meshes.setdefault(message.mesh, MeshView(message.mesh, message.name)).state = message.state
@@ -84,8 +91,15 @@ class Dashboard:
                 self._uplink = message
             case m.NamesServed():
                 self._names = message
+            case m.MetricsServed():
+                self._metrics_served = message
             case m.GossipCounted():
                 self._gossip = dict(message.counters)
+            case m.Alarm(_, problem) if problem.code in STANDING:
+                # Whoever raises it says by a snapshot for how long it stands.
+                pass
+            case m.AlarmOver():
+                self._alarms.pop((message.mesh, message.code), None)
             case m.Alarm():
                 self._alarms[message.mesh, message.problem.code] = message.problem
                 while len(self._alarms) > KEPT_ALARMS:
@@ -94,6 +108,7 @@ class Dashboard:
                 view = self._meshes.get(getattr(message, "mesh", ""))
                 if view is not None:
                     view.hear(message, self._node)
+        return happened
 
     def find(self, text: str) -> MeshView:
         """The mesh of this name, id, or unique beginning of one. Raises `LocalError`."""
@@ -164,11 +179,13 @@ class Dashboard:
         views = [self.find(text)] if text else list(self._meshes.values())
         problems = [*self._supervised.problems, *self._alarms.values()]
         problems += [view.device_problem for view in views if view.device_problem is not None]
-        problems += [warning for view in views for warning in view.warnings]
+        problems += [warning for view in views for warning in (*view.warnings, *view.route_problems)]
         problems += [problem for view in views for problem in view.name_problems(self._node)]
         if self._uplink is not None and not self._uplink.reached:
             problems.append(_UPLINK_LOST)
         problems += self._names.problems if self._names is not None else ()
+        if self._metrics_served is not None and self._metrics_served.problem is not None:
+            problems.append(self._metrics_served.problem)
         actors = self._supervised.actors
         problems += [
             Problem("actor-down", f"{actor.name} is {actor.state}: {actor.last_error}", "it is started again by itself")
@@ -191,7 +208,14 @@ class Dashboard:
             ],
             "gossip": {"port": self._port, "connections": self._gossip.get("connections", 0), "dropped": dropped},
             **({"names": _served(self._names, self._meshes)} if self._names is not None else {}),
+            **({"uplink": {"reached": self._uplink.reached}} if self._uplink is not None else {}),
+            **({"metrics": self._metrics_served.place} if self._metrics_served is not None else {}),
         }
+
+    def metrics(self, now: float, queues: Mapping[str, Queue], process: Process) -> str:
+        """Everything that is measured, as text for Prometheus."""
+        status = self.status(None, now)
+        return self._metrics.page(self._node, status, self._meshes.values(), self._gossip, queues, process)
 
     def _brief(self, view: MeshView) -> dict[str, Any]:
         members = view.table

@@ -68,6 +68,10 @@ class HeardOffers:
                 self._told.pop(node, None)
         return changed
 
+    def refused(self) -> list[Problem]:
+        """Of what does not count now, one for each member whose offers these are."""
+        return [speaker.problem for _, speaker in sorted(self._speakers.items()) if speaker.problem is not None]
+
     def said(self) -> Mapping[NodeKey, Offers]:
         """All that counts now."""
         return self._told

@@ -188,13 +188,20 @@ class Heartbeat:
             self._arrange_at = again
             return []
         self._arranged, self._arranged_at, self._arrange_at, self._shunned = state, now, None, shunned
+        found = self._detected(now)
         self._watch.arrange(members.rings, now)
         before = self._circle.links
         self._circle.arrange(self._watch, shunned)
         self._all_agree = False
         self._claims.arrange(now)
         new = [key for key in self._circle.links if key not in before] if before else []
-        return [*self._claims.tell_recent(new, now), *self._tell(self._epochs.follow(now))]
+        return [*self._claims.tell_recent(new, now), *self._tell(self._epochs.follow(now)), *found]
+
+    def _detected(self, now: float) -> list[Message]:
+        """Say how long it took to find those who are pruned and were watched until now."""
+        silent = [edge.heard_at for key, edge in self._watch.edges.items() if self._verdicts.is_pruned(key)]
+        after = tuple(now - at for at in silent if at <= now)
+        return [m.Detected(self._mesh, after)] if after else []
 
     def _tell(self, leader: NodeKey | None) -> list[Message]:
         """Say who is watched and who is thought dead, where that is news."""

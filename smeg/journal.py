@@ -8,7 +8,7 @@ What was so when a mesh started is no event.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,8 @@ class Event:
     name: str = ""
     text: str = ""
     """In words, what kind and name do not say."""
+    code: str = ""
+    """Of a problem."""
 
 
 class Journal:
@@ -59,11 +61,17 @@ class Journal:
         self._problems: dict[object, frozenset[Problem]] = {}
         """By who said them last."""
 
-    def hear(self, message: Message, view: MeshView | None, wall: int) -> None:
-        """`view` is the message's mesh as it was before."""
-        for event in self._happened(message, view):
-            self._events.append((wall, event))
-            self._next += 1
+    def hear(
+        self, message: Message, view: MeshView | None, wall: int, alarms: Collection[tuple[str, str]] = ()
+    ) -> list[Event]:
+        """What has happened. `view` is the message's mesh, and `alarms` what stands, by mesh and code, before that."""
+        happened = list(self._happened(message, view))
+        if isinstance(message, m.AlarmOver) and (message.mesh, message.code) in alarms:
+            text = f"{message.code} is over"
+            happened.append(Event("solved", view.name if view is not None else "", text=text, code=message.code))
+        self._events.extend((wall, event) for event in happened)
+        self._next += len(happened)
+        return happened
 
     def since(self, run: str, number: int | None, last: int, mesh: str) -> dict[str, Any]:
         """The events from a number on, of one mesh's name or of all; of another run all; with no number the `last`."""
@@ -92,7 +100,10 @@ class Journal:
             case m.DeviceFailed() if view is not None and view.device_problem != message.problem:
                 yield self._problem(message.problem, view)
             case m.DeviceApplied() if view is not None and view.device_problem is not None:
-                yield Event("solved", view.name, text=view.device_problem.message)
+                yield Event("solved", view.name, text=view.device_problem.message, code=view.device_problem.code)
+            case m.RouteProblems() if view is not None:
+                for problem in sorted(set(view.route_problems) - set(message.problems), key=str):
+                    yield Event("solved", view.name, text=problem.message, code=problem.code)
             case m.DeviceWarned() if view is not None:
                 yield from self._changed_problems(message.mesh, message.problems, view)
             case m.Supervised():
@@ -110,7 +121,7 @@ class Journal:
                 yield from _routes(message.routes, view.routes.routes, view)
 
     def _problem(self, problem: Problem, view: MeshView | None) -> Event:
-        return Event("problem", view.name if view is not None else "", text=problem.message)
+        return Event("problem", view.name if view is not None else "", text=problem.message, code=problem.code)
 
     def _changed_problems(self, said: object, problems: Iterable[Problem], view: MeshView | None) -> Iterator[Event]:
         before, now = self._problems.get(said, frozenset()), frozenset(problems)
@@ -119,7 +130,7 @@ class Journal:
         for problem in sorted(now - before, key=str):
             yield self._problem(problem, view)
         for problem in sorted(before - now, key=str):
-            yield Event("solved", mesh, text=problem.message)
+            yield Event("solved", mesh, text=problem.message, code=problem.code)
 
 
 def _members(now: m.MembersChanged, before: m.MembersChanged, view: MeshView) -> Iterator[Event]:

@@ -153,6 +153,9 @@ class Mesh:
         at = self._offers_at()
         documents = self._offers.revise(now) if at is not None and now >= at else ()
         out: list[Message] = [m.Alarm(self._mesh, problem) for problem in self._offers.take_problems()]
+        if self._offers.room_again:
+            self._offers.room_again = False
+            out.append(m.AlarmOver(self._mesh, "too-many-offers"))
         if documents:
             # The record waits, with a floor that voids what these replace.
             return out + self._saving.keep_own(Purpose.ANNEXES, documents, now)

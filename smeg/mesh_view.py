@@ -41,6 +41,7 @@ class MeshView:
     routes: m.RoutesChanged | None = None
     device_problem: Problem | None = None
     warnings: tuple[Problem, ...] = ()
+    route_problems: tuple[Problem, ...] = ()
     plan: DeviceState | None = None
     handshakes: dict[bytes, Handshake] = field(default_factory=dict)
 
@@ -76,6 +77,8 @@ class MeshView:
                 self.device_problem, self.plan = None, message.plan
             case m.DeviceWarned():
                 self.warnings = message.problems
+            case m.RouteProblems():
+                self.route_problems = message.problems
             case m.DeviceFailed():
                 self.device_problem = message.problem
             case m.HandshakesSeen():

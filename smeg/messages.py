@@ -241,6 +241,14 @@ class Alarm:
     problem: Problem
 
 
+@dataclass(frozen=True, slots=True)
+class AlarmOver:
+    """What an alarm was about is so no longer."""
+
+    mesh: str
+    code: str
+
+
 # Liveness
 
 
@@ -277,6 +285,14 @@ class Agreed:
 
 
 @dataclass(frozen=True, slots=True)
+class Detected:
+    """Members whom this node watches are pruned: the seconds since each gave its last sign of life."""
+
+    mesh: str
+    after: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EpochSeen:
     """The refresh goes on."""
 
@@ -296,6 +312,15 @@ class RoutesChanged:
     routes: tuple[Route, ...]
     own_routes: tuple[Route, ...] = ()
     """For packets from this node's own address in the mesh, where they go another way."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteProblems:
+    """What is wrong now with the routes of a mesh. Each was an `Alarm` when it began."""
+
+    mesh: str
+    version: int
+    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +363,25 @@ class NamesServed:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsServed:
+    """Where metrics can be had, or why not."""
+
+    version: int
+    place: str
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsAsked:
+    """Somebody waits for the page of metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPage:
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """A host name of the underlay has become known."""
 
@@ -360,6 +404,8 @@ class DeviceApplied:
     version: int
     plan: DeviceState
     """What it looks like now."""
+    operations: Mapping[str, int] = field(default_factory=dict)
+    """How often each kind was done since the actor began."""
 
 
 @dataclass(frozen=True, slots=True)

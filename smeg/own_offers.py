@@ -43,6 +43,8 @@ class OwnOffers:
         self._left_out = False
         """Whether it was said that not all offers have room."""
         self._problems: list[Problem] = []
+        self.room_again = False
+        """Whether there is room for all since this was last set to False."""
 
     def begin(self, record: OwnRecordWriter, known: Iterable[Annex], now: float) -> None:
         """This node is admitted, by the `record` that it writes; `known` annexes were on its disk."""
@@ -84,6 +86,7 @@ class OwnOffers:
         if count and not self._left_out:
             message = f"there is no room for {count} of the offers that this node should make into the mesh"
             self._problems.append(Problem("too-many-offers", message, "leave some out by importRoutes or exportRoutes"))
+        self.room_again |= self._left_out and not count
         self._left_out = bool(count)
 
     def take_problems(self) -> list[Problem]:

@@ -20,6 +20,7 @@ from smeg.addresses import overlay_prefix
 from smeg.certificates import Grant
 from smeg.chosen_routes import chosen_routes
 from smeg.core import Message
+from smeg.errors import Problem
 from smeg.heard_offers import HeardOffers
 from smeg.keys import NodeKey
 from smeg.notary import Notary
@@ -33,6 +34,8 @@ from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
 back would else withdraw what it offered, and offer it again."""
+MOST_PROBLEMS = 8
+"""of one mesh that are told of at a time."""
 EXPIRY_EVERY = 60.0
 """seconds between two looks whether a certificate of another mesh has expired, by the wall clock."""
 
@@ -57,6 +60,8 @@ class _Side:
         """Whether the device has been told since `routes` changed."""
         self.said = False
         """Likewise for `offers`."""
+        self.problems: tuple[Problem, ...] = ()
+        """Those that were told last."""
 
 
 class RoutingTable:
@@ -77,7 +82,8 @@ class RoutingTable:
         """Meshes of which something was heard."""
         self._overlays: frozenset[IPv6Network] = frozenset()
         self._version = 0
-        self._refused: set[tuple[str, IPv6Network]] = set()
+        self._refused: dict[tuple[str, IPv6Network], bool] = {}
+        """What is behind this node and may not be offered, in which mesh; whether that was told."""
         self._expiry_at: float | None = None
         self._around: frozenset[tuple[str, str]] = frozenset()
         """Which own mesh that is not bridged is, by others, with which that is."""
@@ -107,6 +113,7 @@ class RoutingTable:
                 return self._set_policies()
             case m.MeshStopped():
                 self._sides.pop(message.mesh, None)
+                self._refused = {place: told for place, told in self._refused.items() if place[0] != message.mesh}
                 self._table.leave(message.mesh)
                 return self._set_policies()
             case m.UplinkChanged():
@@ -139,6 +146,7 @@ class RoutingTable:
                 self._move_own(side, side.alone.settle(now))
         for mesh in sorted(self._sides):
             out += self._tell(mesh, now)
+            out += self._tell_problems(mesh)
         return out
 
     def next_deadline(self) -> float | None:
@@ -164,16 +172,25 @@ class RoutingTable:
     def _set_policies(self) -> list[Message]:
         """What is set for a mesh by its name is for one mesh: who makes another chooses what to call it."""
         names = Counter(side.name for side in self._sides.values())
-        doubled = {mesh: side.name for mesh, side in self._sides.items() if side.name and names[side.name] > 1}
+        doubled = self._doubled()
         out: list[Message] = []
         for mesh, side in self._sides.items():
-            policy = self._policy.of(mesh, "" if mesh in doubled else side.name)
+            policy = self._policy.of(mesh, "" if names[side.name] > 1 else side.name)
             if policy != side.policy:
                 side.policy = policy
                 self._dirty.add(mesh)
-            if doubled.get(mesh) in self._policy.meshes:
+            if mesh in doubled:
                 out.append(m.Alarm(mesh, name_doubled(side.name, mesh)))
         return out
+
+    def _doubled(self) -> frozenset[str]:
+        """Own meshes of one name under which something is set."""
+        names = Counter(side.name for side in self._sides.values())
+        return frozenset(
+            mesh
+            for mesh, side in self._sides.items()
+            if side.name and names[side.name] > 1 and side.name in self._policy.meshes
+        )
 
     def _expired(self, side: _Side, now: float) -> bool:
         """Whether somebody has to be looked at again, by one of the two clocks."""
@@ -257,7 +274,9 @@ class RoutingTable:
 
     def _offer(self, mesh: str, side: _Side, prefix: IPv6Network) -> None:
         offer = self._table.offer(mesh, prefix)
-        if offer is not None:
+        if offer is None:
+            self._refused.pop((mesh, prefix), None)
+        else:
             offer = self._named(offer, side) if self._may_offer(mesh, side, offer) else None
         if offer != side.offers.get(prefix):
             side.said = False
@@ -288,7 +307,9 @@ class RoutingTable:
         granted = self._grant(mesh, self._own)
         allowed = offer.overlay or (granted is not None and may_offer(granted, prefix))
         if own and not allowed:
-            self._refused.add((mesh, prefix))
+            self._refused.setdefault((mesh, prefix), False)
+        else:
+            self._refused.pop((mesh, prefix), None)
         return allowed
 
     def _move_own(self, side: _Side, changed: Iterable[IPv6Network]) -> None:
@@ -319,10 +340,23 @@ class RoutingTable:
             self._version += 1
             offers = dict(side.offers)
             out.append(m.OffersChanged(mesh, self._version, offers, self._passports(mesh, offers.values())))
-        refused = sorted(prefix for place, prefix in self._refused if place == mesh)
-        out += [m.Alarm(mesh, advertise_refused(prefix)) for prefix in refused]
-        self._refused = {place for place in self._refused if place[0] != mesh}
-        return out
+        refused = sorted(prefix for (place, prefix), told in self._refused.items() if place == mesh and not told)
+        self._refused.update(((mesh, prefix), True) for prefix in refused)
+        return out + [m.Alarm(mesh, advertise_refused(prefix)) for prefix in refused]
+
+    def _tell_problems(self, mesh: str) -> list[Message]:
+        """Say what is wrong now, where that has changed; so much of it as a person reads."""
+        side = self._sides[mesh]
+        found = [advertise_refused(prefix) for place, prefix in sorted(self._refused) if place == mesh]
+        found += [bridged_around(side.name, self._sides[other].name) for apart, other in sorted(self._around)
+                  if apart == mesh and other in self._sides]  # fmt: skip
+        found += [name_doubled(side.name, mesh)] if mesh in self._doubled() else []
+        problems = (*found, *side.heard.refused())[:MOST_PROBLEMS]
+        if problems == side.problems:
+            return []
+        side.problems = problems
+        self._version += 1
+        return [m.RouteProblems(mesh, self._version, problems)]
 
     def _ready(self, side: _Side, now: float) -> bool:
         assert side.started_at is not None

@@ -60,6 +60,8 @@ class Speaker:
         self._read: dict[IPv6Network, tuple[bytes, _Read]] = {}
         """By prefix: the hash of the annex, and what it says."""
         self._refused: dict[IPv6Network, str] = {}
+        self.problem: Problem | None = None
+        """That some of its offers do not count now."""
         self._allowance = Allowance(LOOK_RATE, LOOK_BURST)
         self.passports = Passports((), notary)
         """What its papers prove."""
@@ -150,6 +152,8 @@ class Speaker:
         before, self._refused = self._refused, refused
         if offers.keys() != self.offers.keys() or any(offers[prefix] is not self.offers[prefix] for prefix in offers):
             self.offers = offers
+        if refused != before:
+            self.problem = self._problem(member, list(refused)) if refused else None
         new = [prefix for prefix, why in refused.items() if before.get(prefix) != why]
         return self._problem(member, new) if new else None
 

@@ -40,6 +40,8 @@ class Daemon:
     routes: dict[str, m.RoutesChanged] = field(default_factory=dict)
     offers: dict[str, m.OffersChanged] = field(default_factory=dict)
     alarms: list[m.Alarm] = field(default_factory=list)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    """Codes of what is wrong now, by mesh."""
     admitted: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     """What it was told of its own papers, by mesh id."""
     alive: bool = True
@@ -140,6 +142,8 @@ class Meshes:
                         spoke |= self._publish(daemon, message)
                     case m.Alarm():
                         daemon.alarms.append(message)
+                    case m.RouteProblems(mesh):
+                        daemon.problems[mesh] = [problem.code for problem in message.problems]
         return spoke
 
     def _publish(self, daemon: Daemon, said: m.OffersChanged) -> bool:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
 
 from actors.logs import LOGGER, configure_logs, log
+from smeg import messages as m
+from smeg.errors import Problem
+from smeg.keys import Secret
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
@@ -73,3 +77,39 @@ def test_configuring_again_does_not_double_the_lines(capsys: pytest.CaptureFixtu
     log("info", "once", {})
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert LOGGER.level == logging.INFO
+
+
+TOKEN = "smeg1." + "Abc_-9" * 20
+KEY = bytes(range(100, 132))
+HOLDERS = [
+    TOKEN,
+    f"the token {TOKEN} was refused",
+    KEY,
+    bytearray(KEY),
+    memoryview(KEY),
+    Secret(KEY),
+    [KEY, TOKEN],
+    {"deep": ({TOKEN}, {"deeper": KEY})},
+    ValueError(TOKEN, KEY),
+    m.Loaded(Secret(KEY), Secret(KEY), ()),
+    m.Request(1, "join-mesh", {"token": TOKEN}),
+    Problem("code", f"about {TOKEN}", f"and {KEY!r}"),
+]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("value", HOLDERS, ids=lambda value: type(value).__name__)
+def test_a_secret_that_somebody_logs_by_mistake_is_not_written(
+    form: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("debug", form)
+    try:
+        raise RuntimeError(f"it holds {value!r}, {KEY!r} and {TOKEN}") from ValueError(value)
+    except RuntimeError as error:
+        log("error", "actor failed", {"value": value, "text": f"{value}" if isinstance(value, str) else ""}, error)
+    said = capsys.readouterr().err
+    assert "actor failed" in said
+    assert TOKEN[6:] not in said
+    assert TOKEN[8:24] not in said
+    spelt = (repr(KEY)[2:-1], KEY.hex(), b64encode(KEY).decode(), KEY.decode("latin-1"), str(list(KEY))[1:-1])
+    assert not [each for each in spelt if each in said or json.dumps(each)[1:-1] in said]

@@ -24,7 +24,8 @@ from scenarios.reactor import Reactor
 from scenarios.real_limits import limits
 from scenarios.real_stage import RealStage
 from scenarios.real_traffic import RealTraffic
-from scenarios.run import BEYOND, LIBRARY, Run, main, play
+from scenarios.run import BEYOND, Run, main, play
+from scenarios.script_files import LIBRARY
 from scenarios.script_reading import parse, read
 from scenarios.underlay import Link, Links
 from scenarios.verdicts import Play

@@ -160,6 +160,10 @@ def test_an_offer_that_is_not_allowed_or_not_proven_changes_nothing_and_is_told(
     assert one.vias(world["a"]) == {}
     assert {alarm.problem.code for alarm in one.alarms} == {"route-refused"}
     assert "liar" in one.alarms[0].problem.message
+    assert one.problems == {world["a"].id: ["route-refused"]}
+    world.say(world["a"].id, world.daemons["liar"].key, [])
+    world.settle()
+    assert one.problems == {world["a"].id: []}
 
 
 def test_a_prefix_inside_the_overlay_of_another_own_mesh_is_refused() -> None:

@@ -15,8 +15,9 @@ from click.testing import CliRunner, Result
 
 from scenarios.actions import VERBS
 from scenarios.director import Director
-from scenarios.run import BEYOND, FAILED, HELD, IMPOSSIBLE, LIBRARY, main
+from scenarios.run import BEYOND, FAILED, HELD, IMPOSSIBLE, main
 from scenarios.script import Script
+from scenarios.script_files import LIBRARY
 from scenarios.script_reading import parse
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.verdicts import Play, Verdict

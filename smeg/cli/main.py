@@ -195,6 +195,14 @@ def status(settings: Settings, mesh: str | None) -> int:
 
 
 @main.command()
+@shared_options
+@pass_settings
+def metrics(settings: Settings) -> None:
+    """What the daemon measures, as its /metrics has it for Prometheus; docs/metrics.md says what each is."""
+    settings.show(settings.ask("metrics", {}), lambda result: click.echo(str(result.get("text", "")), nl=False))
+
+
+@main.command()
 @click.argument("mesh", type=MESH)
 @click.argument("node", type=NODE)
 @click.option("--reason", default="", help="Kept in the signed eviction.")

@@ -86,4 +86,9 @@ class Deaf:
     problem: Problem
 
 
-Event = Connected | Lost | Parted | Idle | Unanswered | Refused | Deaf
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Connections are accepted again."""
+
+
+Event = Connected | Lost | Parted | Idle | Unanswered | Refused | Deaf | Hearing

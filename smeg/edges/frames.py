@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smeg.errors import RemoteError
+from smeg.messages import Channel
 
 MAX_PAYLOAD = 64 * 1024
 """bytes."""
@@ -30,6 +31,7 @@ FROM_STRANGE_SERVER = frozenset({b"W", b"M"})
 HELLO_FRAMES = [b"", HELLO, b""]
 HELLO_ANSWER_FRAMES = [b"", HELLO_ANSWER, b""]
 
+_KINDS = {channel.value: channel.name.lower() for channel in Channel}
 _MESH = re.compile(rb"[a-z2-7]{1,64}")
 
 
@@ -40,6 +42,11 @@ class Frames:
     mesh: str
     channel: bytes
     payload: bytes
+
+
+def kind_of(channel: bytes) -> str:
+    """How what goes by a channel is counted."""
+    return _KINDS.get(channel, "other")
 
 
 def parse(parts: Sequence[bytes]) -> Frames:

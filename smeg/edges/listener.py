@@ -90,6 +90,11 @@ class Listener:
             "raise the limit of open files; listening is tried again by itself",
         )
 
+    @property
+    def deaf(self) -> bool:
+        """Whether no connection is accepted for the time being."""
+        return self._deaf_until is not None
+
     def tick(self, now: float) -> Problem | None:
         """Accept again when the pause is over, and cut connections that misuse us. A problem if binding fails."""
         self.connections.sweep(now)

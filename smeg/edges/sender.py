@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import zmq
 
 from smeg.allowance import Allowances
-from smeg.edges.frames import pack
+from smeg.edges.frames import kind_of, pack
 from smeg.edges.links import Links
 from smeg.edges.routers import Limits
 from smeg.errors import RemoteError
@@ -68,8 +68,11 @@ class Sender:
                 self._counts[f"dropped-{reason}"] += 1
             else:
                 sent += 1
+        kind = kind_of(channel)
         self._counts["messages-out"] += sent
         self._counts["bytes-out"] += sent * len(payload)
+        self._counts[f"messages-out:{kind}"] += sent
+        self._counts[f"bytes-out:{kind}"] += sent * len(payload)
         return sent
 
     def answer(self, routing_id: bytes, parts: Sequence[bytes]) -> None:

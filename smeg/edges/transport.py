@@ -16,13 +16,14 @@ import zmq
 
 from smeg.allowance import Allowance
 from smeg.device import Endpoint
-from smeg.edges.events import Deaf, Event, Parted, Reason, Unanswered
+from smeg.edges.events import Deaf, Event, Hearing, Parted, Reason, Unanswered
 from smeg.edges.frames import (
     HELLO,
     HELLO_ANSWER,
     HELLO_ANSWER_FRAMES,
     MESSAGE_OVERHEAD,
     Frames,
+    kind_of,
     parse,
 )
 from smeg.edges.judge import Judge, proved_key
@@ -185,8 +186,11 @@ class Transport:
     def tick(self, now: float) -> tuple[Event, ...]:
         """Do what is due: dial again, give up, close, accept again."""
         self._now = now
+        deaf = self._listener.deaf
         if problem := self._listener.tick(now):
             self._events.append(Deaf(problem))
+        if deaf and not self._listener.deaf:
+            self._events.append(Hearing())
         self._links.tick(now)
         self._waiting.touched(self._links.monitor)
         self._touched()
@@ -286,6 +290,9 @@ class Transport:
                 self._pass_on(curve, frames, messages)
 
     def _pass_on(self, curve: bytes, frames: Frames, messages: list[Inbound]) -> None:
+        kind = kind_of(frames.channel)
         self._counts["messages-in"] += 1
         self._counts["bytes-in"] += len(frames.payload)
+        self._counts[f"messages-in:{kind}"] += 1
+        self._counts[f"bytes-in:{kind}"] += len(frames.payload)
         messages.append(Inbound(curve, frames.mesh, frames.channel, frames.payload))

@@ -1,0 +1,234 @@
+"""Smaller versions of a script: without some events, groups or meshes, with fewer hosts, or sooner over.
+
+What hangs on something that goes, goes with it. A smaller script must promise the same: what undoes a fault stays with
+it, and no trouble lasts into the time for which something is expected, if it did not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scenarios import actions as a
+from scenarios import expectations as e
+from scenarios.script import Event, Expectation, Group, Script, When
+from scenarios.script_values import Seconds
+from scenarios.script_writing import meshes, selections
+from scenarios.selectors import Named, Of, Part, PeerOf, Some
+
+AFTER_ALL = ""
+"""Stands for the end of the run."""
+
+
+def only(script: Script, kinds: Collection[str]) -> Script:
+    """With no expectations but of these checks."""
+    return replace(script, expect=tuple(one for one in script.expect if e.WORDS[type(one.check)] in kinds))
+
+
+def without_events(script: Script, places: Collection[int]) -> Script | None:
+    """None if nothing that is expected would be left, though something was."""
+    gone = {event.name for place, event in enumerate(script.timeline) if place in places}
+    left: list[Event] = []
+    for place, event in enumerate(script.timeline):
+        if place in places:
+            continue
+        if _named_events(event.action) & gone or (event.after is not None and _named_events(event.after) & gone):
+            gone.add(event.name)
+        else:
+            left.append(event)
+    # Of two events of one name the later one is meant.
+    gone -= {event.name for event in left}
+    expect = [one for one in script.expect if one.after not in gone and not _named_events(one.check) & gone]
+    if not left:
+        expect = [one for one in expect if one.when is not When.EVENTUALLY]
+    return _unless_empty(script, replace(script, timeline=tuple(left), expect=tuple(expect)))
+
+
+def without_group(script: Script, name: str) -> Script | None:
+    """None if it is the last one."""
+    hosts = tuple(group for group in script.hosts if group.name != name)
+    if not hosts:
+        return None
+    named = {mesh: tuple(one for one in groups if one != name) for mesh, groups in script.meshes.items()}
+    bridges = {group: said for group, said in script.bridges.items() if group != name}
+    smaller = replace(script, hosts=hosts, meshes=named, bridges=bridges)
+    return _without_words(script, smaller, lambda said: name in _named_groups(said))
+
+
+def without_mesh(script: Script, name: str) -> Script | None:
+    """None if it is the last one; bridges that are left with one mesh are ordinary members of it."""
+    named = {mesh: groups for mesh, groups in script.meshes.items() if mesh != name}
+    if not named:
+        return None
+    bridges = {}
+    for group, said in script.bridges.items():
+        rest = tuple(mesh for mesh in said if mesh != name)
+        if len(rest) > 1:
+            bridges[group] = rest
+        elif rest:
+            named[rest[0]] = (*named[rest[0]], group)
+    smaller = replace(script, meshes=named, bridges=bridges)
+    homeless = [group.name for group in script.hosts if not _is_somewhere(smaller, group)]
+    found: Script | None = _without_words(script, smaller, lambda said: name in meshes(said))
+    for group in homeless:
+        found = without_group(found, group) if found is not None else None
+    return found
+
+
+def _is_somewhere(script: Script, group: Group) -> bool:
+    return group.name in script.bridges or any(group.name in groups for groups in script.meshes.values())
+
+
+def _without_words(before: Script, script: Script, meant: Callable[[a.Action | e.Check], bool]) -> Script | None:
+    """Without events and expectations of which this holds."""
+    expect = tuple(one for one in script.expect if not meant(one.check))
+    places = {
+        place
+        for place, event in enumerate(script.timeline)
+        if meant(event.action) or (event.after is not None and meant(event.after))
+    }
+    found = without_events(replace(script, expect=expect), places) if expect or not before.expect else None
+    return _unless_empty(before, found) if found is not None else None
+
+
+def _unless_empty(before: Script, after: Script) -> Script | None:
+    return after if after.expect or not before.expect else None
+
+
+def _named_events(said: a.Action | e.Check) -> set[str]:
+    named = {one.event for selection in selections(said) for one in selection if isinstance(one, Of)}
+    return named | ({said.event} - {""} if isinstance(said, e.KnownByAll) else set())
+
+
+def _named_groups(said: a.Action | e.Check) -> set[str]:
+    found: set[str] = set()
+    for selection in selections(said):
+        for one in selection:
+            match one:
+                case Named(name) | PeerOf(name):
+                    found |= {name, name.rpartition("-")[0]}
+                case Part(_, group) | Some(_, group):
+                    found.add(group)
+    return found
+
+
+# Sizes.
+
+
+def counted(script: Script, nodes: int) -> Script:
+    """The same with the number of hosts said for each group, as it is with so many in all."""
+    counts = script.counts(nodes)
+    hosts = tuple(replace(group, count=counts[group.name]) for group in script.hosts)
+    return replace(script, hosts=hosts, nodes=nodes)
+
+
+def sized(script: Script, sizes: dict[str, int]) -> Script:
+    """With other numbers of hosts in some groups, each of which is `counted`."""
+    hosts = tuple(replace(group, count=sizes.get(group.name, group.count)) for group in script.hosts)
+    return replace(script, hosts=hosts, nodes=sum(int(group.count) for group in hosts))
+
+
+# Times.
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A duration in a script: of an event by its place, or of all."""
+
+    event: int
+    field: str
+
+
+def durations(script: Script) -> Iterator[tuple[Place, float]]:
+    """Those that may be shorter, with how long they are in seconds."""
+    for place, event in enumerate(script.timeline):
+        for name in ("lasts", "every", "away"):
+            if value := float(getattr(event.action, name, 0.0)):
+                yield Place(place, name), value
+        if event.wait:
+            yield Place(place, "wait"), float(event.wait)
+        if event.at:
+            yield Place(place, "at"), float(event.at)
+    if script.lasts:
+        yield Place(len(script.timeline), "lasts"), float(script.lasts)
+
+
+def lasting(script: Script, place: Place, value: float) -> Script:
+    """With another duration; what comes later at a stated time comes as much earlier."""
+    if place.event == len(script.timeline):
+        return replace(script, lasts=Seconds(value))
+    timeline = list(script.timeline)
+    event = timeline[place.event]
+    if place.field == "at":
+        sooner = float(event.at or 0.0) - value
+        for number in range(place.event, len(timeline)):
+            at = timeline[number].at
+            if at is not None:
+                timeline[number] = replace(timeline[number], at=Seconds(max(0.0, round(at - sooner, 3))))
+    elif place.field == "wait":
+        timeline[place.event] = replace(event, wait=Seconds(value))
+    else:
+        action: Any = event.action
+        timeline[place.event] = replace(event, action=replace(action, **{place.field: Seconds(value)}))
+    return replace(script, timeline=tuple(timeline))
+
+
+# Promises.
+
+
+def keeps_promises(before: Script, after: Script) -> bool:
+    """Whether what `after` expects is not more than what `before` did."""
+    for fault, undo in ((a.Isolate, a.Heal), (a.Partition, a.Heal), (a.Pause, a.Resume)):
+        if not _left_alone(before, fault, undo) and _left_alone(after, fault, undo):
+            return False
+    if any(one.when is When.AT_END for one in after.expect) and after.lasts < before.lasts:
+        return False
+    return _troubles(after) <= _troubles(before)
+
+
+def _left_alone(script: Script, fault: type[a.Action], undo: type[a.Action]) -> bool:
+    """Whether there is such a fault that neither ends by itself nor is undone."""
+    left = False
+    for event in script.timeline:
+        if isinstance(event.action, fault) and not getattr(event.action, "lasts", 0.0):
+            left = True
+        elif isinstance(event.action, undo):
+            left = False
+    return left
+
+
+def _schedule(script: Script) -> list[tuple[float, float]]:
+    """When each event begins and when the last of it is over, at the earliest, in seconds."""
+    found: list[tuple[float, float]] = []
+    end = 0.0
+    for event in script.timeline:
+        begins = float(event.at) if event.at is not None else end + float(event.wait)
+        begins = max(begins, found[-1][0] if found else 0.0)
+        end = begins + float(getattr(event.action, "away", 0.0))
+        lasts = float(getattr(event.action, "lasts", 0.0))
+        if isinstance(event.action, a.Flap):
+            end += lasts
+        found.append((begins, max(end, begins + lasts)))
+    return found
+
+
+def _anchor(script: Script, one: Expectation) -> str | None:
+    if one.when is When.ALWAYS or not script.timeline:
+        return None
+    return AFTER_ALL if one.when is When.AT_END else one.after or script.timeline[-1].name
+
+
+def _troubles(script: Script) -> set[tuple[str, str]]:
+    """Events of which something lasts on when the time begins from which an expectation counts."""
+    times = _schedule(script)
+    found: set[tuple[str, str]] = set()
+    for one in script.expect:
+        anchor = _anchor(script, one)
+        if anchor is None:
+            continue
+        named = [time for event, time in zip(script.timeline, times, strict=True) if event.name == anchor]
+        at = named[-1][0] if named else times[-1][0] + float(script.lasts)
+        ends = zip(script.timeline, times, strict=True)
+        found |= {(event.name, anchor) for event, (begins, end) in ends if begins <= at < end and event.name != anchor}
+    return found

@@ -1,0 +1,180 @@
+"""Shrinking: what is left fails as the whole did, no event can be spared, and the runs are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenarios.attempt import Case, Outcome
+from scenarios.drawing import draw
+from scenarios.reductions import Place, keeps_promises, lasting, without_events, without_group, without_mesh
+from scenarios.run import FAILED, HELD, IMPOSSIBLE, main
+from scenarios.script import Script
+from scenarios.script_reading import parse, read
+from scenarios.script_writing import write
+from scenarios.shrinking import Shrinking, Shrunk
+from tests.builders import QUICK
+
+TEXT = """
+hosts: {peers: {count: rest}, clients: {count: 20 %, role: client}, edge: {count: 2}, right: {count: 3}}
+meshes: {a: [peers, clients], b: right}
+bridges: {edge: [a, b]}
+timeline:
+  - {at: 5 s, power-off: 2 of peers, as: death}
+  - {wait: 40 s, start: of death, as: return}
+  - {loss: {share: 5 %, lasts: 30 s}}
+  - {wait: 60 s, isolate: peers-1}
+  - {wait: 20 s, heal: }
+  - {wait: 60 s, pause: {hosts: clients, lasts: 4 s}}
+expect:
+  always: [no-live-node-pruned, no-loop]
+  eventually: [{known-by-all: death, within: 9 s, after: death}, {converged: , within: 20 s, after: heal}]
+  at-end: [one-leader]
+"""
+SCRIPT = parse(TEXT, "made.yaml")
+
+
+def failing(when: Callable[[Script, int], bool], check: str = "no-live-node-pruned") -> Callable[..., Outcome]:
+    """Plays without a world: who knows when it fails."""
+
+    def play(case: Case, enough: Collection[str] = ()) -> Outcome:
+        return Outcome({check: "it was"} if when(case.script, case.seed) else {})
+
+    return play
+
+
+def shrunk(play: Callable[..., Outcome], script: Script = SCRIPT, tries: int = 500) -> Shrunk:
+    case = Case(script, 50, 3)
+    return Shrinking(case, play(case), play, tries).shrink()
+
+
+def verbs(script: Script) -> list[str]:
+    return [type(event.action).__name__ for event in script.timeline]
+
+
+def test_only_what_it_takes_is_left() -> None:
+    def fails(script: Script, seed: int) -> bool:
+        peers = next((group.count for group in script.hosts if group.name == "peers"), 0)
+        return "Loss" in verbs(script) and isinstance(peers, int) and peers >= 5
+
+    found = shrunk(failing(lambda script, seed: script is SCRIPT or fails(script, seed)))
+    script = found.case.script
+    assert verbs(script) == ["Loss"]
+    assert [(group.name, group.count) for group in script.hosts] == [("peers", 5)]
+    assert list(script.meshes) == ["a"]
+    assert [one.text for one in script.expect] == ["no-live-node-pruned"]
+    assert script.timeline[0].action.lasts <= 0.5  # type: ignore[union-attr]
+    assert found.case.seed == 1, "with another seed it fails, too"
+    assert not found.exhausted
+
+
+def test_what_an_event_hangs_on_stays_with_it() -> None:
+    found = shrunk(failing(lambda script, seed: "Start" in verbs(script)))
+    assert verbs(found.case.script) == ["PowerOff", "Start"]
+
+
+def test_no_more_runs_are_made_than_are_allowed_and_the_best_so_far_is_given() -> None:
+    runs: list[Case] = []
+
+    def play(case: Case, enough: Collection[str] = ()) -> Outcome:
+        runs.append(case)
+        return Outcome({"no-loop": "it was"})
+
+    found = shrunk(play, tries=7)
+    assert (found.runs, len(runs)) == (7, 8), "one before shrinking"
+    assert found.exhausted
+    assert found.case.nodes < 50
+
+
+def test_another_failure_is_not_what_was_looked_for() -> None:
+    def play(case: Case, enough: Collection[str] = ()) -> Outcome:
+        return Outcome({"no-loop" if len(case.script.timeline) > 3 else "one-leader": "it was"})
+
+    assert len(shrunk(play).case.script.timeline) == 4
+
+
+@QUICK
+@given(st.integers(0, 10**6), st.data())
+def test_every_smaller_version_of_a_script_is_a_script_itself(seed: int, data: st.DataObject) -> None:
+    script = draw(seed)
+    places = data.draw(st.sets(st.integers(0, len(script.timeline) - 1)))
+    group = data.draw(st.sampled_from([group.name for group in script.hosts]))
+    mesh = data.draw(st.sampled_from(list(script.meshes)))
+    for smaller in (without_events(script, places), without_group(script, group), without_mesh(script, mesh)):
+        if smaller is None or not smaller.timeline:
+            continue
+        assert len(smaller.timeline) <= len(script.timeline)
+        names = {event.name for event in smaller.timeline}
+        assert all(one.after in names for one in smaller.expect if one.after)
+        if all(any(group in smaller.bridges or _founds(smaller, group, m) for group in groups)
+               for m, groups in smaller.meshes.items()):  # fmt: skip
+            parse(write(smaller), "smaller.yaml")
+
+
+def _founds(script: Script, name: str, mesh: str) -> bool:
+    group = script.group(name)
+    return group.role == "peer" and group.begins.value == "member" and name in script.meshes[mesh]
+
+
+def test_what_undoes_a_fault_stays_and_no_trouble_moves_into_what_is_expected() -> None:
+    heal = next(place for place, event in enumerate(SCRIPT.timeline) if event.name == "heal")
+    alone = without_events(SCRIPT, {heal})
+    assert alone is not None
+    assert not keeps_promises(SCRIPT, alone)
+    both = without_events(SCRIPT, {heal, heal - 1})
+    assert both is not None
+    assert keeps_promises(SCRIPT, both)
+    sooner = parse(TEXT.replace("wait: 60 s", "wait: 1 s").replace("wait: 20 s", "wait: 1 s"), "made.yaml")
+    assert not keeps_promises(SCRIPT, sooner), "messages are lost while it should converge"
+
+
+def test_what_comes_later_at_a_stated_time_comes_as_much_earlier() -> None:
+    text = "hosts: {peers: {count: 3}}\ntimeline: [{at: 40 s, kill: leader}, {at: 50 s, start: down}]\n"
+    script = parse(text, "made.yaml")
+    assert [event.at for event in lasting(script, Place(0, "at"), 20.0).timeline] == [20.0, 30.0]
+
+
+# The command.
+
+
+def scenario(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "made.yaml"
+    path.write_text("""
+hosts: {peers: {count: rest}, clients: {count: 3, role: client}}
+timeline: [{at: 5 s, loss: {share: 1 %, lasts: 2 s}}, {at: 9 s, power-off: 2 of peers}, {wait: 9 s, start: down}]
+expect: {eventually: [{known-by-all: power-off, within: 1 s, after: power-off}], at-end: [one-leader]}
+""")
+    return path
+
+
+def test_a_script_or_a_record_becomes_a_small_script_that_fails_by_itself(tmp_path: Path, file: Path) -> None:
+    small, again = tmp_path / "small.yaml", tmp_path / "again.yaml"
+    done = scenario("shrink", str(file), "--nodes", "12", "--tries", "40", "--out", str(small))
+    assert done.exit_code == HELD, done.output
+    assert f"{small}: 2 hosts, 1 events, seed" in done.stdout
+    assert "Shrunk from 12 hosts, 3 events, seed 1" in small.read_text()
+    script, text = read(small)
+    seed = text.split("--seed ")[1].split()[0]
+    assert scenario("run", str(small), "--seed", seed, "--quiet").exit_code == FAILED
+    assert scenario("run", str(file), "--nodes", "8", "--report", str(tmp_path), "--quiet").exit_code == FAILED
+    (record,) = tmp_path.glob("made-*.json")
+    assert scenario("shrink", str(record), "--tries", "40", "--out", str(again)).exit_code == HELD
+    assert [type(event.action) for event in read(again)[0].timeline] == [type(e.action) for e in script.timeline]
+
+
+def test_what_does_not_fail_is_not_shrunk(file: Path) -> None:
+    file.write_text(file.read_text().replace("within: 1 s", "within: 60 s"))
+    refused = scenario("shrink", str(file), "--nodes", "6", "--seeds", "2")
+    assert refused.exit_code == IMPOSSIBLE
+    assert "with seed 2 all holds" in refused.stderr
+    assert "hint: name a seed with which it fails" in refused.stderr
