@@ -59,6 +59,17 @@ class Key:
     each_mesh: bool = False
     """Whether `meshes` may set it for one mesh."""
 
+    @property
+    def restart(self) -> bool:
+        """Whether it counts from the next start on alone."""
+        return self.name in NEEDS_RESTART
+
+
+NEEDS_RESTART = frozenset(
+    ("stateDir", "runtimeDir", "role", "gossipPort", "gossipAddress", "backend", "wireguardProgram", "wireguardPort",
+     "heartBeatInterval", "suspectAfter", "restartGrace", "repairInterval")
+)  # fmt: skip
+"""All others count at once when the file is read again."""
 
 _LABEL_WORDS = "a DNS label: 1 to 63 of a-z, 0-9 and -, no - at either end"
 _ENDPOINT_WORDS = "an IP address or DNS name, without or with a port ([address]:port for IPv6), or a list of them"

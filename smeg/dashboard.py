@@ -85,6 +85,9 @@ class Dashboard:
                     del self._alarms[place]
             case m.Supervised():
                 self._supervised = message
+                self._forget_ended({actor.name for actor in message.actors})
+            case m.Reconfigured():
+                self._name, self._keepalive, self._policy = message.name, message.keepalive, message.routes
             case m.GossipReady():
                 self._port = message.port
             case m.UplinkChanged():
@@ -109,6 +112,12 @@ class Dashboard:
                 if view is not None:
                     view.hear(message, self._node)
         return happened
+
+    def _forget_ended(self, actors: Collection[str]) -> None:
+        """What was said by those that the daemon has no longer."""
+        self._names = self._names if "dns" in actors else None
+        self._metrics_served = self._metrics_served if "metrics" in actors else None
+        self._uplink = self._uplink if "prober" in actors else None
 
     def find(self, text: str) -> MeshView:
         """The mesh of this name, id, or unique beginning of one. Raises `LocalError`."""
