@@ -107,4 +107,4 @@ demo-packages: | python-packages
 	{ $(call need,wireguard-go:wireguard-go $$([ "$$(id -u)" != 0 ] || echo wg:wireguard-tools)); }
 
 test-packages: | demo-packages
-	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dig:bind9-dnsutils dnsmasq:dnsmasq-base dot:graphviz)
+	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dig:bind9-dnsutils dnsmasq:dnsmasq-base dot:graphviz curl:curl)

@@ -81,7 +81,15 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         lambda: Store(config.state_dir, runtime.entropy),
         lambda world, n, node, keys: _gossip(config, world, n, node, keys),
         lambda world, n, node, keys: ControlActor(
-            world, n, node, keys, config.control_socket, config.name, config.routes, config.keep_alive_wg
+            world,
+            n,
+            node,
+            keys,
+            config.control_socket,
+            config.name,
+            config.routes,
+            config.keep_alive_wg,
+            config.control_group,
         ),
         lambda spec: open_backend(config.backend, config.wireguard_program, spec),
         Resolver,
