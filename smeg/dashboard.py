@@ -84,8 +84,9 @@ class Dashboard:
                 for place in [place for place in self._alarms if place[0] == message.mesh]:
                     del self._alarms[place]
             case m.Supervised():
-                self._supervised = message
-                self._forget_ended({actor.name for actor in message.actors})
+                before, self._supervised = self._supervised, message
+                ended = {actor.name for actor in before.actors} - {actor.name for actor in message.actors}
+                self._forget(ended)
             case m.Reconfigured():
                 self._name, self._keepalive, self._policy = message.name, message.keepalive, message.routes
             case m.GossipReady():
@@ -113,11 +114,11 @@ class Dashboard:
                     view.hear(message, self._node)
         return happened
 
-    def _forget_ended(self, actors: Collection[str]) -> None:
-        """What was said by those that the daemon has no longer."""
-        self._names = self._names if "dns" in actors else None
-        self._metrics_served = self._metrics_served if "metrics" in actors else None
-        self._uplink = self._uplink if "prober" in actors else None
+    def _forget(self, ended: Collection[str]) -> None:
+        """What was said by actors that the daemon has no longer."""
+        self._names = None if "dns" in ended else self._names
+        self._metrics_served = None if "metrics" in ended else self._metrics_served
+        self._uplink = None if "prober" in ended else self._uplink
 
     def find(self, text: str) -> MeshView:
         """The mesh of this name, id, or unique beginning of one. Raises `LocalError`."""

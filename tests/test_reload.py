@@ -98,8 +98,8 @@ def said(policies: list[RoutePolicy]) -> tuple[object, ...]:
         world.wait(10.0)
     meshes = (world["a"], world["b"])
     offers = {mesh.id: {prefix: o.ways for prefix, o in node.offers[mesh.id].offers.items()} for mesh in meshes}
-    routes = [daemon.vias(mesh, own) for daemon in (node, world.daemons["far"]) for mesh in meshes for own in (False, True)]
-    return offers, routes
+    daemons = (node, world.daemons["far"])
+    return offers, [daemon.vias(mesh, own) for daemon in daemons for mesh in meshes for own in (False, True)]
 
 
 @pytest.mark.parametrize("now", range(len(POLICIES)))
