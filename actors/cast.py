@@ -59,6 +59,19 @@ def new_ledger(mesh: str) -> Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A configuration that was read again."""
+
+    cast: Cast
+    at_once: tuple[str, ...]
+    """Keys that are otherwise from now on."""
+    restart: tuple[str, ...]
+    """Keys that would be otherwise after a restart."""
+    replaced: tuple[Role, ...]
+    """Actors of the daemon to be ended and begun anew, where the new cast has them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cast:
     settings: Settings
     open_disk: Callable[[], Disk]
@@ -75,6 +88,8 @@ class Cast:
     """What tries whether this node reaches beyond itself, if its user wants that."""
     dns: MakeEdge | None = None
     """What answers for names, likewise."""
+    reload: Callable[[], Reloaded] | None = None
+    """Reads the configuration again. Raises `LocalError`."""
     metrics: MakeEdge | None = None
     """What serves metrics, likewise."""
 

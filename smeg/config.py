@@ -32,6 +32,7 @@ class Config:
     state_dir: Path
     runtime_dir: Path
     name: str
+    control_group: str = ""
     role: Literal["peer", "client"] = "peer"
     gossip_port: int = 51800
     gossip_address: str = "*"

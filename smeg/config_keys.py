@@ -14,6 +14,7 @@ from smeg.config_values import (
     bind_address,
     endpoint,
     folder,
+    group,
     hook,
     inside,
     label,
@@ -59,6 +60,17 @@ class Key:
     each_mesh: bool = False
     """Whether `meshes` may set it for one mesh."""
 
+    @property
+    def restart(self) -> bool:
+        """Whether it counts from the next start on alone."""
+        return self.name in NEEDS_RESTART
+
+
+NEEDS_RESTART = frozenset(
+    ("stateDir", "runtimeDir", "role", "gossipPort", "gossipAddress", "backend", "wireguardProgram", "wireguardPort",
+     "heartBeatInterval", "suspectAfter", "restartGrace", "repairInterval")
+)  # fmt: skip
+"""All others count at once when the file is read again."""
 
 _LABEL_WORDS = "a DNS label: 1 to 63 of a-z, 0-9 and -, no - at either end"
 _ENDPOINT_WORDS = "an IP address or DNS name, without or with a port ([address]:port for IPv6), or a list of them"
@@ -71,6 +83,9 @@ KEYS: tuple[Key, ...] = (
     Key("runtimeDir", "runtime_dir", f"an absolute path short enough for a socket in it ({MAX_SOCKET_PATH} bytes)",
         "Where the control socket is made (mode 0700). Not the same folder as stateDir.", runtime_folder,
         default="/run/smegmesh for root, else $XDG_RUNTIME_DIR/smegmesh"),
+    Key("controlGroup", "control_group", "the name of a group",
+        "Whose members may use the control socket too: whoever may, rules over the node's meshes.", group,
+        default="none"),
     Key("name", "name", _LABEL_WORDS, "The node's name, as the other members see it.", label, default="the host name"),
     Key("role", "role", "peer or client",
         "A peer can be dialled and carries clients' traffic; a client is never dialled and sends all through a peer.",

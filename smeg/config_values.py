@@ -20,6 +20,7 @@ from smeg.route_policy import PrefixRule
 MAX_SOCKET_PATH = 107
 """bytes; Linux `sun_path` less the terminating zero, see unix(7)."""
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ENDPOINT = re.compile(r"\[(?P<v6>[^\[\]]*)\](:(?P<port6>[0-9]{1,5}))?|(?P<host>[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 
@@ -124,6 +125,16 @@ def runtime_folder(value: object) -> Path:
 def label(value: object) -> str:
     text = text_line(value)
     if not _LABEL.fullmatch(text):
+        raise ValueError(f"is {shown(text)}")
+    return text
+
+
+def group(value: object) -> str:
+    """The name of a group of this host; whether there is one is not known here. Empty is none."""
+    text = text_line(value) if value != "" else ""
+    if not text:
+        return text
+    if not _GROUP.fullmatch(text):
         raise ValueError(f"is {shown(text)}")
     return text
 

@@ -62,6 +62,7 @@ logFormat: json
 WRONG = {
     "stateDir": "relative",
     "runtimeDir": "/" + "r" * 100,
+    "controlGroup": "no group",
     "name": "-no-",
     "role": "boss",
     "publicEndpoint": "10.0.0.300",
