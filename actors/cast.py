@@ -12,6 +12,7 @@ from actors.runtime import Runtime
 from actors.store import Disk
 from actors.wiring import Role
 from smeg.config_values import PublicEndpoint
+from smeg.hooks import HookPolicy
 from smeg.ledger import Ledger
 from smeg.mesh_settings import Keys
 from smeg.notary import Notary
@@ -49,11 +50,25 @@ class Settings:
     repair_interval: float = 10.0
     handshake_interval: float = 5.0
     routes: RoutePolicy = field(default_factory=RoutePolicy)
+    hooks: HookPolicy = field(default_factory=HookPolicy)
 
 
 def new_ledger(mesh: str) -> Ledger:
     """An empty one."""
     return Ledger(mesh, Notary())
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A configuration that was read again."""
+
+    cast: Cast
+    at_once: tuple[str, ...]
+    """Keys that are otherwise from now on."""
+    restart: tuple[str, ...]
+    """Keys that would be otherwise after a restart."""
+    replaced: tuple[Role, ...]
+    """Actors of the daemon to be ended and begun anew, where the new cast has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,8 @@ class Cast:
     """What tries whether this node reaches beyond itself, if its user wants that."""
     dns: MakeEdge | None = None
     """What answers for names, likewise."""
+    reload: Callable[[], Reloaded] | None = None
+    """Reads the configuration again. Raises `LocalError`."""
     metrics: MakeEdge | None = None
     """What serves metrics, likewise."""
 

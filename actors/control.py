@@ -44,9 +44,11 @@ class ControlActor(Actor):
         name: str,
         policy: RoutePolicy,
         keepalive: int,
+        group: str = "",
     ) -> None:
         super().__init__(runtime, "", incarnation, supervisor)
         self._path = path
+        self._group = group
         run = f"{runtime.wall()}-{incarnation}"
         self._dashboard = Dashboard(node_key(keys.identity), name, runtime.now(), policy, keepalive, run)
         self._server: ControlServer | None = None
@@ -55,7 +57,7 @@ class ControlActor(Actor):
         self._waiting: dict[int, tuple[bytes, float]] = {}
 
     def begin(self, now: float) -> Iterable[Message]:
-        self._server = ControlServer(self._path)
+        self._server = ControlServer(self._path, self._group)
         self.actor_inbox.watch((self._server.socket,))
         return [m.ControlReady()]
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from actors.base import Actor, Address
+from actors.device_hooks import DeviceHooks
 from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
@@ -35,6 +36,7 @@ from smeg.device import (
 )
 from smeg.errors import LocalError, Problem
 from smeg.forwarding import Mode, Need, ensure
+from smeg.hooks import Hook, Hooks
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.nudges import Nudges
@@ -92,6 +94,7 @@ class DeviceSettings:
     """Whether others go by way of this node into other meshes."""
     leads_beyond: bool = False
     """Whether it offers what is behind it."""
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 class DeviceActor(Actor):
@@ -134,13 +137,19 @@ class DeviceActor(Actor):
         self._handshakes_at: float | None = None
         self._nudges = Nudges()
         self._warned: tuple[Problem, ...] | None = None
+        self._hooks = DeviceHooks(settings.hooks, spec.name)
         self._operations: Counter[str] = Counter()
         """How often each kind was done."""
+        self._passing: tuple[Problem, ...] = ()
+        """What keeps packets from being passed on for others."""
 
     def begin(self, now: float) -> Iterable[Message]:
         address = Address(self)
         self._underlay.listen(lambda: address.tell(m.Resolved()))
-        return self._open(now)
+        if self._directory is not None and not self._directory.places:
+            # Nobody hears it: it is made to take down what another left.
+            return self._open(now)
+        return self._come(now)
 
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         match message:
@@ -150,13 +159,20 @@ class DeviceActor(Actor):
                 self._change(replace(self._view, pruned=message.pruned))
             case m.RoutesChanged():
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
+            case m.DeviceConfigured():
+                self._settings = replace(
+                    self._settings, forwarding=message.forwarding, bridges=message.bridges,
+                    leads_beyond=message.leads_beyond, hooks=message.hooks,
+                )  # fmt: skip
+                self._hooks.configure(message.hooks)
+                self._change(replace(self._view, mtu=message.mtu, keepalive=message.keepalive))
             case m.Resolved():
                 self._dirty |= self._underlay_moved(now)
             case m.LinkRestored() if self._is_client():
                 # A NAT that has lost one mapping has likely lost the others; peers learn the new ones from a packet.
                 self._nudges.again(self._planned, now)
             case m.Tick():
-                return self._tick(now)
+                return [*self._go_on(now), *self._tick(now)]
         return []
 
     def settle(self, now: float) -> Iterable[Message]:
@@ -169,16 +185,29 @@ class DeviceActor(Actor):
 
     def next_deadline(self) -> float | None:
         rested_at = self._rested_at if self._dirty and self._backend is not None and self._retry_at is None else None
-        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudges.at, rested_at)
+        hooked = self._hooks.next_deadline()
+        deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudges.at, rested_at, hooked)
         return min((at for at in deadlines if at is not None), default=None)
 
     def release(self) -> None:
+        if self._released:
+            return
         self._released = True
+        now = self.runtime.now()
+        if self._backend is None and self._hooks.next_deadline() is not None:
+            # It waited for what comes before, and may have been there from an earlier time.
+            self._hooks.close()
+            self._open(now)
         backend, self._backend = self._backend, None
         if backend is not None:
+            self._hooks.finish(Hook.PRE_DOWN, now)
+            self._log_failure(Hook.PRE_DOWN)
             backend.close()
+            self._hooks.finish(Hook.POST_DOWN, self.runtime.now())
+            self._log_failure(Hook.POST_DOWN)
 
     def close(self) -> None:
+        self._hooks.close()
         self._underlay.close()
 
     def _is_client(self) -> bool:
@@ -188,6 +217,26 @@ class DeviceActor(Actor):
     def _change(self, view: View) -> None:
         self._view = view
         self._dirty = True
+
+    def _come(self, now: float) -> Iterable[Message]:
+        """Make the interface, after what is to precede it."""
+        if self._hooks.next_deadline() is not None or self._hooks.begin(Hook.PRE_UP, now):
+            return []
+        return self._open(now)
+
+    def _log_failure(self, hook: Hook) -> None:
+        problem = self._hooks.failure(hook)
+        if problem is not None:
+            self.runtime.log("warning", "hook failed", mesh=self.mesh, problem=str(problem))
+
+    def _go_on(self, now: float) -> Iterable[Message]:
+        """With the hook that runs: what follows from its end."""
+        ended = self._hooks.look(now)
+        if ended is None:
+            return []
+        self._log_failure(ended)
+        opened = self._open(now) if ended is Hook.PRE_UP and self._backend is None and not self._released else []
+        return [*opened, *self._tell_warnings()]
 
     def _open(self, now: float) -> Iterable[Message]:
         failure: LocalError | None = None
@@ -231,6 +280,7 @@ class DeviceActor(Actor):
             self._retry_at = now + TRY_AGAIN
             if error.problem.code == "device-gone":
                 self._backend = None
+                self._hooks.again()
             return [m.DeviceFailed(self.mesh, error.problem)]
         self._retry_at = None
         device.apply_towards(target, operations)
@@ -242,6 +292,8 @@ class DeviceActor(Actor):
         if operations:
             self._version += 1
             self._operations.update(KINDS[type(operation)] for operation in operations)
+            if target.addresses:
+                self._hooks.begin(Hook.POST_UP, now, map(str, sorted(target.addresses)))
             out.append(m.DeviceApplied(self.mesh, self._version, target, dict(self._operations)))
         return out
 
@@ -250,8 +302,12 @@ class DeviceActor(Actor):
         setting, problems = ensure(backend, self._settings.forwarding, self._need(), self._spec.name)
         if setting is not None:
             self.runtime.log("info", "forwarding turned on", mesh=self.mesh, what=setting.value)
-        found = (*self._chosen.problems(), *problems)
-        if self._warned == found:
+        self._passing = tuple(problems)
+        return self._tell_warnings()
+
+    def _tell_warnings(self) -> Iterable[Message]:
+        found = (*self._chosen.problems(), *self._passing, *self._hooks.problems)
+        if found == self._warned:
             return []
         self._warned = found
         self._version += 1
@@ -294,7 +350,7 @@ class DeviceActor(Actor):
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             if self._backend is None and not self._released:
-                out += self._open(now)
+                out += self._come(now)
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + LOOK_AGAIN

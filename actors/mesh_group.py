@@ -6,6 +6,7 @@ It makes and decides nothing more; `Node` starts what is made here, and stops it
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from actors.base import Address
 from actors.cast import Cast
@@ -59,16 +60,37 @@ class MeshGroup:
         runtime, node, own = self._runtime, self._node, self._own
         spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu, self._gossip_ports())
         ports = self._ports(stored, others)
+        said = self._device_configured(stored)
         device = DeviceSettings(
             ports,
-            settings.mtu,
-            settings.keepalive,
+            said.mtu,
+            said.keepalive,
             settings.handshake_interval,
-            Mode(settings.forwarding),
-            bridges=settings.routes.of(stored.id, stored.name).bridge,
-            leads_beyond=bool(settings.routes.behind),
+            said.forwarding,
+            said.bridges,
+            said.leads_beyond,
+            said.hooks,
         )
         return lambda n: cast.device(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
+
+    def configured(self, stored: StoredMesh) -> tuple[m.SelfConfigured, m.DeviceConfigured]:
+        """What the settings say to a mesh that has begun with others."""
+        about = self._about()
+        said = m.SelfConfigured(stored.id, about.name, about.gossip, about.keepalive)
+        return said, self._device_configured(stored)
+
+    def _device_configured(self, stored: StoredMesh) -> m.DeviceConfigured:
+        settings = self._cast.settings
+        told = {"SMEG_MESH": stored.name, "SMEG_MESH_ID": stored.id, "SMEG_NODE": settings.name}
+        return m.DeviceConfigured(
+            stored.id,
+            settings.mtu,
+            settings.keepalive,
+            Mode(settings.forwarding),
+            settings.routes.of(stored.id, stored.name).bridge,
+            bool(settings.routes.behind),
+            replace(settings.hooks.of(stored.id, stored.name), told=told),
+        )
 
     def _membership(self, stored: StoredMesh) -> Make:
         runtime, keys, interval = self._runtime, self._keys, self._cast.settings.repair_interval
@@ -102,11 +124,7 @@ class MeshGroup:
         return make
 
     def _mesh(self, entry: MeshEntry) -> Make:
-        runtime, settings = self._runtime, self._cast.settings
-        found = tuple(PublicEndpoint(address) for address in self._underlay.addresses)
-        public = settings.public_endpoints or found
-        gossip = tuple(Endpoint(place.host, place.port or self._underlay.port) for place in public)
-        about = MeshSettings(settings.name, NodeRole(settings.role), gossip, settings.keepalive)
+        runtime, about = self._runtime, self._about()
         stored = entry.stored
 
         def make(n: int) -> MeshActor:
@@ -117,6 +135,13 @@ class MeshGroup:
             return MeshActor(runtime, stored.id, n, self._node, core)
 
         return make
+
+    def _about(self) -> MeshSettings:
+        settings = self._cast.settings
+        found = tuple(PublicEndpoint(address) for address in self._underlay.addresses)
+        public = settings.public_endpoints or found
+        gossip = tuple(Endpoint(place.host, place.port or self._underlay.port) for place in public)
+        return MeshSettings(settings.name, NodeRole(settings.role), gossip, settings.keepalive)
 
     def _gossip_ports(self) -> tuple[int, ...]:
         """Its own, and the one that members have who chose none."""

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
 
 from smeg.keys import KEY_BYTES, NodeKey, base32
+from smeg.prefixes import prefix
 
 MESH_ID_BYTES = 20
 MESH_ID = re.compile(r"[a-z2-7]{32}\Z")
@@ -34,7 +35,7 @@ def mesh_id(root: bytes) -> str:
 def overlay_prefix(mesh: str) -> IPv6Network:
     """The mesh's /64: `fd`, then the first 56 bits of the hashed mesh id."""
     digest = blake2b(mesh.encode("ascii"), digest_size=7, person=b"smeg-prefix").digest()
-    return IPv6Network((b"\xfd" + digest + bytes(8), 64))
+    return prefix(int.from_bytes(b"\xfd" + digest + bytes(8), "big"), 64)
 
 
 def overlay_address(mesh: str, wireguard: bytes, collision: int = 0) -> IPv6Address:
@@ -56,10 +57,10 @@ def host_prefix(address: IPv6Address) -> IPv6Network:
 
     It shares the address, and goes without the closure for `hosts`, which nobody asks for.
     """
-    prefix = IPv6Network(int(address))
-    prefix.network_address = address
-    vars(prefix).pop("hosts", None)
-    return prefix
+    made = IPv6Network(int(address))
+    made.network_address = address
+    vars(made).pop("hosts", None)
+    return made
 
 
 def node_id(key: NodeKey) -> str:

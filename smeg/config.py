@@ -18,6 +18,7 @@ from smeg.config_keys import KEYS, Key
 from smeg.config_values import PublicEndpoint
 from smeg.errors import LocalError
 from smeg.folders import control_socket, usual_folders
+from smeg.hooks import Command, Hook, HookPolicy, Hooks
 from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
 from smeg.shares import DEFAULT
 
@@ -31,6 +32,7 @@ class Config:
     state_dir: Path
     runtime_dir: Path
     name: str
+    control_group: str = ""
     role: Literal["peer", "client"] = "peer"
     gossip_port: int = 51800
     gossip_address: str = "*"
@@ -57,6 +59,11 @@ class Config:
     dns_address: tuple[IPv4Address | IPv6Address, ...] = ()
     dns_port: int = 51753
     dns_resolved: bool = True
+    pre_up: tuple[Command, ...] = ()
+    post_up: tuple[Command, ...] = ()
+    pre_down: tuple[Command, ...] = ()
+    post_down: tuple[Command, ...] = ()
+    hook_timeout: float = 10.0
     metrics_listen: PublicEndpoint | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -69,12 +76,27 @@ class Config:
         return control_socket(self.runtime_dir)
 
     @property
+    def hooks(self) -> HookPolicy:
+        """What is run when interfaces come and go, in general and for each mesh."""
+        return HookPolicy(_hooks(self), {mesh: _hooks(replace(self, **own)) for mesh, own in self.meshes.items()})
+
+    @property
     def routes(self) -> RoutePolicy:
         """What is said of routes, in general and for each mesh."""
         behind = {*self.advertise, *([DEFAULT] if self.advertise_defaults else [])}
         meshes = {mesh: _mesh_policy(replace(self, **own)) for mesh, own in self.meshes.items()}
         bits = self.shards.bit_length() - 1
         return RoutePolicy(frozenset(behind), self.weight, bits, bool(self.exit_probe), _mesh_policy(self), meshes)
+
+
+def _hooks(config: Config) -> Hooks:
+    found = {
+        Hook.PRE_UP: config.pre_up,
+        Hook.POST_UP: config.post_up,
+        Hook.PRE_DOWN: config.pre_down,
+        Hook.POST_DOWN: config.post_down,
+    }
+    return Hooks({hook: commands for hook, commands in found.items() if commands}, config.hook_timeout)
 
 
 def _mesh_policy(config: Config) -> MeshPolicy:

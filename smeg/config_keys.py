@@ -14,6 +14,8 @@ from smeg.config_values import (
     bind_address,
     endpoint,
     folder,
+    group,
+    hook,
     inside,
     label,
     listen,
@@ -28,6 +30,7 @@ from smeg.config_values import (
     truth,
     whole,
 )
+from smeg.hooks import MAX_COMMANDS
 from smeg.shares import MAX_WEIGHT
 
 MAX_PUBLIC_ENDPOINTS = 8
@@ -57,9 +60,21 @@ class Key:
     each_mesh: bool = False
     """Whether `meshes` may set it for one mesh."""
 
+    @property
+    def restart(self) -> bool:
+        """Whether it counts from the next start on alone."""
+        return self.name in NEEDS_RESTART
+
+
+NEEDS_RESTART = frozenset(
+    ("stateDir", "runtimeDir", "role", "gossipPort", "gossipAddress", "backend", "wireguardProgram", "wireguardPort",
+     "heartBeatInterval", "suspectAfter", "restartGrace", "repairInterval")
+)  # fmt: skip
+"""All others count at once when the file is read again."""
 
 _LABEL_WORDS = "a DNS label: 1 to 63 of a-z, 0-9 and -, no - at either end"
 _ENDPOINT_WORDS = "an IP address or DNS name, without or with a port ([address]:port for IPv6), or a list of them"
+_COMMANDS = "a command line that begins with a program's absolute path, or a list of them"
 _RULES = "an IPv6 prefix, with ! before it to keep out what it holds, or a list of them"
 
 KEYS: tuple[Key, ...] = (
@@ -68,6 +83,9 @@ KEYS: tuple[Key, ...] = (
     Key("runtimeDir", "runtime_dir", f"an absolute path short enough for a socket in it ({MAX_SOCKET_PATH} bytes)",
         "Where the control socket is made (mode 0700). Not the same folder as stateDir.", runtime_folder,
         default="/run/smegmesh for root, else $XDG_RUNTIME_DIR/smegmesh"),
+    Key("controlGroup", "control_group", "the name of a group",
+        "Whose members may use the control socket too: whoever may, rules over the node's meshes.", group,
+        default="none"),
     Key("name", "name", _LABEL_WORDS, "The node's name, as the other members see it.", label, default="the host name"),
     Key("role", "role", "peer or client",
         "A peer can be dialled and carries clients' traffic; a client is never dialled and sends all through a peer.",
@@ -134,6 +152,14 @@ KEYS: tuple[Key, ...] = (
         "The UDP and TCP port of that; 0 takes any free one, 53 needs a capability.", whole(0, 65535)),
     Key("dnsResolved", "dns_resolved", "true or false",
         "Whether systemd-resolved, where it runs, is told to ask this node for the names.", truth),
+    Key("preUp", "pre_up", _COMMANDS, f"What is run before an interface comes; at most {MAX_COMMANDS}.", hook,
+        many=MAX_COMMANDS, each_mesh=True),
+    Key("postUp", "post_up", _COMMANDS, "Likewise when it is there.", hook, many=MAX_COMMANDS, each_mesh=True),
+    Key("preDown", "pre_down", _COMMANDS, "Likewise before it goes, for at most 3 seconds.", hook, many=MAX_COMMANDS,
+        each_mesh=True),
+    Key("postDown", "post_down", _COMMANDS, "Likewise when it is gone.", hook, many=MAX_COMMANDS, each_mesh=True),
+    Key("hookTimeout", "hook_timeout", "a number from 0.1 to 300", "How long the commands of one of these may take.",
+        seconds(0.1, 300), unit="seconds"),
     Key("metricsListen", "metrics_listen", "a port, or an IP address and a port ([address]:port for IPv6)",
         "Where metrics are served for Prometheus, at /metrics; none: nowhere. A port alone is 127.0.0.1's, 0 any free "
         "one.", listen),

@@ -14,11 +14,13 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
 from smeg.folders import control_socket
+from smeg.hooks import Command, command
 from smeg.route_policy import PrefixRule
 
 MAX_SOCKET_PATH = 107
 """bytes; Linux `sun_path` less the terminating zero, see unix(7)."""
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ENDPOINT = re.compile(r"\[(?P<v6>[^\[\]]*)\](:(?P<port6>[0-9]{1,5}))?|(?P<host>[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
 
@@ -127,6 +129,16 @@ def label(value: object) -> str:
     return text
 
 
+def group(value: object) -> str:
+    """The name of a group of this host; whether there is one is not known here. Empty is none."""
+    text = text_line(value) if value != "" else ""
+    if not text:
+        return text
+    if not _GROUP.fullmatch(text):
+        raise ValueError(f"is {shown(text)}")
+    return text
+
+
 def program(value: object) -> str:
     text = text_line(value)
     if "/" in text and not text.startswith("/"):
@@ -223,6 +235,10 @@ def listen(value: object) -> PublicEndpoint:
     if found.port is None:
         raise ValueError(f"is {shown(value)}, which has no port")
     return found
+
+
+def hook(value: object) -> Command:
+    return command(text_line(value))
 
 
 def power_of_two(high: int) -> Check:

@@ -142,6 +142,14 @@ class Mesh:
                 self._carrier.hear(message)
             case _, m.Request():
                 return self._request(message, now)
+            case _, m.SelfConfigured():
+                settings = self._settings
+                self._settings = replace(
+                    settings, name=message.name, gossip=message.gossip, keepalive=message.keepalive
+                )
+                if self._own is not None:
+                    role = self._own.standing.role
+                    self._own.identify(self._settings.own_record(role, self._stored.listen_port))
             case state, m.Tick() if state is not State.OVER:
                 return self._tick(now)
         return []

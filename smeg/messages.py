@@ -15,9 +15,12 @@ from typing import Any
 from smeg.annexes import Annex
 from smeg.device import DeviceState, Endpoint, Handshake
 from smeg.errors import Problem
+from smeg.forwarding import Mode
+from smeg.hooks import Hooks
 from smeg.keys import NodeKey, Secret
 from smeg.members import Members
 from smeg.records import Member, Route
+from smeg.route_policy import RoutePolicy
 from smeg.stored import StoredMesh
 from smeg.ways import Offer
 
@@ -324,6 +327,41 @@ class RouteProblems:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """What the configuration says to the whole daemon, read again."""
+
+    name: str
+    keepalive: int
+    """seconds; for clients."""
+    routes: RoutePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SelfConfigured:
+    """What this node's record in a mesh is to say from now on."""
+
+    mesh: str
+    name: str
+    gossip: tuple[Endpoint, ...]
+    keepalive: int
+    """seconds; for clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfigured:
+    """How a mesh's interface is to be from now on."""
+
+    mesh: str
+    mtu: int
+    keepalive: int
+    """seconds; for clients."""
+    forwarding: Mode
+    bridges: bool
+    leads_beyond: bool
+    hooks: Hooks
+
+
+@dataclass(frozen=True, slots=True)
 class OffersChanged:
     """What this node offers into a mesh: ways whose last hop is its own and not signed yet."""
 
@@ -600,6 +638,11 @@ class ActorStopped:
 @dataclass(frozen=True, slots=True)
 class Release:
     """Remove what you hold outside this process: interface, routes, socket. The mesh or the daemon is ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the configuration file again."""
 
 
 @dataclass(frozen=True, slots=True)

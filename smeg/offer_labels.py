@@ -7,13 +7,13 @@ once. Nothing here is verified but form.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from ipaddress import IPv6Network
 
 from smeg.annexes import Annex
 from smeg.documents import document_hash
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, Secret, base32
+from smeg.prefixes import read_prefix
 from smeg.ways import MAX_WAYS, Offer, Way, pack_ways, seal_way, unpack_ways
 
 _OFFER = "offer:"
@@ -57,10 +57,9 @@ def offered(annexes: Mapping[str, Annex]) -> dict[IPv6Network, Annex]:
     found: dict[IPv6Network, Annex] = {}
     for label, annex in annexes.items():
         if label.startswith(_OFFER) and annex.body:
-            # A scope ("2001:db8::%1/48") would make equal prefixes compare as different.
-            with suppress(ValueError):
-                if "%" not in label:
-                    found[IPv6Network(label.removeprefix(_OFFER))] = annex
+            prefix = read_prefix(label.removeprefix(_OFFER))
+            if prefix is not None:
+                found[prefix] = annex
     return found
 
 

@@ -119,6 +119,13 @@ class OwnRecordWriter:
         if members.at(own.address) != self.standing.node:
             self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
 
+    def identify(self, wanted: OwnRecord) -> None:
+        """How it is called and reached, as in this."""
+        name, keepalive = wanted.name, wanted.keepalive
+        self._wanted = replace(self._wanted, name=name, keepalive=keepalive)
+        if self.standing.role is not Role.CLIENT:
+            self._wanted = replace(self._wanted, gossip=wanted.gossip, wireguard=wanted.wireguard)
+
     def go_via(self, via: tuple[NodeKey, ...]) -> None:
         """Of a client: with which peers it wants tunnels, its carrier first."""
         self._wanted = replace(self._wanted, via=via)

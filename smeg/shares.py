@@ -17,9 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import IPv6Address, IPv6Network, collapse_addresses
+from ipaddress import IPv6Address, IPv6Network
 from math import log
 from typing import TYPE_CHECKING
+
+from smeg.prefixes import prefix
 
 if TYPE_CHECKING:
     # The command line, which reads the configuration's defaults, waits for no cryptography.
@@ -30,7 +32,7 @@ PARTS = 1 << PART_BITS
 WHOLE = (1 << PARTS) - 1
 """All parts, as a mask."""
 MAX_WEIGHT = 255
-DEFAULT = IPv6Network("::/0")
+DEFAULT = prefix(0, 0)
 OVERLAY_BITS = 64
 """Length of a mesh's prefix."""
 _UNIT = 2.0**32
@@ -48,11 +50,17 @@ def part_of(address: IPv6Address) -> int:
 
 def prefixes(overlay: IPv6Network, mask: int) -> list[IPv6Network]:
     """These parts of a mesh's prefix, as few prefixes as can be, sorted."""
-    if mask == WHOLE:
-        return [overlay]
     base, length = int(overlay.network_address), OVERLAY_BITS + PART_BITS
-    parts = [IPv6Network((base | part << 128 - length, length)) for part in range(PARTS) if mask >> part & 1]
-    return sorted(collapse_addresses(parts))
+    found, part = list[IPv6Network](), 0
+    while part < PARTS:
+        # The most parts from here on that are one prefix.
+        size = part & -part or PARTS
+        while size and ~mask >> part & (1 << size) - 1:
+            size >>= 1
+        if size:
+            found.append(prefix(base | part << 128 - length, length + 1 - size.bit_length()))
+        part += size or 1
+    return found
 
 
 @lru_cache(maxsize=1 << 12)

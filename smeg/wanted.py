@@ -19,6 +19,7 @@ from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint, Table, WgPeer
 from smeg.keys import NodeKey
 from smeg.members import Members
+from smeg.prefixes import prefix as prefix_of
 from smeg.records import Member, Route
 from smeg.shares import OVERLAY_BITS
 from smeg.swallowed import places, table_for
@@ -149,7 +150,7 @@ def joined(prefixes: set[IPv6Network]) -> set[IPv6Network]:
         half = 1 << 128 - length
         halves = {low for low in parts.get(length, ()) if not low & half and low | half in parts[length]}
         for low in halves:
-            found -= {IPv6Network((low, length)), IPv6Network((low | half, length))}
-            found.add(IPv6Network((low, length - 1)))
+            found -= {prefix_of(low, length), prefix_of(low | half, length)}
+            found.add(prefix_of(low, length - 1))
         parts.setdefault(length - 1, set()).update(halves)
     return found

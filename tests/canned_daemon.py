@@ -33,9 +33,9 @@ class CannedDaemon:
 
 
 @contextmanager
-def canned_daemon(path: Path) -> Iterator[CannedDaemon]:
+def canned_daemon(path: Path, group: str = "") -> Iterator[CannedDaemon]:
     """Answers on `path` in a thread of its own until the block ends."""
-    daemon, server, done = CannedDaemon(path), ControlServer(path), threading.Event()
+    daemon, server, done = CannedDaemon(path), ControlServer(path, group), threading.Event()
 
     def serve() -> None:
         while not done.is_set():

@@ -50,6 +50,11 @@ meshes:
   office:
     advertiseRoutes: false
     importRoutes: ["!2001:db8:3::/48"]
+preUp: /bin/true
+postUp: ["/usr/sbin/ip link show %i", "/bin/sh -c 'echo $SMEG_MESH | logger'"]
+preDown: "/bin/true 'two words'"
+postDown: [/bin/true]
+hookTimeout: 3
 metricsListen: "[::1]:9478"
 logLevel: debug
 logFormat: json
@@ -57,6 +62,7 @@ logFormat: json
 WRONG = {
     "stateDir": "relative",
     "runtimeDir": "/" + "r" * 100,
+    "controlGroup": "no group",
     "name": "-no-",
     "role": "boss",
     "publicEndpoint": "10.0.0.300",
@@ -84,6 +90,11 @@ WRONG = {
     "dnsAddress": "2001:db8::1",
     "dnsPort": "65536",
     "dnsResolved": "1",
+    "preUp": "true",
+    "postUp": "/bin/true | /bin/cat",
+    "preDown": "\"/bin/true 'open\"",
+    "postDown": "[/bin/true, /bin/true]",
+    "hookTimeout": "0",
     "metricsListen": "localhost:9478",
     "logLevel": "loud",
     "logFormat": "xml",
@@ -141,6 +152,11 @@ def test_every_key_takes_effect() -> None:
                 "import_routes": (PrefixRule(IPv6Network("2001:db8:3::/48"), False),),
             }
         },
+        pre_up=(("/bin/true",),),
+        post_up=(("/usr/sbin/ip", "link", "show", "%i"), ("/bin/sh", "-c", 'echo $SMEG_MESH | logger')),
+        pre_down=(("/bin/true", "two words"),),
+        post_down=(("/bin/true",),),
+        hook_timeout=3.0,
         metrics_listen=PublicEndpoint("::1", 9478),
         log_level="debug",
         log_format="json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import signal
@@ -388,3 +389,30 @@ def test_a_socket_that_somebody_else_made_gets_no_token(open_path: Path) -> None
         open_path.parent.chmod(0o755)
         open_path.chmod(0o777)
         assert run_as(NOBODY - 1, ASK, open_path) == "no-permission"
+
+
+@as_root
+def test_members_of_the_control_group_may_ask_and_others_still_not(open_path: Path) -> None:
+    group = grp.getgrnam("games")
+    with canned_daemon(open_path, group.gr_name) as canned:
+        canned.answers["status"] = {"healthy": True}
+        assert stat.S_IMODE(open_path.parent.stat().st_mode) == 0o710
+        assert stat.S_IMODE(open_path.stat().st_mode) == 0o660
+        member = ASK.replace("os.setuid", f"os.setgroups([]); os.setgid({group.gr_gid}); os.setuid")
+        assert run_as(NOBODY, member, open_path) == "answered {'healthy': True}"
+        stranger = ASK.replace("os.setuid", "os.setgroups([]); os.setgid(65534); os.setuid")
+        assert run_as(NOBODY, stranger, open_path) == "no-permission"
+        open_path.parent.chmod(0o711)
+        open_path.chmod(0o666)
+        stranger = ASK_BY_ZEROMQ.replace("os.setuid", "os.setgroups([]); os.setgid(65534); os.setuid")
+        assert run_as(NOBODY, stranger, open_path) == "shut out"
+
+
+def test_a_control_group_that_is_not_there_or_a_folder_that_is_more_open_is_refused(path: Path) -> None:
+    with pytest.raises(LocalError) as caught:
+        ControlServer(path, "no-such-group")
+    assert caught.value.problem.code == "no-such-group"
+    path.parent.mkdir(mode=0o711)
+    with pytest.raises(LocalError) as caught:
+        ControlServer(path, grp.getgrgid(os.getegid()).gr_name)
+    assert caught.value.problem.code == "folder-exposed"

@@ -12,7 +12,7 @@ from smeg.predecessor import RENAMED
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "predecessor.md").read_text()
-COMMAND_TABLE, KEY_TABLE = (part.split("\n\n## ")[0] for part in PAGE.split("| There |")[1:])
+COMMAND_TABLE, API_TABLE, KEY_TABLE = (part.split("\n\n## ")[0] for part in PAGE.split("| There |")[1:])
 
 
 def test_every_key_of_its_configuration_is_there() -> None:
@@ -35,3 +35,9 @@ def test_the_tests_that_it_names_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     assert named
     assert all(f"def {name}(" in written for name in named)
+
+
+def test_every_path_of_its_api_is_there() -> None:
+    there = {row.split("|")[1].strip() for row in API_TABLE.splitlines()[2:]}
+    paths = ("GET /api/v1/meshes", "GET /api/v1/mesh/{id}", "POST /api/v1/mesh/create", "POST /api/v1/mesh/join")
+    assert {f"`{path}`" for path in paths} <= there

@@ -59,21 +59,27 @@ def check(settings: Settings, file: str | None) -> int:
     Without FILE it is /etc/smegmesh/node.yaml. Of a file of the predecessor it is said what each key became, with the
     file that says the same now; the exit status is then 3.
     """
+    name = file or str(USUAL)
+    found = {"file": name, **checked(read_text(name), name)}
+    if found["predecessor"]:
+        settings.show(found, _translated)
+        return UNHEALTHY
+    settings.show(found, lambda _: _right(name, found["set"]))
+    return 0
+
+
+def checked(text: str, name: str) -> dict[str, Any]:
+    """What a configuration sets, or what became of each key of the predecessor's. Raises `LocalError`."""
     from smeg.config import parse
     from smeg.predecessor import is_predecessors, translate
 
-    text, name = read_text(file or str(USUAL)), file or str(USUAL)
     if not _readable_by_both(text) and is_predecessors(text):
         found = translate(text)
         keys = [
             {"line": row.line, "key": row.key, "value": row.value, "now": row.now, "why": row.why} for row in found.keys
         ]
-        settings.show({"file": name, "predecessor": True, "keys": keys, "configuration": found.text}, _translated)
-        return UNHEALTHY
-    parsed = parse(text, name, usual())
-    said = _said(parsed)
-    settings.show({"file": name, "predecessor": False, "set": said}, lambda _: _right(name, said))
-    return 0
+        return {"predecessor": True, "keys": keys, "configuration": found.text}
+    return {"predecessor": False, "set": _said(parse(text, name, usual()))}
 
 
 def _readable_by_both(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from smeg.cli.configuring import configured, usual
-from smeg.cli.program import UNHEALTHY, Settings, shared_options
+from smeg.cli.program import UNHEALTHY, Ask, Settings, shared_options
 from smeg.cli.tables import clean, painted
 from smeg.errors import LocalError, SmegError
 
@@ -33,17 +33,23 @@ def doctor(settings: Settings, file: Path | None) -> int:
     Each check says what is wrong and what to do. No daemon has to run; as root it sees more. Nothing is changed. The
     exit status is 3 when something is wrong, 0 also with warnings.
     """
+    found = checkup(settings.ask, file)
+    settings.show(found, _view)
+    return 0 if found["healthy"] else UNHEALTHY
+
+
+def checkup(ask: Ask, file: Path | None) -> dict[str, Any]:
+    """Every check, and whether nothing is wrong."""
     # Slow to import.
     from smeg.checkup import Finding, State, findings
     from smeg.edges.host import facts
 
     config, wrong = _configuration(file)
-    daemon, silent, names = _daemon(settings)
+    daemon, silent, names = _daemon(ask)
     found = [Finding("config", State.WRONG, words, hint) for words, hint in wrong]
     found += findings(facts(config, daemon, silent, names), config)
     healthy = not any(finding.state is State.WRONG for finding in found)
-    settings.show({"healthy": healthy, "checks": [_row(finding) for finding in found]}, _view)
-    return 0 if healthy else UNHEALTHY
+    return {"healthy": healthy, "checks": [_row(finding) for finding in found]}
 
 
 def _row(finding: Finding) -> dict[str, str]:
@@ -63,13 +69,13 @@ def _configuration(file: Path | None) -> tuple[Config, list[tuple[str, str]]]:
         return usual(), [(error.problem.message, error.problem.hint)]
 
 
-def _daemon(settings: Settings) -> tuple[Daemon | None, tuple[str, str], list[str]]:
+def _daemon(ask: Ask) -> tuple[Daemon | None, tuple[str, str], list[str]]:
     """What the daemon says of itself, or why none does; and the hosts of its members' endpoints."""
     from smeg.checkup import Daemon
 
     try:
-        status = settings.ask("status", {"mesh": None})
-        hosts = [host for mesh in _rows(status, "meshes") for host in _hosts(settings, mesh)]
+        status = ask("status", {"mesh": None})
+        hosts = [host for mesh in _rows(status, "meshes") for host in _hosts(ask, mesh)]
     except SmegError as error:
         return None, (error.problem.message, error.problem.hint), []
     problems = tuple((str(row.get("message", "")), str(row.get("hint", ""))) for row in _rows(status, "problems"))
@@ -78,8 +84,8 @@ def _daemon(settings: Settings) -> tuple[Daemon | None, tuple[str, str], list[st
     return Daemon(str(status.get("version", "")), port if isinstance(port, int) else 0, problems), ("", ""), hosts
 
 
-def _hosts(settings: Settings, mesh: Mapping[str, Any]) -> list[str]:
-    members = _rows(settings.ask("members", {"mesh": str(mesh.get("id", ""))}), "members")
+def _hosts(ask: Ask, mesh: Mapping[str, Any]) -> list[str]:
+    members = _rows(ask("members", {"mesh": str(mesh.get("id", ""))}), "members")
     endpoints = [str(one) for row in members for one in row.get("endpoints") or []]
     # Addresses are many, and need no look-up.
     return [host for one in endpoints if (host := one.rpartition(":")[0]) and not host.startswith("[")]

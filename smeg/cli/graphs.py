@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smeg.cli.parameters import MESH
-from smeg.cli.program import MACHINES, Settings, report, shared_options
+from smeg.cli.program import MACHINES, Ask, Settings, report, shared_options
 from smeg.errors import LocalError
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ def get_graph(settings: Settings, meshes: tuple[str, ...], output: Path | None) 
     from smeg.graph_text import dot, mermaid
 
     kind = settings.format if settings.format in (*TEXTS, *PICTURES) else _kind_of(output)
-    graph = _ask(settings, meshes)
+    graph = graph_asked(settings.ask, meshes)
     if settings.machine is not None:
-        settings.write(_plain(graph))
+        settings.write(plain(graph))
         return
     text = mermaid(graph) if kind == "mermaid" else dot(graph)
     data = text.encode() if kind in TEXTS else draw(text, kind, len(graph.nodes))
@@ -63,22 +64,24 @@ def _kind_of(output: Path | None) -> str:
     return {"mmd": "mermaid", "gv": "dot"}.get(suffix, suffix if suffix in (*TEXTS, *PICTURES) else "dot")
 
 
-def _ask(settings: Settings, meshes: tuple[str, ...]) -> Graph:
+def graph_asked(ask: Ask, meshes: Sequence[str]) -> Graph:
+    """The graph of some meshes, or of all. Raises `SmegError`."""
     from smeg.graph import graph_of
 
     members, briefs = {}, []
-    known = settings.ask("list-meshes", {}).get("meshes") or []
+    known = ask("list-meshes", {}).get("meshes") or []
     for name in meshes or [str(mesh.get("id", "")) for mesh in known]:
-        answer = settings.ask("members", {"mesh": name})
+        answer = ask("members", {"mesh": name})
         mesh = answer.get("mesh") or {}
         briefs.append(mesh)
         members[str(mesh.get("id", ""))] = answer.get("members") or []
     names = {mesh.get("name") for mesh in briefs}
-    routes = settings.ask("routes", {"mesh": None}).get("routes") or []
+    routes = ask("routes", {"mesh": None}).get("routes") or []
     return graph_of(briefs, members, [row for row in routes if row.get("mesh") in names])
 
 
-def _plain(graph: Graph) -> dict[str, object]:
+def plain(graph: Graph) -> dict[str, object]:
+    """As JSON."""
     nodes = [
         {"key": node.key, "kind": node.kind.value, "label": node.label, "state": node.state, "marks": list(node.marks)}
         for node in graph.nodes.values()

@@ -41,6 +41,8 @@ _NEXT = "`smeg-cli status` shows how smeg-node does"
 _TOKEN = re.compile(r"(smeg\d+\.)[\w-]+")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+Ask = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+"""A command and its arguments to the daemon, and what it answers; raises `SmegError`."""
 
 
 @dataclass(slots=True)
@@ -166,7 +168,7 @@ def _fail(error: Exception, machine: str | None) -> NoReturn:
         if machine is not None:
             said = {"code": problem.code, "message": problem.message, "hint": problem.hint}
             write = write_yaml if machine == "yaml" else write_json
-            write({"error": {name: _without_token(text) for name, text in said.items()}})
+            write({"error": {name: without_token(text) for name, text in said.items()}})
         report("error", problem.message)
         if problem.hint:
             report("hint", problem.hint)
@@ -195,10 +197,11 @@ def report(label: str, text: str) -> None:
     """`label: text` on standard error, whatever characters the text holds."""
     shown, blank = painted(label, _COLOURS.get(label, "cyan"), err=True), " " * len(label)
     for number, line in enumerate(text.split("\n")):
-        click.echo(f"{blank if number else shown}: {clean(_without_token(line))}", err=True)
+        click.echo(f"{blank if number else shown}: {clean(without_token(line))}", err=True)
 
 
-def _without_token(text: str) -> str:
+def without_token(text: str) -> str:
+    """What looks like a token is cut short."""
     return _TOKEN.sub(r"\1…", text)
 
 

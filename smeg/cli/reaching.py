@@ -39,17 +39,26 @@ def ping(settings: Settings, node: str, count: int) -> int:
         views.why(way)
     if way.get("reached") is not True:
         raise LocalError("not-reached", f"no way leads to {node}: {way.get('problem')}", f"see `smeg-cli why {node}`")
-    program = shutil.which("ping")
-    if program is None:
-        raise LocalError("no-ping", "the program ping is not installed", "on Debian: apt-get install iputils-ping")
-    command = [program, "-6", "-n", "-c", str(count), "-W", "2", str(way.get("destination"))]
+    command = _command(way, count)
     if settings.machine is None:
         click.echo()
         return FAILED if subprocess.run(command, check=False).returncode else 0
-    done = subprocess.run(command, capture_output=True, check=False)
-    result = {**way, **pinged(done.stdout.decode(errors="replace"))}
+    result = pinged_along(way, count)
     settings.write(result)
-    return FAILED if done.returncode else 0
+    return 0 if result["received"] else FAILED
+
+
+def pinged_along(way: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """What `why` answers, and what came back of so many packets. Raises `LocalError` (`no-ping`)."""
+    done = subprocess.run(_command(way, count), capture_output=True, check=False)
+    return {**way, **pinged(done.stdout.decode(errors="replace"))}
+
+
+def _command(way: Mapping[str, Any], count: int) -> list[str]:
+    program = shutil.which("ping")
+    if program is None:
+        raise LocalError("no-ping", "the program ping is not installed", "on Debian: apt-get install iputils-ping")
+    return [program, "-6", "-n", "-c", str(count), "-W", "2", str(way.get("destination"))]
 
 
 def pinged(said: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The control socket: where this machine's users ask the daemon for something, over `ipc://`.
 
 Who may ask is settled before a byte is read: the folder and the socket are the daemon's user's alone, and libzmq closes
-every connection whose process (`SO_PEERCRED`, see unix(7)) runs as anybody else but root. `ControlServer` is the
-daemon's end and never waits; `call` is the other end, and finds out at once when nobody is there to answer.
+every connection whose process (`SO_PEERCRED`, see unix(7)) runs as anybody else but root. A group that the
+configuration names may pass through the folder and connect, too. `ControlServer` is the daemon's end and never waits;
+`call` is the other end, and finds out at once when nobody is there to answer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import zmq
 
+from smeg.edges.control_group import find_group, give_to_group, open_to_group
 from smeg.errors import LocalError, Problem, RemoteError
 from smeg.requests import (
     MAX_REPLY,
@@ -56,16 +58,21 @@ class ControlServer:
     """Listens from construction to `close`. Owned by one thread, as every ZeroMQ socket is.
 
     Raises `LocalError`: `already-running` when another daemon holds the folder, `folder-exposed` when others can get
-    into it, `socket-path-too-long`, `socket-path-unusable`, `socket-unguarded`, `store-failed`.
+    into it, `no-such-group`, `socket-path-too-long`, `socket-path-unusable`, `socket-unguarded`, `store-failed`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, group: str = "") -> None:
+        """`group` is the name of one whose members may ask, too."""
         # These know of keys, and so of a library that is slow to import; the command line imports this module too.
         from smeg.edges.keyfiles import private_folder
         from smeg.edges.lock import StateLock
 
         address = _address(path)
-        private_folder(path.parent)
+        self._group = find_group(group) if group else None
+        if self._group is None:
+            private_folder(path.parent)
+        else:
+            open_to_group(path.parent, self._group)
         # Held before the bind, because libzmq would take the path away from a living daemon.
         self._lock = StateLock(path.parent)
         self._path = path
@@ -94,6 +101,8 @@ class ControlServer:
             # The filter is a set: each call adds one.
             self.socket.setsockopt(zmq.IPC_FILTER_UID, os.geteuid())
             self.socket.setsockopt(zmq.IPC_FILTER_UID, 0)
+            if self._group is not None:
+                self.socket.setsockopt(zmq.IPC_FILTER_GID, self._group)
         except zmq.ZMQError as error:
             message = "this libzmq cannot tell who connects to a local socket"
             raise LocalError("socket-unguarded", message, "install pyzmq from its own wheels") from error
@@ -105,6 +114,8 @@ class ControlServer:
             raise LocalError("socket-path-unusable", message, "choose another runtimeDir") from error
         finally:
             os.umask(before)
+        if self._group is not None:
+            give_to_group(self._path, self._group)
 
     def receive(self) -> tuple[bytes, Command] | None:
         """The next request with its asker, or None when there is none now. Malformed ones are answered here."""

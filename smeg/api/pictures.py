@@ -1,0 +1,33 @@
+"""The meshes as a graph."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+
+from smeg.api import models as m
+from smeg.api.answers import json
+from smeg.api.daemon import Asked
+from smeg.cli.graphs import draw, graph_asked, plain
+from smeg.graph_text import dot, mermaid
+
+router = APIRouter()
+
+Format = Literal["json", "dot", "mermaid", "svg"]
+_TYPES = {"dot": "text/vnd.graphviz", "mermaid": "text/vnd.mermaid", "svg": "image/svg+xml"}
+
+
+@router.get("/graph", response_model=m.Graph, responses={200: {"content": {kind: {} for kind in _TYPES.values()}}})
+def graph(
+    daemon: Asked,
+    mesh: Annotated[list[m.Name], Query(default_factory=list, max_length=64, description="Only these.")],
+    format: Annotated[Format, Query(description="SVG is drawn by Graphviz.")] = "json",
+) -> Response:
+    """Meshes, members by role and liveness, bridges, ways, exits and services, as nodes and edges."""
+    found = graph_asked(daemon.ask, tuple(mesh))
+    if format == "json":
+        return json(plain(found))
+    text = mermaid(found) if format == "mermaid" else dot(found)
+    data = text.encode() if format != "svg" else draw(text, "svg", len(found.nodes))
+    return Response(data, media_type=_TYPES[format])
