@@ -37,6 +37,8 @@ class Settings:
     """What clients keep their NAT mapping open with."""
     public_endpoints: tuple[PublicEndpoint, ...] = ()
     """Where others reach this host; empty: what the gossip actor finds."""
+    ip_discovery: Literal["outgoing", "peers"] = "outgoing"
+    """Whether that is this host's own addresses alone, or first those that other members see."""
     wireguard_port: int = 51820
     """The first UDP port tried for a mesh; 0 lets the kernel choose."""
     mtu: int = 1420
@@ -59,6 +61,19 @@ def new_ledger(mesh: str) -> Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A configuration that was read again."""
+
+    cast: Cast
+    at_once: tuple[str, ...]
+    """Keys that are otherwise from now on."""
+    restart: tuple[str, ...]
+    """Keys that would be otherwise after a restart."""
+    replaced: tuple[Role, ...]
+    """Actors of the daemon to be ended and begun anew, where the new cast has them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cast:
     settings: Settings
     open_disk: Callable[[], Disk]
@@ -75,6 +90,8 @@ class Cast:
     """What tries whether this node reaches beyond itself, if its user wants that."""
     dns: MakeEdge | None = None
     """What answers for names, likewise."""
+    reload: Callable[[], Reloaded] | None = None
+    """Reads the configuration again. Raises `LocalError`."""
     metrics: MakeEdge | None = None
     """What serves metrics, likewise."""
 

@@ -1,6 +1,7 @@
 """`smeg-node`: reads the configuration, starts the actors, and ends them in order when it is told to.
 
-SIGTERM and SIGINT end it; a second one ends it at once. Exit status 0 after an orderly end, 1 when it could not start.
+SIGTERM and SIGINT end it; a second one ends it at once. SIGHUP has it read its configuration again. Exit status 0 after
+an orderly end, 1 when it could not start.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import queue
 import signal
 import socket
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,7 +23,7 @@ from pathlib import Path
 import click
 
 from actors.base import Actor, Address
-from actors.cast import Cast, Settings
+from actors.cast import Cast, Reloaded, Settings
 from actors.control import ControlActor
 from actors.endings import STAGES
 from actors.gossip import CLIENT_LIMITS, GossipActor
@@ -30,6 +32,7 @@ from actors.node import Node
 from actors.prober import ProberActor
 from actors.runtime import Runtime
 from actors.threads import ThreadedRuntime
+from actors.wiring import Role
 from smeg import __version__
 from smeg.config import Config, defaults, parse
 from smeg.edges.backends import open_backend
@@ -38,12 +41,19 @@ from smeg.edges.resolver import Resolver
 from smeg.edges.store import Store
 from smeg.errors import LocalError, Problem
 from smeg.mesh_settings import Keys
-from smeg.messages import Shutdown
+from smeg.messages import Reload, Shutdown
+from smeg.reloading import compare
 
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3
 """Of `malloc.h` of the GNU C library."""
 LARGE = 32 * 1024
 """bytes; what is larger goes back to the system at once when it is free. Payloads are, when a whole mesh comes."""
+KEYS_OF: Mapping[Role, tuple[str, ...]] = {
+    Role.PROBER: ("exitProbe",),
+    Role.DNS: ("dnsAddress", "dnsPort", "dnsResolved"),
+    Role.METRICS: ("metricsListen",),
+}
+"""By which keys these actors are made."""
 END_LIMIT = sum(limit for _, limit in STAGES) + 2.0
 """seconds that an orderly end may take in all."""
 
@@ -55,6 +65,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         role=config.role,
         keepalive=config.keep_alive_wg,
         public_endpoints=config.public_endpoint,
+        ip_discovery=config.ip_discovery,
         wireguard_port=config.wireguard_port,
         mtu=config.mtu,
         forwarding=config.forwarding,
@@ -103,8 +114,7 @@ def _dns(config: Config, runtime: Runtime, incarnation: int, node: Address) -> A
 def _metrics(config: Config, runtime: Runtime, incarnation: int, node: Address) -> Actor:
     from actors.metrics import MetricsActor
 
-    assert config.metrics_listen is not None, "asked before"
-    place = config.metrics_listen
+    (place,) = config.metrics_listen
     return MetricsActor(runtime, incarnation, node, ip_address(place.host), place.port or 0)
 
 
@@ -142,12 +152,30 @@ def be_frugal() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def serve(config: Config) -> Problem | None:
-    """Run until told to end; what went wrong, if the daemon could not work."""
+class Reloading:
+    """Reads the file again that the daemon was started with: see `Cast.reload`."""
+
+    def __init__(self, read: Callable[[], Config], running: Config, runtime: ThreadedRuntime) -> None:
+        self._read = read
+        self._running = running
+        self._runtime = runtime
+
+    def __call__(self) -> Reloaded:
+        change = compare(self._running, self._read())
+        self._running = change.effective
+        configure_logs(self._running.log_level, self._running.log_format)
+        replaced = tuple(role for role, keys in KEYS_OF.items() if change.changes(*keys))
+        cast = replace(production(self._running, self._runtime), reload=self)
+        return Reloaded(cast, change.at_once, change.restart, replaced)
+
+
+def serve(config: Config, read: Callable[[], Config] | None = None) -> Problem | None:
+    """Run until told to end; what went wrong, if the daemon could not work. `read` reads the configuration again."""
     be_frugal()
     runtime = ThreadedRuntime()
     ended: queue.SimpleQueue[Problem | None] = queue.SimpleQueue()
-    node = Node(runtime, production(config, runtime), ended.put)
+    reload = Reloading(read, config, runtime) if read is not None else None
+    node = Node(runtime, replace(production(config, runtime), reload=reload), ended.put)
     address = Address(node)
 
     def stop(number: int, frame: object) -> None:
@@ -158,6 +186,7 @@ def serve(config: Config) -> Problem | None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda number, frame: address.tell(Reload()))
     node._start_actor_loop()
     node.open()
     return ended.get()
@@ -171,15 +200,18 @@ def serve(config: Config) -> Problem | None:
 def main(path: Path | None, state_dir: Path | None, check: bool) -> None:
     """Be a node of WireGuard meshes: run the daemon in the foreground until SIGTERM."""
     faulthandler.enable()
+
+    def read() -> Config:
+        found = read_config(path)
+        return replace(found, state_dir=state_dir) if state_dir is not None else found
+
     try:
-        config = read_config(path)
-        if state_dir is not None:
-            config = replace(config, state_dir=state_dir)
+        config = read()
         if check:
             click.echo("the configuration is right")
             return
         configure_logs(config.log_level, config.log_format)
-        problem = serve(config)
+        problem = serve(config, read if path is not None else None)
     except LocalError as error:
         problem = error.problem
     if problem is not None:

@@ -159,6 +159,13 @@ class DeviceActor(Actor):
                 self._change(replace(self._view, pruned=message.pruned))
             case m.RoutesChanged():
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
+            case m.DeviceConfigured():
+                self._settings = replace(
+                    self._settings, forwarding=message.forwarding, bridges=message.bridges,
+                    leads_beyond=message.leads_beyond, hooks=message.hooks,
+                )  # fmt: skip
+                self._hooks.configure(message.hooks)
+                self._change(replace(self._view, mtu=message.mtu, keepalive=message.keepalive))
             case m.Resolved():
                 self._dirty |= self._underlay_moved(now)
             case m.LinkRestored() if self._is_client():

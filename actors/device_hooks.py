@@ -37,6 +37,11 @@ class DeviceHooks:
         """What went wrong when it ran last."""
         return self._failed.get(hook)
 
+    def configure(self, hooks: Hooks) -> None:
+        """From now on these; what a hook did before is its user's."""
+        self._hooks = hooks
+        self._failed = {hook: problem for hook, problem in self._failed.items() if hooks.commands.get(hook)}
+
     def begin(self, hook: Hook, now: float, addresses: Iterable[str] = ()) -> bool:
         """Start a hook, once for each coming of the interface; whether it has an end that is to come."""
         self._addresses = tuple(addresses)

@@ -38,13 +38,23 @@ DEFAULT_GOSSIP_PORT = 51800
 class MeshGroup:
     """Makes the actors of meshes for one daemon, with its keys and what its gossip actor found of the underlay."""
 
-    def __init__(self, runtime: Runtime, node: Address, cast: Cast, keys: Keys, underlay: m.GossipReady) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        node: Address,
+        cast: Cast,
+        keys: Keys,
+        underlay: m.GossipReady,
+        seen: tuple[str, ...] = (),
+    ) -> None:
+        """`seen`: under which addresses other members see this host."""
         self._runtime = runtime
         self._node = node
         self._cast = cast
         self._keys = keys
         self._own = node_key(keys.identity)
         self._underlay = underlay
+        self._seen = seen
 
     def makes(self, entry: MeshEntry, others: Iterable[MeshEntry]) -> dict[Role, Make]:
         """One for each role of a mesh. `others` have ports that are taken."""
@@ -60,18 +70,39 @@ class MeshGroup:
         runtime, node, own = self._runtime, self._node, self._own
         spec = InterfaceSpec(stored.interface, stored.wireguard, stored.listen_port, settings.mtu, self._gossip_ports())
         ports = self._ports(stored, others)
-        told = {"SMEG_MESH": stored.name, "SMEG_MESH_ID": stored.id, "SMEG_NODE": settings.name}
+        said = self._device_configured(stored)
         device = DeviceSettings(
             ports,
-            settings.mtu,
-            settings.keepalive,
+            said.mtu,
+            said.keepalive,
             settings.handshake_interval,
-            Mode(settings.forwarding),
-            bridges=settings.routes.of(stored.id, stored.name).bridge,
-            leads_beyond=bool(settings.routes.behind),
-            hooks=replace(settings.hooks.of(stored.id, stored.name), told=told),
+            said.forwarding,
+            said.bridges,
+            said.leads_beyond,
+            said.hooks,
         )
         return lambda n: cast.device(runtime, stored.id, n, node, own, spec, device, cast.open_backend, cast.underlay())
+
+    def configured(self, stored: StoredMesh) -> tuple[m.SelfConfigured, m.DeviceConfigured]:
+        """What the settings say to a mesh that has begun with others."""
+        return self.self_configured(stored.id), self._device_configured(stored)
+
+    def self_configured(self, mesh: str) -> m.SelfConfigured:
+        about = self._about()
+        return m.SelfConfigured(mesh, about.name, about.gossip, about.keepalive, about.provisional)
+
+    def _device_configured(self, stored: StoredMesh) -> m.DeviceConfigured:
+        settings = self._cast.settings
+        told = {"SMEG_MESH": stored.name, "SMEG_MESH_ID": stored.id, "SMEG_NODE": settings.name}
+        return m.DeviceConfigured(
+            stored.id,
+            settings.mtu,
+            settings.keepalive,
+            Mode(settings.forwarding),
+            settings.routes.of(stored.id, stored.name).bridge,
+            bool(settings.routes.behind),
+            replace(settings.hooks.of(stored.id, stored.name), told=told),
+        )
 
     def _membership(self, stored: StoredMesh) -> Make:
         runtime, keys, interval = self._runtime, self._keys, self._cast.settings.repair_interval
@@ -105,11 +136,7 @@ class MeshGroup:
         return make
 
     def _mesh(self, entry: MeshEntry) -> Make:
-        runtime, settings = self._runtime, self._cast.settings
-        found = tuple(PublicEndpoint(address) for address in self._underlay.addresses)
-        public = settings.public_endpoints or found
-        gossip = tuple(Endpoint(place.host, place.port or self._underlay.port) for place in public)
-        about = MeshSettings(settings.name, NodeRole(settings.role), gossip, settings.keepalive)
+        runtime, about = self._runtime, self._about()
         stored = entry.stored
 
         def make(n: int) -> MeshActor:
@@ -120,6 +147,15 @@ class MeshGroup:
             return MeshActor(runtime, stored.id, n, self._node, core)
 
         return make
+
+    def _about(self) -> MeshSettings:
+        settings = self._cast.settings
+        asks = settings.ip_discovery == "peers" and not settings.public_endpoints
+        found = tuple(PublicEndpoint(each) for each in (*(self._seen if asks else ()), *self._underlay.addresses))
+        public = settings.public_endpoints or found
+        gossip = tuple(Endpoint(place.host, place.port or self._underlay.port) for place in public)
+        provisional = asks and not self._seen
+        return MeshSettings(settings.name, NodeRole(settings.role), gossip, settings.keepalive, provisional)
 
     def _gossip_ports(self) -> tuple[int, ...]:
         """Its own, and the one that members have who chose none."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 
 from actors.base import Actor, Address
-from actors.cast import Cast
+from actors.cast import Cast, Reloaded
 from actors.endings import GROUP_LIMIT, STAGES, Endings
 from actors.mesh_group import MeshGroup
 from actors.meshes import MeshEntry, Meshes
@@ -29,6 +30,7 @@ from smeg.mesh_settings import Keys, Origin
 from smeg.routing import RoutingTable
 from smeg.stored import StoredMesh
 
+OPTIONAL = (Role.PROBER, Role.DNS, Role.METRICS)
 LOAD_AGAIN = 5.0
 """seconds until a mesh that could not be read is read again."""
 
@@ -45,6 +47,8 @@ class Node(Actor):
         self._endings = Endings(self._book)
         self._meshes = Meshes(runtime)
         self._underlay: m.GossipReady | None = None
+        self._seen: tuple[str, ...] = ()
+        """Under which addresses other members see this host."""
         self._reachable = False
         """Whether the command line ever reached this daemon."""
         self._ending = False
@@ -109,10 +113,12 @@ class Node(Actor):
                 return self._loaded(message)
             case m.GossipReady():
                 return self._gossip_ready(message)
+            case m.AddressesFound():
+                return self._addresses_found(message)
             case m.ControlReady():
                 return self._control_ready()
             case m.Request():
-                return self._request(message)
+                return self._request(message, now)
             case m.MeshStarted(mesh):
                 return self._mesh_started(mesh, message)
             case m.MeshStopped(mesh, problem):
@@ -127,6 +133,8 @@ class Node(Actor):
                 return self._actor_failed(message, now)
             case m.ActorStopped(name, incarnation):
                 return self._actor_stopped(name, incarnation, now)
+            case m.Reload():
+                return self._reload(None, now)
             case m.Shutdown():
                 return self._end_with(None, now)
             case m.Tick():
@@ -152,6 +160,15 @@ class Node(Actor):
     def _gossip_ready(self, ready: m.GossipReady) -> Iterable[Message]:
         first, self._underlay = self._underlay is None, ready
         return self._start_meshes() if first else []
+
+    def _addresses_found(self, found: m.AddressesFound) -> Iterable[Message]:
+        """Each mesh is told, where that is what its record is to say."""
+        if self._underlay is None or self._ending:
+            return []
+        self._underlay, self._seen = replace(self._underlay, addresses=found.local), found.seen
+        self.runtime.log("info", "addresses", own=" ".join(found.local), seen=" ".join(found.seen))
+        making = self._making()
+        return [making.self_configured(mesh) for mesh in self._meshes]
 
     def _control_ready(self) -> Iterable[Message]:
         first, self._reachable = not self._reachable, True
@@ -192,7 +209,7 @@ class Node(Actor):
         assert self._keys is not None, "meshes start after the store"
         # Without an underlay nothing is started any more; what was left behind is still removed.
         underlay = self._underlay or m.GossipReady(0, ())
-        return MeshGroup(self.runtime, Address(self), self._cast, self._keys, underlay)
+        return MeshGroup(self.runtime, Address(self), self._cast, self._keys, underlay, self._seen)
 
     def _clean_device(self, mesh: str) -> Address | None:
         """Who failed cannot remove its interface any more: another actor, that nobody hears, is made for just that."""
@@ -272,7 +289,7 @@ class Node(Actor):
 
     # Requests.
 
-    def _request(self, request: m.Request) -> Iterable[Message]:
+    def _request(self, request: m.Request, now: float) -> Iterable[Message]:
         try:
             if self._keys is None or not self._works or self._ending:
                 raise LocalError("not-ready", "the daemon is starting or ending", "try again in a moment")
@@ -284,6 +301,8 @@ class Node(Actor):
                 case "join-mesh":
                     token = str(request.arguments.get("token", ""))
                     return self._begin_mesh(self._meshes.join(token, request.ticket))
+                case "reload":
+                    return self._reload(request.ticket, now)
                 case command if command in ("invite", "evict", "leave-mesh", *CARD_COMMANDS):
                     return self._ask_mesh(request)
                 case command:
@@ -303,6 +322,50 @@ class Node(Actor):
         entry.expect(request)
         addresses[0].tell(request)
         return []
+
+    # The configuration, read again.
+
+    def _reload(self, ticket: int | None, now: float) -> Iterable[Message]:
+        """A file with a mistake changes nothing. `ticket` is that of who asked."""
+        if self._ending or self._keys is None:
+            return []
+        self._book.resolve("reload-failed")
+        try:
+            if self._cast.reload is None:
+                hint = "write one with `smeg-cli config init`, and start smeg-node with --config"
+                raise LocalError("no-configuration", "this daemon was started without a configuration file", hint)
+            found = self._cast.reload()
+        except LocalError as error:
+            problem = error.problem
+            self.runtime.log("error", "reload failed", code=problem.code, problem=str(problem))
+            again = f"{problem.hint}; then `smeg-cli reload`: until then all is as it was"
+            self._book.note(Problem("reload-failed", problem.message, again))
+            return [self._book.report(), *([m.Reply(ticket, problem=problem)] if ticket is not None else [])]
+        said = {"changed": list(found.at_once), "restart": list(found.restart)}
+        self.runtime.log("info", "reloaded", **{name: " ".join(keys) or "nothing" for name, keys in said.items()})
+        out = list(self._reconfigure(found, now))
+        return [*out, *([m.Reply(ticket, said)] if ticket is not None else [])]
+
+    def _reconfigure(self, found: Reloaded, now: float) -> Iterable[Message]:
+        self._cast = found.cast
+        settings = self._cast.settings
+        out: list[Message] = [m.Reconfigured(settings.name, settings.keepalive, settings.routes)]
+        making = self._making()
+        for entry in self._meshes.values():
+            out += making.configured(entry.stored)
+        for role in found.replaced:
+            out += self._endings.stop([(role, "")], GROUP_LIMIT, now, partial(self._begin_anew, role))
+        return [*out, self._book.report()]
+
+    def _begin_anew(self, role: Role, now: float) -> Iterable[Message]:
+        """An actor that has ended, where it is still wanted."""
+        if self._ending:
+            return []
+        if role in self._cast.optional():
+            self._start_daemon_actor(role)
+        else:
+            self._book.forget([(role, "")])
+        return self._publish()
 
     # Failure.
 
@@ -363,7 +426,7 @@ class Node(Actor):
         return []
 
     def _restart(self, role: Role) -> Iterable[Message]:
-        if self._ending:
+        if self._ending or (role in OPTIONAL and role not in self._cast.optional()):
             return []
         self._start_daemon_actor(role)
         return self._publish()

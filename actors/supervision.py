@@ -89,6 +89,10 @@ class Supervision:
         if problem not in self.problems:
             self.problems = [*self.problems[1 - KEPT_PROBLEMS :], problem]
 
+    def resolve(self, code: str) -> None:
+        """What has this code is over."""
+        self.problems = [problem for problem in self.problems if problem.code != code]
+
     def note_passing(self, problem: Problem, now: float) -> None:
         """Add what counts only while it goes on being said: see `calm`."""
         self._passing[problem] = now

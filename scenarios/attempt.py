@@ -15,7 +15,7 @@ from scenarios.simulated_stage import SimulatedStage
 from scenarios.verdicts import Play, Verdict
 from smeg.errors import LocalError
 
-DEFECTS = ("actor-failed", "never-at-rest")
+DEFECTS = ("actor-failed", "never-at-rest", "never-formed", "daemon-ended")
 """What is no fault of a script's."""
 UNDOABLE = "cannot be done"
 OF_THE_NETWORK = (a.Heal, a.Loss, a.Delay)

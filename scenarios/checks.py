@@ -28,6 +28,8 @@ class Checks:
     stage: Stage
     witnesses: Witnesses
     choosing: Choosing
+    patience: float = 1.0
+    """By how much what may last is stretched."""
     deeds: dict[str, a.Action] = field(default_factory=dict)
     """By event that has happened."""
     last: str = ""
@@ -72,7 +74,7 @@ class Checks:
                 return self._bounded(check)
             case e.Outage(longest):
                 seconds, what = self.stage.longest_outage()
-                return what if seconds > longest else ""
+                return what if seconds > longest * self.patience else ""
 
     def _mesh(self, name: str) -> str:
         return name or next(iter(self.script.meshes))
@@ -201,15 +203,14 @@ class Checks:
         )
         wrong = []
         pairs = self._asked(check, senders, receivers)
-        for sender, to in pairs:
-            way = self.stage.way(sender, to)
+        for (sender, to), way in zip(pairs, self.stage.ways(pairs), strict=True):
             if not way.arrived:
                 wrong.append(f"{sender} to {to}: {way.end}, by {' '.join(way.hosts)}")
         return _some(wrong) if pairs else "there is no pair of running hosts to look at"
 
     def _unreachable(self, check: e.Unreachable) -> str:
         pairs = self._asked(check, self.choosing.hosts(check.hosts), self.choosing.hosts(check.to))
-        ways = ((pair, self.stage.way(*pair)) for pair in pairs)
+        ways = zip(pairs, self.stage.ways(pairs), strict=True)
         return _some([f"{one} reaches {to} by {' '.join(way.hosts)}" for (one, to), way in ways if way.arrived])
 
     def _shares(self, check: e.SharesWithin) -> str:

@@ -44,18 +44,21 @@ class Director:
         nodes: int,
         seed: int,
         tell: Tell = lambda now, words: None,
+        patience: float = 1.0,
         enough: Callable[[Verdict], bool] = lambda verdict: False,
     ) -> None:
-        """`enough`: whether a verdict ends the play, and leaves what is not certain yet without one."""
+        """`patience` stretches what may take some time, and nothing of what happens; `enough`: whether a verdict ends
+        the play, and leaves what is not certain yet without one."""
         self._script = script
         self._enough = enough
         self._broken_off = False
         self._stage = stage
         self._tell = tell
-        self._truth = Truth(script, nodes)
+        self._patience = patience
+        self._truth = Truth(script, nodes, patience)
         self._witnesses = Witnesses(self._truth)
         choosing = Choosing(script, self._truth, stage, seed)
-        self._checks = Checks(script, self._truth, stage, self._witnesses, choosing)
+        self._checks = Checks(script, self._truth, stage, self._witnesses, choosing, patience)
         self._later: list[tuple[float, int, Deed, str]] = []
         self._order = count()
         self._over: dict[str, float] = {}
@@ -91,7 +94,7 @@ class Director:
             self._do_what_is_due()
             while events and self._is_due(events[0]):
                 self._happen(events.pop(0))
-            if events and self._waits_since is not None and stage.now > self._waits_since + PATIENCE:
+            if events and self._waits_since is not None and stage.now > self._waits_since + PATIENCE * self._patience:
                 self._give_up(events)
             self._look_for_what_came_about()
             if stage.now >= look_at - STEP / 2:
@@ -214,7 +217,8 @@ class Director:
         """What an event waits for does not come."""
         first = events[0]
         wrong = self._checks.wrong(first.after) if first.after is not None else "its time did not come"
-        self._cannot(first.line, first.name, f"what it comes after did not hold within {PATIENCE:g} s: {wrong}")
+        within = f"within {PATIENCE * self._patience:g} s"
+        self._cannot(first.line, first.name, f"what it comes after did not hold {within}: {wrong}")
         events.clear()
 
     # Expectations.
@@ -238,7 +242,7 @@ class Director:
             wrong = self._checks.wrong(self._about(one.check, event))
             if not wrong:
                 self._judge(place, one, True, f"after {max(0.0, now - since):.1f} s")
-            elif now >= since + one.within - STEP / 2:
+            elif now >= since + one.within * self._patience - STEP / 2:
                 self._judge(place, one, False, f"after {now - since:.1f} s: {wrong}")
 
     def _about(self, check: Check, event: str) -> Check:

@@ -307,7 +307,7 @@ class Faults:
     def _reorder(self) -> None:
         if self._is_free("", "reorder"):
             lasts = self._lasting(10, 60)
-            self._say(a.Reorder(Share(self.chance.choice((0.05, 0.1, 0.2, 0.3))), lasts))
+            self._say(a.Reorder(Share(self.chance.choice((0.05, 0.1, 0.2))), lasts))
             self._keep("", "reorder", lasts + 3.0)
 
     # Members.

@@ -82,6 +82,8 @@ class Process:
         self.log = log
         """Where its output goes. Readable from outside the host, for as long as the host lives."""
         self._entered = entered
+        self._stalled = False
+        self._guard: subprocess.Popen[bytes] | None = None
         # A program that ended at once leaves only what entered the namespace for it, which has ended too.
         self.pid = _child_of(entered) or entered.pid
         """As the machine counts; `inside_pid` is what the host sees."""
@@ -93,27 +95,51 @@ class Process:
 
     @property
     def running(self) -> bool:
+        if not self._stalled:
+            _wake(self._entered)
         return self._entered.poll() is None
 
     def kill9(self) -> None:
         """End it as a power cut would. Returns when it is gone."""
         self._signal(signal.SIGKILL)
-        self._entered.wait()
+        self._unguard()
+        _wait_for([self._entered])
 
     def terminate(self) -> None:
         """Ask it to end, as a service manager does. Returns at once."""
         self._signal(signal.SIGTERM)
+
+    def stall(self) -> None:
+        """Let it stand still, until `resume`."""
+        if self._guard is None and self._entered.poll() is None:
+            self._stalled = True
+            # Should the creator be killed, this has what waits for the program go on, and reap it.
+            argv = ["sh", "-c", f"cat; kill -CONT {self._entered.pid}"]
+            self._guard = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
+            self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self._stalled:
+            self._signal(signal.SIGCONT)
+            self._unguard()
+
+    def _unguard(self) -> None:
+        self._stalled = False
+        if self._guard is not None:
+            self._guard.communicate()
+            self._guard = None
+        _wake(self._entered)
 
     def wait(self, timeout: float) -> int:
         """Its exit status, negative for a signal. Raises `subprocess.TimeoutExpired` after `timeout` seconds."""
         return self._entered.wait(timeout)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.running:
+        if self._entered.poll() is None:
             try:
                 os.kill(self.pid, number)
             except ProcessLookupError:
-                self._entered.wait()
+                _wait_for([self._entered])
 
 
 class Host:
@@ -124,8 +150,14 @@ class Host:
         self.number = number
         """From 1; decides the addresses."""
         self._holder = holder
+        self._started: list[Process] = []
         self.folder = Path(f"/proc/{holder.pid}/root{HOME}")
         """Its state folder (`HOME` inside), as seen from outside."""
+
+    @property
+    def link(self) -> str:
+        """Its end at the switch."""
+        return f"host{self.number}"
 
     def address(self, family: Literal[4, 6]) -> IPv4Address | IPv6Address:
         """Of its link to the underlay: 10.77.x.y or fd77::x:y, where x.y is its number in base 256."""
@@ -163,7 +195,22 @@ class Host:
                 start_new_session=True,
             )
         self._holder.follow(entered)
-        return Process(entered, argv, log)
+        process = Process(entered, argv, log)
+        self._started = [one for one in self._started if one.running] + [process]
+        return process
+
+    def let_go(self) -> None:
+        """Have nothing stand still any more: the world ends."""
+        for process in self._started:
+            process.resume()
+
+    def converse(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a program that is spoken with by pipes. It ends with the world, or when its standard input does."""
+        return self._holder.converse(argv, HOME)
+
+    def counters(self, name: str) -> str:
+        """A file of its network in `/proc/net`, like `dev` or `snmp6`."""
+        return Path(f"/proc/{self._holder.pid}/net/{name}").read_text()
 
     def spawn_shell(self) -> int:
         """A shell for a person, on this terminal, until they leave it. Its exit status."""
@@ -207,12 +254,11 @@ class World:
         if name in self._hosts:
             raise LocalError("host-exists", f"there is a host {name!r} already", "choose another name")
         number = len(self._hosts) + 1
-        link = f"host{number}"
         addresses = [
             f"{address(number, 4)}/{UNDERLAY_4.prefixlen}",
             f"{address(number, 6)}/{UNDERLAY_6.prefixlen}",
         ]
-        unshare = ["unshare", "--net", "--mount", "--uts", *_shell(_HOST), name, link, *addresses]
+        unshare = ["unshare", "--net", "--mount", "--uts", *_shell(_HOST), name, f"host{number}", *addresses]
         holder = _Holder(self._holder.enter(unshare, "/"), self._flags)
         self._holders.append(holder)
         self._hosts[name] = Host(name, number, holder)
@@ -221,6 +267,10 @@ class World:
     def run(self, argv: Sequence[str], *, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a command at the switch (`ip`, `bridge`, `tc`, `nft`), whatever its status, and keep its output."""
         return self._holder.run(argv, "/", timeout)
+
+    def converse(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a program at the switch that is spoken with by pipes."""
+        return self._holder.converse(argv, "/")
 
     def wireguard(self) -> Literal["kernel", "userspace"]:
         """Which WireGuard the hosts can have, the kernel's if there is one. Raises `LocalError` `no-backend`."""
@@ -243,9 +293,17 @@ class World:
 
     def close(self) -> None:
         """End every process in it; returns when they are gone. Harmless when already closed."""
-        self._holder.close()
-        for holder in self._holders:
-            holder.close()
+        for host in self._hosts.values():
+            host.let_go()
+        holders = (self._holder, *self._holders)
+        for holder in holders:
+            holder.release()
+        processes = [process for holder in holders for process in holder.processes()]
+        _wait_for(processes)
+        for process in processes:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
 
     def __enter__(self) -> Self:
         return self
@@ -319,15 +377,32 @@ class _Holder:
             raise
         return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
 
+    def converse(self, argv: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+        entered = subprocess.Popen(
+            self.enter(argv, folder),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(None),
+            start_new_session=True,
+        )
+        self.follow(entered)
+        return entered
+
     def follow(self, entered: subprocess.Popen[bytes]) -> None:
         """Wait for it on closing, when the world has ended it."""
         self._entered = [process for process in self._entered if process.poll() is None] + [entered]
 
-    def close(self) -> None:
+    def release(self) -> None:
+        """Let all in these namespaces end, without waiting for it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        for process in (self._process, *self._entered):
-            process.wait()
+
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        return [self._process, *self._entered]
+
+    def close(self) -> None:
+        self.release()
+        _wait_for(self.processes())
 
 
 def address(number: int, family: Literal[4, 6]) -> IPv4Address | IPv6Address:
@@ -365,6 +440,24 @@ def _child_of(process: subprocess.Popen[bytes]) -> int | None:
             return children[0]
         time.sleep(0.001)
     return None
+
+
+def _wake(entered: subprocess.Popen[bytes]) -> None:
+    """`nsenter` stops itself when its child is stopped, and reaps nothing while it stands still."""
+    if entered.poll() is None and _read(f"/proc/{entered.pid}/stat").rpartition(") ")[2].startswith("T"):
+        with suppress(ProcessLookupError):
+            os.kill(entered.pid, signal.SIGCONT)
+
+
+def _wait_for(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Until all of these have ended. A namespace ends only when all that was in it is reaped."""
+    left = list(processes)
+    while left:
+        for process in left:
+            _wake(process)
+        with suppress(subprocess.TimeoutExpired):
+            left[0].wait(0.05)
+        left = [process for process in left if process.poll() is None]
 
 
 def _shell(script: str) -> list[str]:

@@ -1,6 +1,7 @@
 """`smeg-scenario`: plays scripts of faults, and says whether what must hold did.
 
-Exit status 0 when all held, 1 when something did not, 2 when it could not be played.
+Exit status 0 when all held, 1 when something did not, 2 when it could not be played, 3 when this world or machine
+cannot do what the script needs: then nothing was started.
 """
 
 from __future__ import annotations
@@ -14,19 +15,24 @@ from pathlib import Path
 import click
 
 from scenarios import run_record
+from scenarios.abilities import find_out
 from scenarios.attempt import DEFECTS
-from scenarios.director import Director
+from scenarios.director import Director, Tell
+from scenarios.real_stage import MOST_HOSTS, USUAL, RealStage
 from scenarios.script import LARGEST, Script
 from scenarios.script_files import find, library
 from scenarios.script_reading import parse, read
 from scenarios.search_commands import draw_command, shrink_command, soak_command
 from scenarios.simulated_stage import SimulatedStage
-from scenarios.stage import Limit
+from scenarios.stage import Limit, Stage
 from scenarios.verdicts import Play
 from smeg import __version__
 from smeg.errors import LocalError
 
-HELD, FAILED, IMPOSSIBLE = 0, 1, 2
+HELD, FAILED, IMPOSSIBLE, BEYOND = 0, 1, 2, 3
+UNABLE = "beyond-this-world"
+NO_WORLD = ("no-namespaces", "tool-missing", "no-backend")
+"""Why there is no real world here at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +43,20 @@ class Run:
     nodes: int
     seed: int
     world: str
+    patience: float = 1.0
+    """By how much what may take some time is stretched."""
+    logs: Path | None = None
+    """A folder for what real daemons write."""
 
 
-def stage_for(run: Run) -> SimulatedStage:
+def stage_for(run: Run) -> Stage:
     """The world of a run. Raises `LocalError`."""
-    if run.world != "simulated":
-        message = f"scripts cannot be played in the {run.world} world yet"
-        raise LocalError("no-such-world", message, "leave out --world real: the simulated world plays the same script")
-    return SimulatedStage(run.script, run.nodes, run.seed)
+    if run.world != "real":
+        return SimulatedStage(run.script, run.nodes, run.seed)
+    if run.nodes > MOST_HOSTS:
+        message = f"{run.nodes} hosts are too many for one machine to be really there"
+        raise LocalError("too-many-nodes", message, f"at most --nodes {MOST_HOSTS}; the simulated world takes more")
+    return RealStage(run.script, run.nodes, run.patience, find_out(), run.logs)
 
 
 def play(run: Run, quiet: bool = False) -> tuple[Play, list[Limit]]:
@@ -56,10 +68,10 @@ def play(run: Run, quiet: bool = False) -> tuple[Play, list[Limit]]:
         for limit in limits:
             _say(f"line {limit.line}: not in the {stage.kind} world: {limit.what} ({limit.why})")
         if any(limit.fatal for limit in limits):
-            hint = "play it in another world, or leave out what is named above"
-            raise LocalError("beyond-this-world", f"{run.script.name} needs what this world cannot do", hint)
-        director = Director(run.script, stage, run.nodes, run.seed, (lambda now, words: None) if quiet else _progress)
-        return director.play(), limits
+            hint = "play it in another world or on another machine, or leave out what is named above"
+            raise LocalError(UNABLE, f"{run.script.name} needs what this world cannot do", hint)
+        tell: Tell = (lambda now, words: None) if quiet else _progress
+        return Director(run.script, stage, run.nodes, run.seed, tell, run.patience).play(), limits
     finally:
         stage.close()
 
@@ -76,7 +88,7 @@ def show(run: Run, done: Play, limits: Sequence[Limit], took: float) -> None:
     sent = sum(volume for _, volume in done.sent.values()) / max(1, len(done.hosts)) / max(1.0, done.seconds)
     click.echo(
         f"{_mark(done.held)} {run.script.name}: {len(done.hosts)} hosts, seed {run.seed}, {done.seconds:.0f} s in "
-        f"{took:.1f} s, {sent:.0f} bytes/s a host, trace {done.trace}"
+        f"{took:.1f} s, {sent:.0f} bytes/s a host{f', trace {done.trace}' if done.trace else ''}"
     )
 
 
@@ -98,7 +110,10 @@ def _refuse(error: LocalError) -> int:
     click.echo(f"error: {problem.message}", err=True)
     if problem.hint:
         click.echo(f"hint: {problem.hint}", err=True)
-    return IMPOSSIBLE
+    return BEYOND if problem.code in (UNABLE, *NO_WORLD) else IMPOSSIBLE
+
+
+_PATIENCE = "Stretches what may take some time, for a slow machine; what happens does not change."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -118,26 +133,55 @@ for command in (draw_command, shrink_command, soak_command):
 @click.option("--seed", type=int, default=1, show_default=True, help="What chance is drawn from.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, help="So many runs, each with the next seed.")
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="A folder for records of the runs.")
+@click.option("--patience", type=click.FloatRange(1, 100), default=1.0, show_default=True, help=_PATIENCE)
 @click.option("--quiet", is_flag=True, help="No progress, only verdicts.")
 def run_command(
-    files: Sequence[str], world: str, nodes: int | None, seed: int, seeds: int, report: Path | None, quiet: bool
+    files: Sequence[str],
+    world: str,
+    nodes: int | None,
+    seed: int,
+    seeds: int,
+    report: Path | None,
+    patience: float,
+    quiet: bool,
 ) -> None:
     """Play scripts: files, or names of the library (`smeg-scenario list`)."""
-    sys.exit(max(_run(find(file), world, nodes, range(seed, seed + seeds), report, quiet) for file in files))
+    asked = Asked(world, nodes, range(seed, seed + seeds), report, patience, quiet)
+    sys.exit(max(_run(find(file), asked) for file in files))
 
 
-def _run(
-    path: Path, world: str, nodes: int | None, seeds: Iterable[int], report: Path | None, quiet: bool
-) -> int:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person wants of each script."""
+
+    world: str
+    nodes: int | None
+    seeds: Iterable[int]
+    report: Path | None
+    patience: float
+    quiet: bool
+
+    def run(self, script: Script, seed: int) -> Run:
+        usual = min(script.nodes, USUAL) if self.world == "real" else script.nodes
+        nodes = self.nodes or usual
+        logs = self.report / f"{script.name}-{nodes}-{seed}-logs" if self.report is not None else None
+        return Run(script, nodes, seed, self.world, self.patience, logs)
+
+    def again(self, path: Path, run: Run) -> str:
+        real = f" --world real --patience {run.patience:g}" if self.world == "real" else ""
+        return f"again: smeg-scenario run {path} --nodes {run.nodes} --seed {run.seed}{real}"
+
+
+def _run(path: Path, asked: Asked) -> int:
     worst = HELD
     try:
         script, text = read(path)
-        for seed in seeds:
-            run = Run(script, nodes or script.nodes, seed, world)
-            again = f"again: smeg-scenario run {path} --nodes {run.nodes} --seed {seed}"
+        for seed in asked.seeds:
+            run = asked.run(script, seed)
+            again = asked.again(path, run)
             began = time.monotonic()
             try:
-                done, limits = play(run, quiet)
+                done, limits = play(run, asked.quiet)
             except LocalError as error:
                 if error.problem.code not in DEFECTS:
                     raise
@@ -146,8 +190,8 @@ def _run(
                 worst = FAILED
                 continue
             show(run, done, limits, time.monotonic() - began)
-            if report is not None:
-                written = run_record.write(report, str(path), text, world, run.nodes, seed, limits, done)
+            if asked.report is not None:
+                written = run_record.write(asked.report, str(path), text, run.world, run.nodes, seed, limits, done)
                 _say(f"recorded in {written}")
             if not done.held:
                 worst = FAILED
@@ -196,14 +240,22 @@ def _replay(recorded: run_record.Recorded, quiet: bool) -> int:
     began = time.monotonic()
     done, limits = play(run, quiet)
     show(run, done, limits, time.monotonic() - began)
+    if run.world == "real":
+        same = _judged(done) == recorded.verdicts
+        click.echo(f"{_mark(same)} it came to the same verdicts; of real runs no two are quite alike")
+        return HELD if same else FAILED
     if done.marks == recorded.marks:
-        verdicts = tuple((verdict.line, verdict.about, verdict.held) for verdict in done.verdicts)
-        click.echo(f"{_mark(verdicts == recorded.verdicts)} it is the same run, byte for byte")
-        return HELD if verdicts == recorded.verdicts else FAILED
+        same = _judged(done) == recorded.verdicts
+        click.echo(f"{_mark(same)} it is the same run, byte for byte")
+        return HELD if same else FAILED
     pairs = zip(done.marks, recorded.marks, strict=False)
     apart = next((second for second, (one, other) in enumerate(pairs, 1) if one != other), len(recorded.marks))
     click.echo(f"{_mark(False)} it is another run from second {apart} on: the code has changed since, or its version")
     return FAILED
+
+
+def _judged(done: Play) -> tuple[tuple[int, str, bool], ...]:
+    return tuple((verdict.line, verdict.about, verdict.held) for verdict in done.verdicts)
 
 
 if __name__ == "__main__":

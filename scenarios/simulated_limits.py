@@ -12,7 +12,7 @@ from scenarios.stage import Limit
 
 
 def limits(script: Script) -> list[Limit]:
-    return [*_of_hosts(script), *_of_deeds(script), *_of_checks(script)]
+    return [*_of_hosts(script), *moving_peers(script), *_of_checks(script)]
 
 
 def _of_hosts(script: Script) -> Iterator[Limit]:
@@ -22,7 +22,8 @@ def _of_hosts(script: Script) -> Iterator[Limit]:
             yield Limit(1, f"hosts.{group.name}: families {group.families}", why, True)
 
 
-def _of_deeds(script: Script) -> Iterator[Limit]:
+def moving_peers(script: Script) -> Iterator[Limit]:
+    """Which no world can have, because no daemon can."""
     for event in script.timeline:
         if isinstance(event.action, a.Roam) and not _only_clients(script, event.action.hosts):
             why = "a daemon reads its addresses when it starts, so a peer that moves is found again by a restart"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
@@ -258,6 +258,9 @@ class SimulatedStage:
         if source is None or target is None:
             return Way((sender,), False, "has no address")
         return self._walk(sender, source, target)
+
+    def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
+        return [self.way(*pair) for pair in pairs]
 
     def way_out(self, sender: str, prefix: IPv6Network) -> Way:
         source = self._address(sender, [])

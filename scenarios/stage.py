@@ -6,7 +6,7 @@ script names them; times are seconds since the world came to rest.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import Protocol
@@ -115,6 +115,9 @@ class Stage(Protocol):
     def way(self, sender: str, to: str) -> Way:
         """Of a packet between two hosts."""
 
+    def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
+        """Of packets between these, all at once. Who is between the ends may be left out."""
+
     def way_out(self, sender: str, prefix: IPv6Network) -> Way:
         """Of a packet to what is behind somebody: as far as the hosts of this world go."""
 
@@ -134,4 +137,4 @@ class Stage(Protocol):
         """By host: messages and bytes so far."""
 
     def marks(self) -> tuple[str, ...]:
-        """A digest of all that happened until each full second: equal runs have equal ones."""
+        """A digest of all that happened until each full second: equal runs have equal ones. None where no two are."""

@@ -38,7 +38,9 @@ _MAKES: dict[type[a.Action], tuple[frozenset[Standing], Standing]] = {
 
 
 class Truth:
-    def __init__(self, script: Script, nodes: int) -> None:
+    def __init__(self, script: Script, nodes: int, patience: float = 1.0) -> None:
+        """`patience` stretches the times in which others may still be wrong."""
+        self._settles, self._wakes = SETTLES * patience, WAKES * patience
         self.groups = {name: group.name for name, group in script.names(nodes)}
         self.roles = {name: group.role for name, group in script.names(nodes)}
         self.hosts = tuple(self.groups)
@@ -143,9 +145,10 @@ class Truth:
             return True
         if self.standing[by] is not Standing.UP or subject in self.loose or by in self.loose:
             return True
-        since = max(self._returned.get(subject, -SETTLES), self._began.get(by, -SETTLES))
-        return now <= since + SETTLES
+        never = -self._settles
+        since = max(self._returned.get(subject, never), self._began.get(by, never))
+        return now <= since + self._settles
 
     def counts(self, host: str, now: float) -> bool:
         """Whether what it knows is to be expected to be right: it is up, on a good link, and has not just woken."""
-        return self.running(host) and host not in self.loose and now > self._woke.get(host, -WAKES) + WAKES
+        return self.running(host) and host not in self.loose and now > self._woke.get(host, -self._wakes) + self._wakes

@@ -84,7 +84,11 @@ class Dashboard:
                 for place in [place for place in self._alarms if place[0] == message.mesh]:
                     del self._alarms[place]
             case m.Supervised():
-                self._supervised = message
+                before, self._supervised = self._supervised, message
+                ended = {actor.name for actor in before.actors} - {actor.name for actor in message.actors}
+                self._forget(ended)
+            case m.Reconfigured():
+                self._name, self._keepalive, self._policy = message.name, message.keepalive, message.routes
             case m.GossipReady():
                 self._port = message.port
             case m.UplinkChanged():
@@ -109,6 +113,12 @@ class Dashboard:
                 if view is not None:
                     view.hear(message, self._node)
         return happened
+
+    def _forget(self, ended: Collection[str]) -> None:
+        """What was said by actors that the daemon has no longer."""
+        self._names = None if "dns" in ended else self._names
+        self._metrics_served = None if "metrics" in ended else self._metrics_served
+        self._uplink = None if "prober" in ended else self._uplink
 
     def find(self, text: str) -> MeshView:
         """The mesh of this name, id, or unique beginning of one. Raises `LocalError`."""

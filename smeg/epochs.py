@@ -213,6 +213,8 @@ class Epochs:
         few = bits.bit_count() < len(self._verdicts)
         for rank in ranks_in(bits if few else bits & self._dead()):
             if self._verdicts.answered(keys[rank], epoch):
+                # Its answer may be old, and it may have had no time for those after it.
+                self._refresh.excuse(keys[rank])
                 # Who returns brings others back: this may be the end of a partition.
                 self._pass_on_to_all = True
 

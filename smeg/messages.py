@@ -15,9 +15,12 @@ from typing import Any
 from smeg.annexes import Annex
 from smeg.device import DeviceState, Endpoint, Handshake
 from smeg.errors import Problem
+from smeg.forwarding import Mode
+from smeg.hooks import Hooks
 from smeg.keys import NodeKey, Secret
 from smeg.members import Members
 from smeg.records import Member, Route
+from smeg.route_policy import RoutePolicy
 from smeg.stored import StoredMesh
 from smeg.ways import Offer
 
@@ -155,6 +158,17 @@ class GossipReady:
     port: int
     addresses: tuple[str, ...]
     """Literal addresses under which this host seems to be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressesFound:
+    """Under which addresses this host seems to be reached now, where that has changed."""
+
+    version: int
+    local: tuple[str, ...]
+    """Its own, as in `GossipReady`."""
+    seen: tuple[str, ...]
+    """Those that other members see, if enough of them agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +335,43 @@ class RouteProblems:
     mesh: str
     version: int
     problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """What the configuration says to the whole daemon, read again."""
+
+    name: str
+    keepalive: int
+    """seconds; for clients."""
+    routes: RoutePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SelfConfigured:
+    """What this node's record in a mesh is to say from now on."""
+
+    mesh: str
+    name: str
+    gossip: tuple[Endpoint, ...]
+    keepalive: int
+    """seconds; for clients."""
+    provisional: bool = False
+    """Whether what the record says already of where this node is dialled stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfigured:
+    """How a mesh's interface is to be from now on."""
+
+    mesh: str
+    mtu: int
+    keepalive: int
+    """seconds; for clients."""
+    forwarding: Mode
+    bridges: bool
+    leads_beyond: bool
+    hooks: Hooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -600,6 +651,11 @@ class ActorStopped:
 @dataclass(frozen=True, slots=True)
 class Release:
     """Remove what you hold outside this process: interface, routes, socket. The mesh or the daemon is ending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the configuration file again."""
 
 
 @dataclass(frozen=True, slots=True)

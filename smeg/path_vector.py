@@ -112,6 +112,11 @@ class PathVector:
             self._lost |= before
             self._elsewhere = True
 
+    def weigh(self, weight: int) -> None:
+        """From now on this node has that weight. All is chosen and offered anew, also if it had it before."""
+        self._weight = weight
+        self._elsewhere = True
+
     def _move(self) -> None:
         self._overlays = {overlay_prefix(mesh): mesh for mesh in self._sides}
         self._elsewhere = True

@@ -75,6 +75,8 @@ class RoutingTable:
         self._wall = wall
         self._notary = notary or Notary()
         self._sides: dict[str, _Side] = {}
+        self._reached = False
+        """Whether a probe reached beyond this node."""
         self._behind = frozenset() if policy.probed else policy.behind
         """What this node leads to now."""
         self._table = PathVector(own, self._behind, policy.weight)
@@ -117,9 +119,18 @@ class RoutingTable:
                 self._table.leave(message.mesh)
                 return self._set_policies()
             case m.UplinkChanged():
-                self._behind = self._policy.behind if message.reached or not self._policy.probed else frozenset()
-                for table in self._tables():
-                    table.lead(self._behind)
+                self._reached = message.reached
+                self._lead()
+            case m.Reconfigured():
+                # What is probed from now on was not before, and is taken to be reached until a probe says otherwise.
+                self._reached = self._reached if self._policy.probed and message.routes.probed else True
+                self._policy = message.routes
+                self._lead()
+                self._table.weigh(self._policy.weight)
+                for side in self._sides.values():
+                    if side.alone is not None:
+                        side.alone.weigh(1)
+                return self._set_policies()
             case m.Tick():
                 self._dirty |= {mesh for mesh, side in self._sides.items() if self._expired(side, now)}
         return []
@@ -156,6 +167,11 @@ class RoutingTable:
         put_off = [at for side in self._sides.values() if (at := side.heard.next_look()) is not None]
         expiry = [] if self._expiry_at is None else [self._expiry_at]
         return min([*held, *waiting, *put_off, *expiry], default=None)
+
+    def _lead(self) -> None:
+        self._behind = self._policy.behind if self._reached or not self._policy.probed else frozenset()
+        for table in self._tables():
+            table.lead(self._behind)
 
     def _tables(self) -> list[PathVector]:
         return [self._table, *(side.alone for side in self._sides.values() if side.alone is not None)]

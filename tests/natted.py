@@ -1,80 +1,21 @@
-"""Hosts behind a NAT of their own: a private network of IPv4, and a router that lets out what comes from it."""
+"""Hosts behind a NAT of their own, for tests; skipped where the kernel translates no addresses."""
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
-from scenarios.hosts import Host, World
-
-RULES = """
-table ip nat {
-  chain out {
-    type nat hook postrouting priority 100
-    oifname "eth0" masquerade
-  }
-}
-table ip filter {
-  chain through {
-    type filter hook forward priority 0
-    ct state invalid drop
-    ct state established,related accept
-    iifname "eth0" drop
-  }
-}
-"""
+from scenarios import nat
+from scenarios.hosts import World
+from smeg.errors import LocalError
 
 
-class Nat:
-    """A router with one host behind it. Nothing gets in that was not asked for, and what is unknown is dropped."""
+class Nat(nat.Nat):
+    """A router with one host behind it."""
 
     def __init__(self, world: World, number: int) -> None:
-        """Skips the test where the kernel translates no addresses."""
-        self._world = world
-        self._router = world.host(f"nat{number}")
-        self.host: Host = world.host(f"c{number}")
-        self._outside = 0
-        lan, inside = f"lan{number}", f"inside{number}"
-        self._at_router("ip", "link", "add", "eth1", "type", "veth", "peer", "name", inside, "netns", "1")
-        for argv in (
-            ("ip", "link", "add", lan, "type", "bridge", "stp_state", "0", "forward_delay", "0"),
-            ("ip", "link", "set", lan, "up"),
-            ("ip", "link", "set", inside, "master", lan, "up"),
-            ("ip", "link", "set", f"host{self.host.number}", "master", lan),
-        ):
-            self._world.run(argv).check_returncode()
-        self._at_router("ip", "address", "add", "192.168.7.1/24", "dev", "eth1")
-        self._at_router("ip", "link", "set", "eth1", "up")
-        self._at_router("sysctl", "-qw", "net.ipv4.ip_forward=1")
         try:
-            self._router.run(["nft", "-f", "-"], input=RULES)
-        except subprocess.CalledProcessError as error:
-            if "Could not process rule" not in error.stderr:
+            super().__init__(world, world.host(f"c{number}"), f"nat{number}", number)
+        except LocalError as error:
+            if error.problem.code != "no-nat":
                 raise
-            pytest.skip(f"this kernel translates no addresses: {error.stderr.strip()[:200]}")
-        for argv in (
-            ("ip", "address", "flush", "dev", "eth0"),
-            ("ip", "address", "add", "192.168.7.2/24", "dev", "eth0"),
-            ("ip", "route", "add", "default", "via", "192.168.7.1"),
-        ):
-            self.host.run(argv)
-
-    @property
-    def outside(self) -> str:
-        """The address under which the host is seen."""
-        return str(self._router.address(4) + 256 * self._outside)
-
-    def move(self) -> None:
-        """Another address outside: what was open is forgotten, and the other end hears nothing of it."""
-        # Without this, packets in the middle of a connection open it again, and the other end answers by a reset.
-        self._at_router("sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_loose=0")
-        before = self.outside
-        self._outside += 1
-        self._at_router("ip", "address", "add", f"{self.outside}/16", "dev", "eth0")
-        self._at_router("ip", "address", "del", f"{before}/16", "dev", "eth0")
-        # The kernel removes the second address with the first, of which it was a part.
-        self._at_router("ip", "address", "replace", f"{self.outside}/16", "dev", "eth0")
-
-    def _at_router(self, *argv: str) -> None:
-        self._router.run(argv)
+            pytest.skip(str(error.problem))

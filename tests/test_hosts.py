@@ -28,6 +28,7 @@ from scenarios.hosts import World
 with World() as world:
     one, two = world.host("one"), world.host("two")
     started = one.start(["sleep", "1000"])
+    one.start(["sleep", "1002"]).stall()
     one.run(["sh", "-c", "setsid sleep 1001 >/dev/null 2>&1 &"])
     ping = [one.run(["ping", "-c1", "-W2", str(two.address(family))], check=False).stderr for family in (4, 6)]
     print(json.dumps({"space": os.readlink(f"/proc/{started.pid}/ns/pid"), "errors": ping}), flush=True)
@@ -179,6 +180,24 @@ def test_the_kernels_wireguard_has_the_same_name_in_two_hosts_at_once(world: Wor
         world.host(name).run(["ip", "link", "add", "wg0", "type", "wireguard"])
 
 
+def test_a_program_that_stands_still_goes_on_and_can_be_ended(world: World) -> None:
+    host = world.host("one")
+    counting = host.start(["sh", "-c", "while :; do echo; sleep 0.01; done"])
+    until(lambda: counting.log.stat().st_size > 3)
+    counting.stall()
+    until(lambda: state_of(counting.pid) == "T")
+    stood = counting.log.stat().st_size
+    counting.resume()
+    until(lambda: counting.log.stat().st_size > stood)
+    counting.stall()
+    counting.kill9()
+    assert not counting.running
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 def test_closing_leaves_nothing() -> None:
     if problem := World.check():
         pytest.skip(str(problem))
@@ -190,6 +209,7 @@ def test_closing_leaves_nothing() -> None:
     with World() as world:
         host = world.host("one")
         started = host.start(["sh", "-c", "trap '' TERM HUP INT; sleep 1000 & sleep 1000"])
+        host.start(["sleep", "1000"]).stall()
         space, folder = space_of(started.pid), host.folder
         assert len(processes_in(space)) >= 3
     assert processes_in(space) == []

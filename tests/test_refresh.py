@@ -17,7 +17,8 @@ from smeg.heartbeat import Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
 from smeg.members import Members, Ranks
 from smeg.refresh import EPOCHS_AT_ONCE, GRACE, KEPT_EPOCHS, SILENT_EPOCHS, Refresh, read
-from smeg.wire import Word, unpack
+from smeg.verdicts import Claim, Kind
+from smeg.wire import Word, pack, unpack
 from tests.builders import QUICK
 from tests.liveness_bench import (
     CLIENT,
@@ -184,6 +185,30 @@ def test_a_new_member_is_excused_for_the_epochs_before_it_was_known(
     watcher.tell(changed(EVERYBODY))
     run_epochs(watcher, (4,), THIRD)
     assert watcher.pruned == pruned
+
+
+class HoldsAgainst(Refresh):
+    def excuse(self, key: NodeKey) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (HoldsAgainst, {LAST})])
+def test_who_answers_again_is_excused_for_the_epochs_of_its_absence(
+    parts: type[Refresh], pruned: frozenset[NodeKey]
+) -> None:
+    """Who stood still answers one after another what has come meanwhile: its first answers are old ones."""
+    watcher = watcher_with(parts)
+    run_epochs(watcher, (5,))
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 5, Kind.GONE).pack()]))
+    run_epochs(watcher, (6, 7, 8), LAST)
+    watcher.hear(refresh(9, {9: all_but(LAST)}))
+    assert watcher.pruned == {LAST}
+    watcher.hear(refresh(9, {6: [LAST]}))
+    assert watcher.pruned == frozenset()
+    watcher.pass_time(GRACE + 0.1)
+    assert watcher.pruned == pruned
+    run_epochs(watcher, (10, 11, 12), LAST)
+    assert watcher.pruned == {LAST}, "three more are counted"
 
 
 class OneListOnly(Refresh):

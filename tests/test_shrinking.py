@@ -174,7 +174,7 @@ def test_a_script_or_a_record_becomes_a_small_script_that_fails_by_itself(tmp_pa
 
 def test_what_does_not_fail_is_not_shrunk(file: Path) -> None:
     file.write_text(file.read_text().replace("within: 1 s", "within: 60 s"))
-    refused = scenario("shrink", str(file), "--nodes", "6", "--seeds", "2")
+    refused = scenario("shrink", str(file), "--nodes", "6", "--seeds", "2", "--out", str(file))
     assert refused.exit_code == IMPOSSIBLE
     assert "with seed 2 all holds" in refused.stderr
     assert "hint: name a seed with which it fails" in refused.stderr

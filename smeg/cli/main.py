@@ -184,6 +184,24 @@ def why(settings: Settings, destination: str) -> None:
 
 
 @main.command()
+@shared_options
+@pass_settings
+def reload(settings: Settings) -> None:
+    """Have the daemon read its configuration file again, without dropping a tunnel.
+
+    A file with a mistake changes nothing. What changed is told, and which keys count after a restart alone.
+    """
+    settings.show(settings.ask("reload", {}), _reloaded)
+
+
+def _reloaded(result: Mapping[str, Any]) -> None:
+    changed, restart = (" ".join(map(str, result.get(name) or ())) for name in ("changed", "restart"))
+    report("done", f"changed: {changed}" if changed else "nothing has changed")
+    if restart:
+        report("hint", f"these count when smeg-node is started again: {restart}")
+
+
+@main.command()
 @click.argument("mesh", type=MESH, required=False)
 @shared_options
 @pass_settings
