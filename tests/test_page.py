@@ -173,7 +173,7 @@ def test_a_keyboard_is_enough(browser: Browser, tmp_path: Path) -> None:
         page.keyboard.press("ArrowDown")
         page.wait_for_function("!document.querySelector('#detail h2').textContent.startsWith('bridge-a')")
         page.keyboard.press("Escape")
-        page.locator("#detail .hint").wait_for()
+        page.locator("#detail .mesh").first.wait_for()
         page.keyboard.press("/")
         page.keyboard.type("tokyo-1")
         page.wait_for_function("document.querySelectorAll('.rows .row').length === 1")

@@ -2,6 +2,7 @@
 
 import { Client, keepToken, knownToken } from "./client.js";
 import { showDetail, showEvents } from "./detail.js";
+import { showOverview } from "./overview.js";
 import * as dialogs from "./dialogs.js";
 import { Graph } from "./graph.js";
 import { KINDS, STATES, glyph } from "./signs.js";
@@ -143,6 +144,7 @@ function empty() {
 }
 
 function detail() {
+  if (!world.nodes.has(view.chosen)) return showOverview(byId("detail"), world, view.mesh, (id) => choose(id));
   showDetail(byId("detail"), world, view.chosen, { actions, from: view.from });
 }
 

@@ -8,12 +8,8 @@ const HISTORY = 12;
 export function showDetail(place, world, id, { actions, from }) {
   const node = world.nodes.get(id);
   const focused = [...place.querySelectorAll("button")].indexOf(document.activeElement);
-  if (place.dataset.node !== (id ?? "")) place.scrollTop = 0;
-  place.dataset.node = id ?? "";
-  if (!node) {
-    place.replaceChildren(h("p", { class: "hint" }, "Choose a node in the picture or the table. With Shift, a second one shows the way between both."));
-    return;
-  }
+  if (place.dataset.node !== id) place.scrollTop = 0;
+  place.dataset.node = id;
   const passed = (Date.now() - world.fetched) / 1000;
   const marks = [...node.marks].map((mark) => h("span", { class: `mark ${mark}` }, { self: "this node", behind: "leads further" }[mark] ?? mark));
   const parts = [

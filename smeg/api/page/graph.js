@@ -2,11 +2,9 @@
 // nothing while nobody moves.
 
 import { layout } from "./layout.js";
-import { FILLED, inner, kindOf, outline } from "./signs.js";
-import { collator, count } from "./words.js";
-
-const PULSE = 2600; // milliseconds for which a change is shown
-const CHORDS = 40; // peers up to which all tunnels are drawn
+import { paint } from "./painting.js";
+import { kindOf } from "./signs.js";
+import { collator } from "./words.js";
 
 export class Graph {
   constructor(canvas, { onchoose, onhover }) {
@@ -96,7 +94,7 @@ export class Graph {
   draw() {
     this.pending ??= requestAnimationFrame(() => {
       this.pending = null;
-      this.#paint();
+      paint(this);
     });
   }
 
@@ -120,7 +118,7 @@ export class Graph {
     if (best) this.onchoose(best, false);
   }
 
-  #colour(name) {
+  colour(name) {
     this.colours ??= new Map();
     if (!this.colours.has(name)) {
       this.colours.set(name, getComputedStyle(this.canvas).getPropertyValue(`--${name}`).trim());
@@ -144,7 +142,7 @@ export class Graph {
     };
   }
 
-  #screen({ x, y }) {
+  screen({ x, y }) {
     const { camera, canvas } = this;
     return {
       x: (x - camera.x) * camera.scale + canvas.clientWidth / 2,
@@ -152,283 +150,13 @@ export class Graph {
     };
   }
 
-  #paint() {
-    const { pen, canvas, camera } = this;
-    const ratio = devicePixelRatio || 1;
-    pen.setTransform(1, 0, 0, 1, 0, 0);
-    pen.clearRect(0, 0, canvas.width, canvas.height);
-    const scale = camera.scale * ratio;
-    pen.setTransform(scale, 0, 0, scale, canvas.width / 2 - camera.x * scale, canvas.height / 2 - camera.y * scale);
-    this.thin = 1 / camera.scale;
-    for (const hub of this.hubs) this.#hub(hub);
-    this.#links();
-    this.#nodes();
-    this.#wayline();
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.#labels();
-    const now = performance.now();
-    for (const [id, since] of this.changed) if (now - since > PULSE) this.changed.delete(id);
-    if (this.changed.size && !this.still.matches) this.draw();
-  }
-
-  #hub(hub) {
-    const { pen } = this;
-    pen.beginPath();
-    pen.arc(hub.x, hub.y, hub.radius, 0, 2 * Math.PI);
-    const fill = pen.createRadialGradient(hub.x, hub.y, hub.radius * 0.2, hub.x, hub.y, hub.radius);
-    fill.addColorStop(0, this.#colour("hub-in"));
-    fill.addColorStop(1, this.#colour("hub-out"));
-    pen.fillStyle = fill;
-    pen.fill();
-    pen.lineWidth = 1.4 * this.thin;
-    pen.strokeStyle = this.#colour(hub.ghost ? "faint" : "hub-line");
-    pen.setLineDash(hub.ghost ? [6 * this.thin, 5 * this.thin] : []);
-    pen.stroke();
-    pen.setLineDash([]);
-  }
-
-  #links() {
-    const { pen, places } = this;
-    for (const hub of this.hubs.filter((one) => !one.ghost)) {
-      const peers = hub.members.filter((member) => !member.client && !member.bridge && places.has(member.id));
-      if (peers.length > 1 && peers.length <= CHORDS) this.#lines("chord", 1, pairs(peers), places);
-    }
-    const carried = new Path2D();
-    for (const hub of this.hubs) {
-      for (const member of hub.members) {
-        const [one, other] = [places.get(member.id), places.get(member.carrier)];
-        if (!member.client || !one || !other) continue;
-        carried.moveTo(one.x, one.y);
-        carried.lineTo(other.x, other.y);
-      }
-    }
-    pen.lineWidth = Math.min(1.6, 1.1 * this.thin);
-    pen.strokeStyle = this.#colour("link");
-    pen.stroke(carried);
-    pen.lineWidth = 2.2 * Math.min(1.3, this.thin);
-    pen.strokeStyle = this.#colour("bridge-line");
-    for (const hub of this.hubs) {
-      for (const member of hub.members.filter((one) => one.bridge)) this.#spoke(places.get(member.id), hub);
-      if (!hub.ghost) continue;
-      pen.setLineDash([7 * this.thin, 5 * this.thin]);
-      const spots = [...hub.bridges].map((id) => places.get(id)).filter(Boolean);
-      for (const spot of spots) this.#spoke(spot, hub);
-      if (!spots.length) this.#spoke(edge(hub.from, hub), hub);
-      pen.setLineDash([]);
-    }
-  }
-
-  #lines(colour, width, ends) {
-    const { pen, places } = this;
-    const path = new Path2D();
-    for (const [one, other] of ends) {
-      const [a, b] = [places.get(one.id), places.get(other.id)];
-      path.moveTo(a.x, a.y);
-      path.lineTo(b.x, b.y);
-    }
-    pen.lineWidth = width * this.thin;
-    pen.strokeStyle = this.#colour(colour);
-    pen.stroke(path);
-  }
-
-  // From a bridge to the edge of a mesh.
-  #spoke(spot, hub) {
-    if (!spot) return;
-    const to = edge(hub, spot);
-    this.pen.beginPath();
-    this.pen.moveTo(spot.x, spot.y);
-    this.pen.lineTo(to.x, to.y);
-    this.pen.stroke();
-  }
-
-  #nodes() {
-    const { pen } = this;
-    const groups = new Map();
-    for (const node of this.nodes) {
-      const spot = this.places.get(node.id);
-      if (!spot) continue;
-      const dim = this.matching && !this.matching.has(node.id);
-      const key = `${node.state} ${dim ? "dim" : ""}`;
-      if (!groups.has(key)) groups.set(key, { state: node.state, dim, shapes: new Path2D(), marks: new Path2D() });
-      const group = groups.get(key);
-      const kind = this.kinds.get(node.id);
-      const radius = this.#radiusOf(node);
-      outline(group.shapes, kind, spot.x, spot.y, radius);
-      inner(group.marks, node.state, spot.x, spot.y, radius);
-    }
-    const ground = this.#colour("ground");
-    const last = [...groups.values()].sort((one, other) => FILLED.has(other.state) - FILLED.has(one.state));
-    for (const { state, dim, shapes, marks } of last) {
-      const colour = this.#colour(state);
-      pen.globalAlpha = dim ? 0.14 : 1;
-      const far = this.dense && this.thin > 1.1;
-      pen.fillStyle = FILLED.has(state) || far ? colour : ground;
-      pen.fill(shapes);
-      pen.lineWidth = this.dense ? 1.3 : 2;
-      pen.strokeStyle = FILLED.has(state) || far ? ground : colour;
-      if (!FILLED.has(state) || !this.dense) pen.stroke(shapes);
-      pen.strokeStyle = far ? ground : colour;
-      pen.stroke(marks);
-    }
-    pen.globalAlpha = 1;
-    for (const node of this.nodes) this.#marks(node);
-  }
-
-  #radiusOf(node) {
+  radiusOf(node) {
     const grown = node.marks.has("self") || node.marks.has("leader") || node.marks.has("bridge") ? 1.35 : 1;
     const sized = this.radius * grown * (node.first.role === "client" ? 0.74 : 1);
     if (!this.dense) return sized;
     // From far away a node is still a dot, and one that is not alive is seen among thousands.
     const least = (node.state === "alive" ? 1.5 : 3.1) * this.thin;
     return Math.max(sized, least);
-  }
-
-  #marks(node) {
-    const spot = this.places.get(node.id);
-    if (!spot) return;
-    const { pen } = this;
-    const radius = this.#radiusOf(node);
-    const strong = Math.max(2, 2.2 * this.thin);
-    if (node.marks.has("self")) this.#ring(spot, radius + 1.6 * strong, this.#colour("self"), strong);
-    if (node.marks.has("leader")) this.#star(spot, radius);
-    if (node.id === this.chosen) this.#ring(spot, radius + 3.4 * strong, this.#colour("strong"), strong);
-    else if (node.id === this.hovered) this.#ring(spot, radius + 3 * strong, this.#colour("dim"), strong * 0.7);
-    const since = this.changed.get(node.id);
-    if (since === undefined) return;
-    const passed = Math.min(1, (performance.now() - since) / PULSE);
-    pen.globalAlpha = 1 - passed;
-    this.#ring(spot, radius + (6 + 30 * passed) * this.thin, this.#colour(node.state), 3 * this.thin);
-    pen.globalAlpha = 1;
-  }
-
-  #ring(spot, radius, colour, width) {
-    const { pen } = this;
-    pen.beginPath();
-    pen.arc(spot.x, spot.y, radius, 0, 2 * Math.PI);
-    pen.lineWidth = width;
-    pen.strokeStyle = colour;
-    pen.stroke();
-  }
-
-  // The leader's star, above it.
-  #star(spot, radius) {
-    const { pen } = this;
-    const size = Math.max(radius * 0.85, 6.5 * this.thin);
-    const y = spot.y - radius - size * 1.25;
-    pen.beginPath();
-    for (let corner = 0; corner < 10; corner++) {
-      const angle = -Math.PI / 2 + (corner * Math.PI) / 5;
-      const length = corner % 2 ? size * 0.45 : size;
-      pen.lineTo(spot.x + length * Math.cos(angle), y + length * Math.sin(angle));
-    }
-    pen.closePath();
-    pen.fillStyle = this.#colour("leader");
-    pen.fill();
-    pen.lineWidth = 1.2 * this.thin;
-    pen.strokeStyle = this.#colour("ground");
-    pen.stroke();
-  }
-
-  #wayline() {
-    const { pen } = this;
-    const spots = this.way.map((id) => this.places.get(id)).filter(Boolean);
-    if (spots.length < 2) return;
-    pen.lineJoin = "round";
-    for (const [width, colour] of [[7, "ground"], [3.5, "way"]]) {
-      pen.beginPath();
-      spots.forEach((spot, index) => (index ? pen.lineTo(spot.x, spot.y) : pen.moveTo(spot.x, spot.y)));
-      pen.lineWidth = width * this.thin;
-      pen.strokeStyle = this.#colour(colour);
-      pen.stroke();
-    }
-    pen.fillStyle = this.#colour("way");
-    for (let index = 1; index < spots.length; index++) this.#arrow(spots[index - 1], spots[index]);
-  }
-
-  #arrow(from, to) {
-    const { pen } = this;
-    const angle = Math.atan2(to.y - from.y, to.x - from.x);
-    const [x, y] = [from.x * 0.4 + to.x * 0.6, from.y * 0.4 + to.y * 0.6];
-    const size = 10 * this.thin;
-    pen.beginPath();
-    pen.moveTo(x + size * Math.cos(angle), y + size * Math.sin(angle));
-    pen.lineTo(x + size * Math.cos(angle + 2.5), y + size * Math.sin(angle + 2.5));
-    pen.lineTo(x + size * Math.cos(angle - 2.5), y + size * Math.sin(angle - 2.5));
-    pen.fill();
-  }
-
-  // Names, the important ones first, each where it covers no other.
-  #labels() {
-    const { pen, camera } = this;
-    const taken = this.nodes.length > 600 ? [] : this.nodes.map((node) => this.#box(node)).filter(Boolean);
-    const font = getComputedStyle(document.body).fontFamily;
-    pen.textAlign = "center";
-    pen.lineJoin = "round";
-    for (const hub of this.hubs) {
-      const at = this.#screen(hub);
-      const size = hub.ghost ? 13 : Math.min(30, Math.max(15, hub.radius * camera.scale * 0.15));
-      this.#text(taken, hub.name, at.x, at.y, `650 ${size}px ${font}`, this.#colour("strong"), true, size);
-      const said = hub.ghost ? "beyond" : `${count(hub.alive)} of ${count(hub.count)} alive`;
-      this.#text(taken, said, at.x, at.y + size * 0.45 + 11, `12px ${font}`, this.#colour("dim"), true, 12);
-    }
-    const important = (node) =>
-      (node.id === this.chosen || node.id === this.hovered ? 8 : 0) + (this.way.includes(node.id) ? 6 : 0) +
-      (node.marks.has("self") ? 5 : 0) + (node.marks.has("leader") ? 4 : 0) + (node.marks.has("bridge") ? 3 : 0) +
-      (node.marks.has("exit") ? 2 : 0) + (node.state === "alive" ? 0 : 1);
-    const shown = this.nodes
-      .map((node) => ({ node, weight: important(node) }))
-      .filter(({ weight, node }) => weight > 1 || (this.radius * camera.scale > (this.dense ? 9 : 4) && this.#seen(node)))
-      .sort((one, other) => other.weight - one.weight)
-      .slice(0, 400);
-    for (const { node, weight } of shown) {
-      const spot = this.places.get(node.id);
-      if (!spot || (this.matching && !this.matching.has(node.id) && weight < 6)) continue;
-      const at = this.#screen(spot);
-      const colour = this.#colour(weight >= 4 ? "strong" : "text");
-      const away = this.#radiusOf(node) * camera.scale + (node.marks.has("self") ? 5 : 2);
-      pen.font = `${weight >= 4 ? 600 : 400} 12px ${font}`;
-      this.#beside(taken, node.first.alias || node.name, at, away, colour, weight >= 5);
-    }
-  }
-
-  // Below a node, above, right or left of it, wherever there is room.
-  #beside(taken, text, at, away, colour, always) {
-    const { pen } = this;
-    const half = pen.measureText(text).width / 2 + 2;
-    const spots = [[0, away + 12], [0, -away - 5], [away + half + 1, 4], [-away - half - 1, 4]];
-    const free = spots.find(([x, y]) => clear(taken, [at.x + x - half, at.y + y - 11, at.x + x + half, at.y + y + 3]));
-    if (!free && !always) return;
-    const [x, y] = free ?? spots[0];
-    this.#text(taken, text, at.x + x, at.y + y, pen.font, colour, true, 11);
-  }
-
-  #box(node) {
-    const spot = this.places.get(node.id);
-    if (!spot) return null;
-    const at = this.#screen(spot);
-    const half = this.#radiusOf(node) * this.camera.scale;
-    return [at.x - half, at.y - half * (node.marks.has("leader") ? 3 : 1), at.x + half, at.y + half];
-  }
-
-  #seen(node) {
-    const spot = this.places.get(node.id);
-    if (!spot) return false;
-    const at = this.#screen(spot);
-    return at.x > -40 && at.y > -20 && at.x < this.canvas.clientWidth + 40 && at.y < this.canvas.clientHeight + 20;
-  }
-
-  #text(taken, text, x, y, font, colour, always, size) {
-    const { pen } = this;
-    pen.font = font;
-    const half = pen.measureText(text).width / 2 + 3;
-    const box = [x - half, y - size, x + half, y + 4];
-    if (!always && !clear(taken, box)) return;
-    taken.push(box);
-    pen.lineWidth = 4;
-    pen.strokeStyle = this.#colour("ground");
-    pen.strokeText(text, x, y);
-    pen.fillStyle = colour;
-    pen.fillText(text, x, y);
   }
 
   #at(event) {
@@ -488,19 +216,4 @@ export class Graph {
     }, { passive: false });
     canvas.addEventListener("dblclick", () => this.fit());
   }
-}
-
-const clear = (taken, box) =>
-  taken.every((one) => box[2] < one[0] || box[0] > one[2] || box[3] < one[1] || box[1] > one[3]);
-
-function* pairs(list) {
-  for (let one = 0; one < list.length; one++) {
-    for (let other = one + 1; other < list.length; other++) yield [list[one], list[other]];
-  }
-}
-
-// The point of a hub's edge that is next to a spot.
-function edge(hub, spot) {
-  const angle = Math.atan2(spot.y - hub.y, spot.x - hub.x);
-  return { x: hub.x + hub.radius * Math.cos(angle), y: hub.y + hub.radius * Math.sin(angle) };
 }
