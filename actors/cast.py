@@ -37,6 +37,8 @@ class Settings:
     """What clients keep their NAT mapping open with."""
     public_endpoints: tuple[PublicEndpoint, ...] = ()
     """Where others reach this host; empty: what the gossip actor finds."""
+    ip_discovery: Literal["outgoing", "peers"] = "outgoing"
+    """Whether that is this host's own addresses alone, or first those that other members see."""
     wireguard_port: int = 51820
     """The first UDP port tried for a mesh; 0 lets the kernel choose."""
     mtu: int = 1420

@@ -65,6 +65,7 @@ def production(config: Config, runtime: ThreadedRuntime) -> Cast:
         role=config.role,
         keepalive=config.keep_alive_wg,
         public_endpoints=config.public_endpoint,
+        ip_discovery=config.ip_discovery,
         wireguard_port=config.wireguard_port,
         mtu=config.mtu,
         forwarding=config.forwarding,
@@ -113,8 +114,7 @@ def _dns(config: Config, runtime: Runtime, incarnation: int, node: Address) -> A
 def _metrics(config: Config, runtime: Runtime, incarnation: int, node: Address) -> Actor:
     from actors.metrics import MetricsActor
 
-    assert config.metrics_listen is not None, "asked before"
-    place = config.metrics_listen
+    (place,) = config.metrics_listen
     return MetricsActor(runtime, incarnation, node, ip_address(place.host), place.port or 0)
 
 

@@ -17,7 +17,20 @@ from actors.wiring import Role
 from smeg import messages as m
 from smeg.core import Message
 from smeg.device import Endpoint
-from smeg.edges.events import Connected, Deaf, Event, Hearing, Lost, Parted, Reason, Refused, Unanswered
+from smeg.discovery import Discovery
+from smeg.edges.events import (
+    Connected,
+    Deaf,
+    Event,
+    Hearing,
+    Idle,
+    Lost,
+    Parted,
+    Reason,
+    Refused,
+    Seen,
+    Unanswered,
+)
 from smeg.edges.resolver import Resolver
 from smeg.edges.routers import Limits
 from smeg.edges.transport import Transport
@@ -33,6 +46,8 @@ HELD_BYTES = 512 * 1024
 HELD_RECEIVERS = 1024
 HELD_FOR = 5.0
 """What waits for a connection that is being made: messages and bytes a receiver, receivers, and seconds."""
+LOOK_EVERY = 30.0
+"""seconds between two looks at this host's own addresses."""
 COUNT_EVERY = 2.0
 """seconds between two reports of the counters."""
 BEATS_GATHER = 0.1
@@ -94,6 +109,12 @@ class GossipActor(Actor):
         self._watched = WatchedLinks(self._switchboard, self._random)
         self._resolver = Resolver()
         self._transport: Transport | None = None
+        self._discovery = Discovery()
+        self._local: tuple[str, ...] = ()
+        """Of this host."""
+        self._look_at = 0.0
+        self._found: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._version = 0
         self._deaf: set[str] = set()
         """Codes of what keeps connections from being accepted."""
         self._refused = 0
@@ -117,7 +138,8 @@ class GossipActor(Actor):
         self._resolver.listen(lambda: own.tell(m.Resolved()))
         self.actor_inbox.watch((self._transport.descriptor(),))
         self._count_at = now + COUNT_EVERY
-        return [m.GossipReady(self._transport.port, local_addresses())]
+        self._local, self._look_at = local_addresses(), now + LOOK_EVERY
+        return [m.GossipReady(self._transport.port, self._local)]
 
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         match message:
@@ -138,6 +160,7 @@ class GossipActor(Actor):
             case m.MembersChanged():
                 self._switchboard.members_changed(message)
                 self.transport.admit(self._switchboard.curves)
+                return self._look_around()
             case m.MeshStopped(mesh):
                 self._switchboard.mesh_stopped(mesh)
                 self._watched.mesh_stopped(mesh)
@@ -257,6 +280,10 @@ class GossipActor(Actor):
         out = [*self._read(now), *self._tell(self.transport.tick(now), now)]
         for curve in [curve for curve, held in self._held.items() if now >= held.until]:
             self._unsent += len(self._held.pop(curve).messages)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            self._local = local_addresses()
+            out += self._look_around()
         if now >= self._count_at:
             self._count_at = now + COUNT_EVERY
             counters = self.transport.counters()
@@ -269,10 +296,17 @@ class GossipActor(Actor):
         out: list[Message] = []
         for event in events:
             match event:
+                case Seen(curve, address):
+                    self._discovery.hear(curve, address)
+                    out += self._look_around()
+                case Idle(curve):
+                    self._discovery.forget(curve)
                 case Connected(curve, endpoint):
                     out += self._watched.connected(curve, endpoint)
                     self._let_go(curve)
                 case Lost(curve) | Parted(curve):
+                    if isinstance(event, Lost):
+                        self._discovery.forget(curve)
                     if not self.transport.reaches(curve):
                         self._watched.parted(curve, now)
                 case Unanswered(curve, endpoint, reason):
@@ -289,6 +323,15 @@ class GossipActor(Actor):
                     self._deaf.clear()
         self._redial(now)
         return out
+
+    def _look_around(self) -> Iterable[Message]:
+        """Say so when this host seems to be reached under other addresses than before."""
+        found = self._local, self._discovery.agreed(self._switchboard.curves, self._local)
+        if found == (self._found if self._version else (found[0], ())):
+            return []
+        self._found = found
+        self._version += 1
+        return [m.AddressesFound(self._version, *found)]
 
     def _failed(self, curve: bytes, endpoint: Endpoint, reason: str) -> Iterable[Message]:
         return [m.LinkFailed(mesh, curve, endpoint, reason) for mesh in self._switchboard.meshes_of(curve)]

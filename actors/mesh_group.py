@@ -38,13 +38,23 @@ DEFAULT_GOSSIP_PORT = 51800
 class MeshGroup:
     """Makes the actors of meshes for one daemon, with its keys and what its gossip actor found of the underlay."""
 
-    def __init__(self, runtime: Runtime, node: Address, cast: Cast, keys: Keys, underlay: m.GossipReady) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        node: Address,
+        cast: Cast,
+        keys: Keys,
+        underlay: m.GossipReady,
+        seen: tuple[str, ...] = (),
+    ) -> None:
+        """`seen`: under which addresses other members see this host."""
         self._runtime = runtime
         self._node = node
         self._cast = cast
         self._keys = keys
         self._own = node_key(keys.identity)
         self._underlay = underlay
+        self._seen = seen
 
     def makes(self, entry: MeshEntry, others: Iterable[MeshEntry]) -> dict[Role, Make]:
         """One for each role of a mesh. `others` have ports that are taken."""
@@ -75,9 +85,11 @@ class MeshGroup:
 
     def configured(self, stored: StoredMesh) -> tuple[m.SelfConfigured, m.DeviceConfigured]:
         """What the settings say to a mesh that has begun with others."""
+        return self.self_configured(stored.id), self._device_configured(stored)
+
+    def self_configured(self, mesh: str) -> m.SelfConfigured:
         about = self._about()
-        said = m.SelfConfigured(stored.id, about.name, about.gossip, about.keepalive)
-        return said, self._device_configured(stored)
+        return m.SelfConfigured(mesh, about.name, about.gossip, about.keepalive, about.provisional)
 
     def _device_configured(self, stored: StoredMesh) -> m.DeviceConfigured:
         settings = self._cast.settings
@@ -138,10 +150,12 @@ class MeshGroup:
 
     def _about(self) -> MeshSettings:
         settings = self._cast.settings
-        found = tuple(PublicEndpoint(address) for address in self._underlay.addresses)
+        asks = settings.ip_discovery == "peers" and not settings.public_endpoints
+        found = tuple(PublicEndpoint(each) for each in (*(self._seen if asks else ()), *self._underlay.addresses))
         public = settings.public_endpoints or found
         gossip = tuple(Endpoint(place.host, place.port or self._underlay.port) for place in public)
-        return MeshSettings(settings.name, NodeRole(settings.role), gossip, settings.keepalive)
+        provisional = asks and not self._seen
+        return MeshSettings(settings.name, NodeRole(settings.role), gossip, settings.keepalive, provisional)
 
     def _gossip_ports(self) -> tuple[int, ...]:
         """Its own, and the one that members have who chose none."""

@@ -47,6 +47,8 @@ class Node(Actor):
         self._endings = Endings(self._book)
         self._meshes = Meshes(runtime)
         self._underlay: m.GossipReady | None = None
+        self._seen: tuple[str, ...] = ()
+        """Under which addresses other members see this host."""
         self._reachable = False
         """Whether the command line ever reached this daemon."""
         self._ending = False
@@ -111,6 +113,8 @@ class Node(Actor):
                 return self._loaded(message)
             case m.GossipReady():
                 return self._gossip_ready(message)
+            case m.AddressesFound():
+                return self._addresses_found(message)
             case m.ControlReady():
                 return self._control_ready()
             case m.Request():
@@ -157,6 +161,15 @@ class Node(Actor):
         first, self._underlay = self._underlay is None, ready
         return self._start_meshes() if first else []
 
+    def _addresses_found(self, found: m.AddressesFound) -> Iterable[Message]:
+        """Each mesh is told, where that is what its record is to say."""
+        if self._underlay is None or self._ending:
+            return []
+        self._underlay, self._seen = replace(self._underlay, addresses=found.local), found.seen
+        self.runtime.log("info", "addresses", own=" ".join(found.local), seen=" ".join(found.seen))
+        making = self._making()
+        return [making.self_configured(mesh) for mesh in self._meshes]
+
     def _control_ready(self) -> Iterable[Message]:
         first, self._reachable = not self._reachable, True
         return self._start_meshes() if first else []
@@ -196,7 +209,7 @@ class Node(Actor):
         assert self._keys is not None, "meshes start after the store"
         # Without an underlay nothing is started any more; what was left behind is still removed.
         underlay = self._underlay or m.GossipReady(0, ())
-        return MeshGroup(self.runtime, Address(self), self._cast, self._keys, underlay)
+        return MeshGroup(self.runtime, Address(self), self._cast, self._keys, underlay, self._seen)
 
     def _clean_device(self, mesh: str) -> Address | None:
         """Who failed cannot remove its interface any more: another actor, that nobody hears, is made for just that."""

@@ -94,6 +94,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.Reply: (Role.CONTROL,),
     m.Supervised: (Role.CONTROL,),
     m.GossipReady: (Role.NODE, Role.CONTROL),
+    m.AddressesFound: (Role.NODE,),
     m.ControlReady: (Role.NODE,),
     m.GossipCounted: (Role.CONTROL,),
     m.LinkFailed: (Role.MESH,),

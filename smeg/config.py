@@ -37,6 +37,7 @@ class Config:
     gossip_port: int = 51800
     gossip_address: str = "*"
     public_endpoint: tuple[PublicEndpoint, ...] = ()
+    ip_discovery: Literal["outgoing", "peers"] = "outgoing"
     backend: Literal["auto", "kernel", "userspace", "dry-run"] = "auto"
     wireguard_program: str = "wireguard-go"
     wireguard_port: int = 51820
@@ -64,7 +65,7 @@ class Config:
     pre_down: tuple[Command, ...] = ()
     post_down: tuple[Command, ...] = ()
     hook_timeout: float = 10.0
-    metrics_listen: PublicEndpoint | None = None
+    metrics_listen: tuple[PublicEndpoint, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     meshes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -120,7 +121,7 @@ def default_text(key: Key) -> str:
     match value:
         case bool():
             return "true" if value else "false"
-        case () | None:
+        case ():
             return "none"
         case float():
             return f"{value:g}"

@@ -93,6 +93,9 @@ KEYS: tuple[Key, ...] = (
     Key("publicEndpoint", "public_endpoint", _ENDPOINT_WORDS,
         f"Where others dial this node; at most {MAX_PUBLIC_ENDPOINTS}. Without a port it is gossipPort.", endpoint,
         many=MAX_PUBLIC_ENDPOINTS),
+    Key("ipDiscovery", "ip_discovery", "outgoing or peers",
+        "Without publicEndpoint, where others dial this node: its address on the way to the outside, or first the one "
+        "that at least two peers see.", one_of("outgoing", "peers")),
     Key("gossipPort", "gossip_port", "a whole number from 0 to 65535",
         "The TCP port that nodes talk to each other on; 0 takes any free one.", whole(0, 65535)),
     Key("gossipAddress", "gossip_address", 'an IP address, or "*" (in quotes) for all of both families',
@@ -162,7 +165,7 @@ KEYS: tuple[Key, ...] = (
         seconds(0.1, 300), unit="seconds"),
     Key("metricsListen", "metrics_listen", "a port, or an IP address and a port ([address]:port for IPv6)",
         "Where metrics are served for Prometheus, at /metrics; none: nowhere. A port alone is 127.0.0.1's, 0 any free "
-        "one.", listen),
+        "one.", listen, many=1),
     Key("logLevel", "log_level", "debug, info, warning or error", "The least urgent log entries that are written.",
         one_of("debug", "info", "warning", "error")),
     Key("logFormat", "log_format", "text or json", "How a log entry is written.", one_of("text", "json")),
@@ -182,7 +185,6 @@ NO_LONGER_USED: Mapping[str, str] = {
     "caCertificatePath": _OWN_KEYS,
     "skipCertVerification": f"{_OWN_KEYS}; checks cannot be skipped",
     "gRPCPort": "use gossipPort",
-    "ipDiscovery": "use publicEndpoint",
     "clusterSize": _SELF_PACED,
     "syncRate": "use repairInterval",
     "interClusterChance": _SELF_PACED,

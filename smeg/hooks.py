@@ -13,7 +13,7 @@ from enum import StrEnum
 
 MAX_COMMANDS = 8
 """of one hook."""
-_FOR_A_SHELL = frozenset(("|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"))
+FOR_A_SHELL = frozenset(("|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"))
 
 
 class Hook(StrEnum):
@@ -25,8 +25,13 @@ class Hook(StrEnum):
     POST_DOWN = "postDown"
 
 
-Command = tuple[str, ...]
-"""Its words; the first is the program, by its absolute path."""
+@dataclass(frozen=True, slots=True)
+class Command:
+    words: tuple[str, ...]
+    """The first is the program, by its absolute path."""
+
+    def __str__(self) -> str:
+        return shlex.join(self.words)
 
 
 def command(text: str) -> Command:
@@ -37,9 +42,9 @@ def command(text: str) -> Command:
         raise ValueError(f"cannot be split into words: {str(error).lower()}") from None
     if not words or not words[0].startswith("/"):
         raise ValueError(f"begins with {words[0]!r}" if words else "is empty")
-    if asked := next((word for word in words if word in _FOR_A_SHELL), None):
+    if asked := next((word for word in words if word in FOR_A_SHELL), None):
         raise ValueError(f"holds {asked}, which only a shell understands (/bin/sh -c '…' is one)")
-    return words
+    return Command(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ class Hooks:
 
     def of(self, hook: Hook, interface: str) -> list[Command]:
         """What to run, with the interface in the place of `%i`."""
-        return [tuple(word.replace("%i", interface) for word in each) for each in self.commands.get(hook, ())]
+        commands = self.commands.get(hook, ())
+        return [Command(tuple(word.replace("%i", interface) for word in each.words)) for each in commands]
 
     def environment(self, hook: Hook, interface: str, addresses: Iterable[str]) -> dict[str, str]:
         """All of the environment but the path."""

@@ -147,11 +147,16 @@ class Mesh:
             case _, m.SelfConfigured():
                 settings = self._settings
                 self._settings = replace(
-                    settings, name=message.name, gossip=message.gossip, keepalive=message.keepalive
+                    settings,
+                    name=message.name,
+                    gossip=message.gossip,
+                    keepalive=message.keepalive,
+                    provisional=message.provisional,
                 )
                 if self._own is not None:
                     role = self._own.standing.role
-                    self._own.identify(self._settings.own_record(role, self._stored.listen_port))
+                    wanted = self._settings.own_record(role, self._stored.listen_port)
+                    self._own.identify(wanted, message.provisional)
             case state, m.Tick() if state is not State.OVER:
                 return self._tick(now)
         return []
@@ -234,7 +239,7 @@ class Mesh:
 
     def _writer(self, standing: Standing) -> OwnRecordWriter:
         wanted = self._settings.own_record(standing.role, self._stored.listen_port, self._stored.card)
-        return OwnRecordWriter(self._mesh, self._keys.identity, wanted, standing)
+        return OwnRecordWriter(self._mesh, self._keys.identity, wanted, standing, self._settings.provisional)
 
     def _answered(self, message: m.Received, now: float) -> list[Message]:
         assert self._joining is not None

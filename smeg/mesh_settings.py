@@ -36,6 +36,8 @@ class MeshSettings:
     """Where others dial this host: literal addresses or DNS names."""
     keepalive: int = 0
     """seconds; counts for clients."""
+    provisional: bool = False
+    """Whether `gossip` is a guess: what an earlier record says of that counts for more."""
 
     def ask_for(self, offered: Grant) -> Grant:
         """What a joiner wants of what an invitation offers."""

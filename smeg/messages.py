@@ -161,6 +161,17 @@ class GossipReady:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressesFound:
+    """Under which addresses this host seems to be reached now, where that has changed."""
+
+    version: int
+    local: tuple[str, ...]
+    """Its own, as in `GossipReady`."""
+    seen: tuple[str, ...]
+    """Those that other members see, if enough of them agree."""
+
+
+@dataclass(frozen=True, slots=True)
 class GossipCounted:
     """What the transport has moved and dropped since it started."""
 
@@ -345,6 +356,8 @@ class SelfConfigured:
     gossip: tuple[Endpoint, ...]
     keepalive: int
     """seconds; for clients."""
+    provisional: bool = False
+    """Whether what the record says already of where this node is dialled stays."""
 
 
 @dataclass(frozen=True, slots=True)

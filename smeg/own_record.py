@@ -33,7 +33,11 @@ LOST_STEP = 2**20
 class OwnRecordWriter:
     """`wanted` is what the record should say, `standing` what the node is in this mesh."""
 
-    def __init__(self, mesh: str, identity: Secret, wanted: OwnRecord, standing: Standing) -> None:
+    def __init__(
+        self, mesh: str, identity: Secret, wanted: OwnRecord, standing: Standing, provisional: bool = False
+    ) -> None:
+        """`provisional`: where the record of an earlier start said that this node is dialled counts for more."""
+        self._provisional = provisional
         self._mesh = mesh
         self._identity = identity
         # Nobody dials a client, so its record says nothing to dial.
@@ -63,6 +67,10 @@ class OwnRecordWriter:
         )
         via = record.via if self.standing.role is Role.CLIENT else ()
         self._wanted = replace(self._wanted, collision=record.collision, via=via, floor=record.floor)
+        if self._provisional and record.gossip and self.standing.role is not Role.CLIENT:
+            port = self._wanted.wireguard[0].port if self._wanted.wireguard else 0
+            wireguard = tuple(replace(place, port=port or place.port) for place in record.wireguard)
+            self._wanted = replace(self._wanted, gossip=record.gossip, wireguard=wireguard)
         self._written = (said, record.credential)
         self.record = record
 
@@ -119,11 +127,11 @@ class OwnRecordWriter:
         if members.at(own.address) != self.standing.node:
             self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
 
-    def identify(self, wanted: OwnRecord) -> None:
-        """How it is called and reached, as in this."""
+    def identify(self, wanted: OwnRecord, provisional: bool = False) -> None:
+        """How it is called and reached, as in this; `provisional` leaves the latter as it is."""
         name, keepalive = wanted.name, wanted.keepalive
         self._wanted = replace(self._wanted, name=name, keepalive=keepalive)
-        if self.standing.role is not Role.CLIENT:
+        if self.standing.role is not Role.CLIENT and not provisional:
             self._wanted = replace(self._wanted, gossip=wanted.gossip, wireguard=wanted.wireguard)
 
     def go_via(self, via: tuple[NodeKey, ...]) -> None:

@@ -36,9 +36,12 @@ RENAMED: Mapping[str, str] = {
     "KeepAliveWg": "keepAliveWg",
 }
 """Keys whose value goes to another key."""
+_ASKED_OTHERS = ("public", "dns")
+"""Values of `ipDiscovery` by which it asked a service outside."""
 _KEYS = {key.name: key for key in KEYS}
 _OURS_ALONE = {*_KEYS, MESHES} - {
-    "role", "publicEndpoint", "advertiseRoutes", "advertiseDefaults", "keepAliveWg", "logLevel", "heartBeatInterval"
+    "role", "publicEndpoint", "advertiseRoutes", "advertiseDefaults", "keepAliveWg", "logLevel", "heartBeatInterval",
+    "ipDiscovery", "preUp", "postUp", "preDown", "postDown"
 }  # fmt: skip
 """Keys that no file of the predecessor has."""
 
@@ -93,6 +96,8 @@ def _became(line: int, name: str, node: Node) -> Became:
     if name == "stubWg":
         now = "backend: dry-run" if _scalar(node) is True else ""
         return Became(line, name, value, now, "" if now else "interfaces are made unless `backend: dry-run` is set")
+    if name == "ipDiscovery" and _scalar(node) in _ASKED_OTHERS:
+        return Became(line, name, value, "ipDiscovery: peers", "no outside service is asked, but other peers")
     target = RENAMED.get(name, name)
     key = _KEYS.get(target)
     if key is None:

@@ -15,6 +15,7 @@ from smeg.config import KEYS, Config, PublicEndpoint, defaults, parse, table
 from smeg.config_keys import NO_LONGER_USED
 from smeg.config_values import public_endpoint
 from smeg.errors import LocalError
+from smeg.hooks import Command
 from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule
 from smeg.shares import DEFAULT
 
@@ -25,6 +26,7 @@ runtimeDir: /srv/run
 name: paris-1
 role: client
 publicEndpoint: ["2001:db8::1", "[2001:db8::2]:51801", 192.0.2.1, "Host.Example:51802"]
+ipDiscovery: peers
 gossipPort: 0
 gossipAddress: "*"
 backend: dry-run
@@ -66,6 +68,7 @@ WRONG = {
     "name": "-no-",
     "role": "boss",
     "publicEndpoint": "10.0.0.300",
+    "ipDiscovery": "public",
     "gossipPort": "65536",
     "gossipAddress": "localhost",
     "backend": "magic",
@@ -127,6 +130,7 @@ def test_every_key_takes_effect() -> None:
             PublicEndpoint("192.0.2.1"),
             PublicEndpoint("host.example", 51802),
         ),
+        ip_discovery="peers",
         backend="dry-run",
         wireguard_program="/usr/bin/wireguard-go",
         wireguard_port=1,
@@ -152,12 +156,15 @@ def test_every_key_takes_effect() -> None:
                 "import_routes": (PrefixRule(IPv6Network("2001:db8:3::/48"), False),),
             }
         },
-        pre_up=(("/bin/true",),),
-        post_up=(("/usr/sbin/ip", "link", "show", "%i"), ("/bin/sh", "-c", 'echo $SMEG_MESH | logger')),
-        pre_down=(("/bin/true", "two words"),),
-        post_down=(("/bin/true",),),
+        pre_up=(Command(("/bin/true",)),),
+        post_up=(
+            Command(("/usr/sbin/ip", "link", "show", "%i")),
+            Command(("/bin/sh", "-c", "echo $SMEG_MESH | logger")),
+        ),
+        pre_down=(Command(("/bin/true", "two words")),),
+        post_down=(Command(("/bin/true",)),),
         hook_timeout=3.0,
-        metrics_listen=PublicEndpoint("::1", 9478),
+        metrics_listen=(PublicEndpoint("::1", 9478),),
         log_level="debug",
         log_format="json",
     )

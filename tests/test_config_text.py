@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from smeg.cli.main import main
 from smeg.config import Config, defaults, parse
 from smeg.config_keys import KEYS, NO_LONGER_USED
 from smeg.config_text import commented, value_text
-from smeg.config_values import endpoint, route, rule
+from smeg.config_values import endpoint, listen, route, rule
 from smeg.errors import LocalError
+from smeg.hooks import FOR_A_SHELL, command
 from smeg.predecessor import RENAMED, is_predecessors, translate
 
 BASE = defaults("host", True, {})
@@ -69,6 +71,8 @@ def test_it_has_every_key_with_its_meaning_unit_and_default() -> None:
 
 
 texts = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=12).filter(str.isprintable)
+words = texts.filter(lambda text: text not in FOR_A_SHELL)
+lines = st.lists(words, max_size=3).map(lambda said: shlex.join(["/x", *said]))
 values: dict[str, st.SearchStrategy[Any]] = {
     "name": st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True),
     "state_dir": texts.map(lambda text: Path(f"/s/{text}")),
@@ -79,6 +83,8 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "public_endpoint": st.sampled_from([(), ("[2001:db8::1]:5",), ("a.example", "192.0.2.1:7")]).map(
         lambda them: tuple(map(endpoint, them))
     ),
+    "metrics_listen": st.sampled_from([(), (9478,), ("[::1]:1",)]).map(lambda them: tuple(map(listen, them))),
+    "post_up": st.lists(lines, max_size=3, unique=True).map(lambda said: tuple(map(command, said))),
     "advertise": st.sampled_from([(), ("2001:db8::/32", "fd00::/8")]).map(lambda them: tuple(map(route, them))),
     "import_routes": st.sampled_from([(), ("!2001:db8::/32",), ("fd00::/8", "!::/0")]).map(
         lambda them: tuple(map(rule, them))

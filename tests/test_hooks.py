@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from actors.daemon import read_config
 from smeg.edges.hook_run import KEPT, HookRun, check_trusted
 from smeg.errors import LocalError
-from smeg.hooks import Hook, HookPolicy, Hooks, command
+from smeg.hooks import Command, Hook, HookPolicy, Hooks, command
 from tests.builders import QUICK
 from tests.loopback import Daemon, end_at_last, form_mesh
 from tests.nodes import wait_for
@@ -34,7 +34,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 def test_quoted_words_stay_what_they_are(words: list[str]) -> None:
     line = shlex.join(["/bin/echo", *words])
     if not set(words) & {"|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1"}:
-        assert command(line) == ("/bin/echo", *words)
+        assert command(line).words == ("/bin/echo", *words)
+        assert command(str(command(line))) == command(line)
 
 
 @pytest.mark.parametrize("line", ["", "echo", "./echo", "/bin/echo 'a", "/bin/a ; /bin/b", "/bin/a > /tmp/b"])
@@ -44,10 +45,10 @@ def test_what_is_no_command_without_a_shell_is_refused(line: str) -> None:
 
 
 def test_the_interface_takes_its_place_and_a_mesh_may_have_its_own() -> None:
-    general = Hooks({Hook.POST_UP: (("/bin/echo", "dev=%i", "%i"),)})
-    own = Hooks({Hook.PRE_UP: (("/bin/true",),)})
+    general = Hooks({Hook.POST_UP: (Command(("/bin/echo", "dev=%i", "%i")),)})
+    own = Hooks({Hook.PRE_UP: (Command(("/bin/true",)),)})
     policy = HookPolicy(general, {"home": own})
-    assert policy.of("id", "office").of(Hook.POST_UP, "smeg-a") == [("/bin/echo", "dev=smeg-a", "smeg-a")]
+    assert policy.of("id", "office").of(Hook.POST_UP, "smeg-a") == [Command(("/bin/echo", "dev=smeg-a", "smeg-a"))]
     assert policy.of("id", "home").of(Hook.POST_UP, "smeg-a") == []
     assert policy.any
     assert not HookPolicy().any

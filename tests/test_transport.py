@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import zmq
 
 from smeg.device import Endpoint
-from smeg.edges.events import Connected, Deaf, Event, Idle, Lost, Parted, Reason, Refused, Unanswered
+from smeg.edges.events import Connected, Deaf, Event, Idle, Lost, Parted, Reason, Refused, Seen, Unanswered
 from smeg.edges.frames import MAX_PAYLOAD
 from smeg.edges.routers import Limits
 from smeg.edges.targets import RETRIED_WITHIN
@@ -573,11 +574,20 @@ def test_the_next_endpoint_is_tried_when_one_refuses_or_says_nothing(outside: Ou
     client.transport.dial(server.key, (refusing, silent, server.at()), time.monotonic())
 
     assert until(lambda: client.told(Connected), server, client)
-    assert client.events == [
+    assert [event for event in client.events if not isinstance(event, Seen)] == [
         Refused(server.key, refusing),
         Unanswered(server.key, silent, Reason.PUT_OFF),
         Connected(server.key, server.at()),
     ]
+
+
+@pytest.mark.parametrize("host", [HOST, "::1"])
+def test_who_dials_is_told_from_which_address_it_came(outside: Outside, host: str) -> None:
+    server, client = outside.node(), outside.node()
+    client.dial(server, host)
+    assert until(lambda: client.told(Seen), server, client)
+    assert client.told(Seen) == [Seen(server.key, ip_address(host).packed)]
+    assert server.told(Seen) == []
 
 
 def test_a_restarted_daemon_is_seen_as_lost_then_refusing_then_connected(outside: Outside) -> None:

@@ -91,4 +91,12 @@ class Hearing:
     """Connections are accepted again."""
 
 
-Event = Connected | Lost | Parted | Idle | Unanswered | Refused | Deaf | Hearing
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The holder of `curve`, whom we dialled, says from which address: 4 or 16 bytes."""
+
+    curve: bytes
+    address: bytes
+
+
+Event = Connected | Lost | Parted | Idle | Unanswered | Refused | Deaf | Hearing | Seen

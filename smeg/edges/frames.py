@@ -1,7 +1,8 @@
 """What a gossip message looks like on the wire, and the check that everything from there passes first.
 
 A message is three ZeroMQ frames: mesh id, channel, payload. HELLO and its answer, which only the transport sees, have
-an empty mesh id and payload. Nothing here knows who sent it.
+an empty mesh id. A hello says nothing more; its answer says from which address it came. Nothing here knows who sent
+it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 
 from smeg.errors import RemoteError
 from smeg.messages import Channel
@@ -29,7 +31,6 @@ FROM_STRANGE_SERVER = frozenset({b"W", b"M"})
 """What a server may send us that we dialled and that is no member yet: the answer to joining."""
 
 HELLO_FRAMES = [b"", HELLO, b""]
-HELLO_ANSWER_FRAMES = [b"", HELLO_ANSWER, b""]
 
 _KINDS = {channel.value: channel.name.lower() for channel in Channel}
 _MESH = re.compile(rb"[a-z2-7]{1,64}")
@@ -42,6 +43,16 @@ class Frames:
     mesh: str
     channel: bytes
     payload: bytes
+
+
+def hello_answer(peer: str) -> list[bytes]:
+    """The answer to a hello that came from this address, as text; nothing is said of what is no address."""
+    try:
+        address = ip_address(peer.partition("%")[0])
+    except ValueError:
+        return [b"", HELLO_ANSWER, b""]
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return [b"", HELLO_ANSWER, (mapped or address).packed]
 
 
 def kind_of(channel: bytes) -> str:
@@ -59,8 +70,8 @@ def parse(parts: Sequence[bytes]) -> Frames:
     if len(payload) > MAX_PAYLOAD:
         raise RemoteError("too-large", f"a payload has at most {MAX_PAYLOAD} bytes, this has {len(payload)}")
     if channel in (HELLO, HELLO_ANSWER):
-        if mesh or payload:
-            raise RemoteError("bad-hello", "a hello has neither mesh id nor payload")
+        if mesh or len(payload) not in ((0, 4, 16) if channel == HELLO_ANSWER else (0,)):
+            raise RemoteError("bad-hello", "a hello has neither mesh id nor payload, its answer an address at most")
     elif not _MESH.fullmatch(mesh):
         raise RemoteError("bad-mesh-id", "a mesh id is 1 to 64 letters of a-z2-7")
     return Frames(mesh.decode("ascii"), channel, payload)

@@ -39,7 +39,7 @@ class HookRun:
         self._environment = {"PATH": PATH, "LANG": "C.UTF-8", **environment}
         self._limit = limit
         self._until = now + limit
-        self._command: Command = ()
+        self._program = ""
         self._running: subprocess.Popen[bytes] | None = None
         self._said = b""
         self._begin()
@@ -79,10 +79,11 @@ class HookRun:
     def _begin(self) -> None:
         if not self._commands:
             return
-        self._command, self._said = self._commands.popleft(), b""
+        words = self._commands.popleft().words
+        self._program, self._said = words[0], b""
         try:
             self._running = subprocess.Popen(
-                self._command,
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -113,7 +114,7 @@ class HookRun:
             self._fail(f"{how}: {said}" if said else how)
 
     def _fail(self, why: str) -> None:
-        message = f"{self.hook}: {self._command[0]} {why}"
+        message = f"{self.hook}: {self._program} {why}"
         self.problem = Problem("hook-failed", message, f"see to the command that the configuration has as {self.hook}")
 
 

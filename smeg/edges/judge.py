@@ -34,6 +34,14 @@ def proved_key(head: zmq.Frame) -> bytes:
     return curve
 
 
+def peer_address(head: zmq.Frame) -> str:
+    """Where the connection of a message comes from, as text; empty when nobody knows."""
+    try:
+        return str(head.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""
+
+
 class Judge:
     """Everything raises `RemoteError`, whose code is the reason to count."""
 

@@ -16,17 +16,17 @@ import zmq
 
 from smeg.allowance import Allowance
 from smeg.device import Endpoint
-from smeg.edges.events import Deaf, Event, Hearing, Parted, Reason, Unanswered
+from smeg.edges.events import Deaf, Event, Hearing, Parted, Reason, Seen, Unanswered
 from smeg.edges.frames import (
     HELLO,
     HELLO_ANSWER,
-    HELLO_ANSWER_FRAMES,
     MESSAGE_OVERHEAD,
     Frames,
+    hello_answer,
     kind_of,
     parse,
 )
-from smeg.edges.judge import Judge, proved_key
+from smeg.edges.judge import Judge, peer_address, proved_key
 from smeg.edges.links import Links
 from smeg.edges.listener import Listener
 from smeg.edges.routers import ZAP_DOMAIN, Limits, readable, take_message
@@ -264,7 +264,7 @@ class Transport:
             if descriptor in connections:
                 self._sender.remember(curve, head.bytes)
             if frames.channel == HELLO:
-                self._sender.answer(head.bytes, HELLO_ANSWER_FRAMES)
+                self._sender.answer(head.bytes, hello_answer(peer_address(head)))
             else:
                 self._pass_on(curve, frames, messages)
 
@@ -285,6 +285,8 @@ class Transport:
                 continue
             if frames.channel == HELLO_ANSWER:
                 links.answered(link, now)
+                if frames.payload:
+                    self._events.append(Seen(curve, frames.payload))
             else:
                 links.used(link, now)
                 self._pass_on(curve, frames, messages)
