@@ -110,3 +110,4 @@ demo-packages: | python-packages
 
 test-packages: | demo-packages
 	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dig:bind9-dnsutils dnsmasq:dnsmasq-base dot:graphviz curl:curl)
+	@$(call need,chromium:chromium) || echo 'without Chromium the page is not tried in a browser'

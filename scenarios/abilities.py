@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ _DOUBLES = (
     'add table netdev probe; add chain netdev probe c { type filter hook egress device "host1" priority 0 ; };'
     ' add rule netdev probe c numgen random mod 100 < 5 dup to "host1"'
 )
+_FRAMES = "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW).setsockopt(263, 15, 1)"
 _NAT = (
     "add table ip probe; add chain ip probe c { type nat hook postrouting priority 100 ; };"
     ' add rule ip probe c oifname "eth0" masquerade'
@@ -31,6 +33,8 @@ class Abilities:
     loses: bool
     """Whether it can drop at random."""
     netem: bool
+    slows: bool
+    """By netem, or by a program between a link and the switch."""
     doubles: bool
     """By netem or without it."""
     translates: bool
@@ -49,6 +53,7 @@ def find_out() -> Abilities:
             drops,
             drops and _nft(world, _LOSS),
             netem,
+            netem or world.run([sys.executable, "-I", "-S", "-c", _FRAMES]).returncode == 0,
             netem or _nft(world, _DOUBLES),
             host.run(["nft", _NAT], check=False).returncode == 0,
         )

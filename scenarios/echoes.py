@@ -64,9 +64,6 @@ class Pinger:
 
     def close(self) -> None:
         self._reactor.forget(self._out)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
 
     def _read(self) -> None:
         try:

@@ -205,16 +205,8 @@ class Host:
             process.resume()
 
     def converse(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a program that is spoken with by pipes. Close its standard input to end it."""
-        entered = subprocess.Popen(
-            self._holder.enter(argv, HOME),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_environment(None),
-            start_new_session=True,
-        )
-        self._holder.follow(entered)
-        return entered
+        """Start a program that is spoken with by pipes. It ends with the world, or when its standard input does."""
+        return self._holder.converse(argv, HOME)
 
     def counters(self, name: str) -> str:
         """A file of its network in `/proc/net`, like `dev` or `snmp6`."""
@@ -276,6 +268,10 @@ class World:
         """Run a command at the switch (`ip`, `bridge`, `tc`, `nft`), whatever its status, and keep its output."""
         return self._holder.run(argv, "/", timeout)
 
+    def converse(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a program at the switch that is spoken with by pipes."""
+        return self._holder.converse(argv, "/")
+
     def wireguard(self) -> Literal["kernel", "userspace"]:
         """Which WireGuard the hosts can have, the kernel's if there is one. Raises `LocalError` `no-backend`."""
         if self.run(["ip", "link", "add", "probe", "type", "wireguard"]).returncode == 0:
@@ -302,7 +298,12 @@ class World:
         holders = (self._holder, *self._holders)
         for holder in holders:
             holder.release()
-        _wait_for([process for holder in holders for process in holder.processes()])
+        processes = [process for holder in holders for process in holder.processes()]
+        _wait_for(processes)
+        for process in processes:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
 
     def __enter__(self) -> Self:
         return self
@@ -375,6 +376,17 @@ class _Holder:
             process.communicate()
             raise
         return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+
+    def converse(self, argv: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+        entered = subprocess.Popen(
+            self.enter(argv, folder),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(None),
+            start_new_session=True,
+        )
+        self.follow(entered)
+        return entered
 
     def follow(self, entered: subprocess.Popen[bytes]) -> None:
         """Wait for it on closing, when the world has ended it."""

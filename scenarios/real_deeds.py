@@ -27,7 +27,7 @@ class RealDeeds:
 
     def do(self, deed: Deed) -> None:
         """Raises `LocalError` if it is refused at once; later refusals are noticed."""
-        links, action = self._stage.links, deed.action
+        links, action = self._stage.underlay.links, deed.action
         match action:
             case a.Partition():
                 links.sides = tuple(frozenset(self._link(name) for name in side) for side in deed.sides)

@@ -11,11 +11,15 @@ from scenarios.script import Event, Script
 from scenarios.simulated_limits import moving_peers
 from scenarios.stage import Limit
 
-NO_NETEM = "this kernel has no netem: as root, modprobe sch_netem, or play it on a machine that has it"
+NO_NETEM = "this kernel has no netem, nor packet sockets: as root, modprobe sch_netem, or play it on another machine"
+BY_PROGRAM = "this kernel has no netem: a program delays each frame instead, and takes processor time for it"
 NO_DROPS = "there is no nftables that drops at a switch: install nftables, or modprobe nft_meta_bridge"
 NO_CHANCE = "this kernel's nftables have no random numbers: modprobe nft_numgen"
 NO_DOUBLES = "this kernel has neither netem nor nftables' dup: modprobe sch_netem or nft_dup_netdev"
 NO_NAT = "this kernel translates no addresses: modprobe nft_masq"
+
+NO_TERMS = "these hosts are invited, and an invitation lets in for as long as its mesh lives"
+NO_OTHERS = "there is one version of the daemon here; the simulated world plays a later one"
 
 
 def limits(script: Script, able: Abilities) -> list[Limit]:
@@ -25,25 +29,38 @@ def limits(script: Script, able: Abilities) -> list[Limit]:
 def _of_hosts(script: Script, able: Abilities) -> Iterator[Limit]:
     for group in script.hosts:
         about = f"hosts.{group.name}"
+        if group.certified:
+            yield Limit(1, f"{about}: certified", NO_TERMS, True)
+        if group.speaks != "this":
+            yield Limit(1, f"{about}: speaks {group.speaks}", NO_OTHERS, True)
         if group.nat and not able.translates:
             yield Limit(1, f"{about}: nat", NO_NAT, True)
         if group.latency and not able.netem:
-            yield Limit(1, f"{about}: latency", NO_NETEM, True)
+            yield _slow(1, f"{about}: latency", able)
         if group.loss and not able.loses:
             yield Limit(1, f"{about}: loss", NO_CHANCE, True)
 
 
 def _of_deeds(script: Script, able: Abilities) -> Iterator[Limit]:
     for event in script.timeline:
+        if isinstance(event.action, a.Delay | a.Reorder) and not able.netem:
+            yield _slow(event.line, a.WORDS[type(event.action)], able)
         why = _impossible(event, able)
         if why:
             yield Limit(event.line, a.WORDS[type(event.action)], why, True)
 
 
+def _slow(line: int, what: str, able: Abilities) -> Limit:
+    return Limit(line, f"{what} by the kernel", BY_PROGRAM, False) if able.slows else Limit(line, what, NO_NETEM, True)
+
+
+def needs_slow_links(script: Script) -> bool:
+    delays = any(isinstance(event.action, a.Delay | a.Reorder) for event in script.timeline)
+    return delays or any(group.latency for group in script.hosts)
+
+
 def _impossible(event: Event, able: Abilities) -> str:
     match event.action:
-        case a.Delay() | a.Reorder() if not able.netem:
-            return NO_NETEM
         case a.Duplicate() if not able.doubles:
             return NO_DOUBLES
         case a.Loss() if not able.loses:
@@ -57,7 +74,8 @@ def _of_checks(script: Script) -> Iterator[Limit]:
     for one in script.expect:
         match one.check:
             case e.Bounded():
-                yield Limit(one.line, "bounded: queue", "daemons do not tell it; their memory is looked at", False)
+                why = "how deep queues are is asked twice a second; memory is seen at its peak"
+                yield Limit(one.line, "bounded: queues in between", why, False)
             case e.NoLoop():
                 why = "only packets that are sent can go around: those of the script's traffic and checks"
                 yield Limit(one.line, "no-loop: packets that nobody sends", why, False)

@@ -21,13 +21,13 @@ from scenarios.nat import Nat
 from scenarios.reactor import Reactor
 from scenarios.real_deeds import RealDeeds
 from scenarios.real_hosts import RealHost
-from scenarios.real_limits import limits
+from scenarios.real_limits import limits, needs_slow_links
 from scenarios.real_packets import RealPackets
 from scenarios.real_traffic import RealTraffic
 from scenarios.real_views import Views
 from scenarios.script import Begins, Group, Script
 from scenarios.stage import Deed, Limit, Observer, Seen, Way
-from scenarios.underlay import Links, Underlay
+from scenarios.underlay import Underlay
 from smeg.errors import LocalError, Problem
 from smeg.shares import DEFAULT
 
@@ -65,6 +65,7 @@ class RealStage:
         self._rest_at = float("inf")
         self._observer: Observer | None = None
         self._deeds = RealDeeds(self)
+        self._underlay: Underlay | None = None
         self.hosts: dict[str, RealHost] = {}
         self.views: dict[str, Views] = {}
         self._founders: dict[str, RealHost] = {}
@@ -87,16 +88,14 @@ class RealStage:
         self._observer = observer
         self._world = World()
         self._make_hosts(self._world, observer)
-        edges = {host.edge.link: host.edge for host in self.hosts.values()}
-        self.underlay = Underlay(self._world, edges, self._able.netem)
-        self.links: Links = self.underlay.links
+        edges = [host.edge for host in self.hosts.values()]
+        self._underlay = Underlay(self._world, edges, self._able.netem, needs_slow_links(self._script))
         for host in self.hosts.values():
-            link = self.links.by_name[host.edge.link]
+            link = self.underlay.links.by_name[host.edge.link]
             link.delays["own"], link.losses["own"] = host.group.latency, host.group.loss
         self._start_all()
         self._form_meshes()
-        if self._able.drops:
-            self.underlay.apply()
+        self.underlay.apply()
         for host in self.hosts.values():
             if host.group.begins is Begins.OFF:
                 host.lose_power()
@@ -114,6 +113,7 @@ class RealStage:
             settings["acceptDefaults"] = True
         deeds = [event.action for event in self._script.timeline]
         misled = any(isinstance(deed, a.Clock) for deed in deeds)
+        queues = any(isinstance(one.check, e.Bounded) for one in self._script.expect)
         may_fill = any(isinstance(deed, a.DiskFull) for deed in deeds)
         for number, (name, group) in enumerate(self._groups.items(), 1):
             host = self.hosts[name] = RealHost(world, self._reactor, name, group, self._patience)
@@ -121,7 +121,7 @@ class RealStage:
                 host.nat = Nat(world, host.host, f"nat{number}", number)
             bridge = {"advertiseRoutes": True} if group.name in self._script.bridges else {}
             host.prepare({**settings, **bridge}, misled, may_fill)
-            self.views[name] = Views(self._reactor, host, observer, self._patience)
+            self.views[name] = Views(self._reactor, host, observer, self._patience, queues)
 
     def _start_all(self) -> None:
         waiting = list(self.hosts.values())
@@ -270,6 +270,11 @@ class RealStage:
         if self._world is not None:
             self._world.close()
 
+    @property
+    def underlay(self) -> Underlay:
+        assert self._underlay is not None, "the stage is set up"
+        return self._underlay
+
     def mesh(self, name: str) -> str:
         return name or next(iter(self._script.meshes))
 
@@ -311,17 +316,17 @@ class RealStage:
                 for name, row in view.rows.items():
                     self.packets.addresses[name, mesh] = row["address"]
 
-    def way(self, sender: str, to: str) -> Way:
+    def whole_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         self._look_up()
-        return self.packets.trace(sender, self.packets.address(sender, to))
+        return self.packets.trace([(sender, self.packets.address(sender, to)) for sender, to in pairs])
 
     def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         self._look_up()
         return self.packets.deliver(pairs)
 
-    def way_out(self, sender: str, prefix: IPv6Network) -> Way:
+    def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
         self._look_up()
-        return self.packets.trace(sender, str(prefix[1]))
+        return self.packets.trace([(sender, str(prefix[1])) for sender in senders])
 
     def longest_outage(self) -> tuple[float, str]:
         return self.traffic.longest()
@@ -330,7 +335,7 @@ class RealStage:
         return len(self.hosts[host].interfaces())
 
     def deepest_queue(self) -> int:
-        return 0
+        return max((views.deepest for views in self.views.values()), default=0)
 
     def largest_memory(self) -> float | None:
         return max((host.largest for host in self.hosts.values()), default=None)

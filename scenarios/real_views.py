@@ -6,6 +6,7 @@ missed. A daemon that does not answer has no view, once its last one is too old.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,13 @@ class View:
 class Views:
     """Of one host."""
 
-    def __init__(self, reactor: Reactor, host: RealHost, observer: Observer, patience: float) -> None:
+    def __init__(
+        self, reactor: Reactor, host: RealHost, observer: Observer, patience: float, queues: bool = False
+    ) -> None:
+        """`queues`: whether to look at how many messages wait for actors."""
+        self._queues = queues
+        self.deepest = 0
+        """The most messages that were seen to wait for one actor."""
         self._reactor = reactor
         self._host = host
         self._observer = observer
@@ -94,6 +101,8 @@ class Views:
         run, number = self._since
         self._host.eyes.ask(self._events, "events", run=run, since=number)
         self._host.eyes.ask(self._meshes, "list-meshes")
+        if self._queues:
+            self._host.eyes.ask(self._metrics, "metrics")
 
     def _events(self, answer: Answer) -> None:
         if isinstance(answer, Problem):
@@ -120,6 +129,11 @@ class Views:
                 self._observer.changed_mind(self._host.name, mesh, (), (name,), ())
             case "problem":
                 self._observer.noticed(self._host.name, text[:100])
+
+    def _metrics(self, answer: Answer) -> None:
+        if not isinstance(answer, Problem):
+            depths = re.findall(r"^smegmesh_queue_messages\S* (\d+)", str(answer["text"]), re.MULTILINE)
+            self.deepest = max([self.deepest, *map(int, depths)])
 
     def _meshes(self, answer: Answer) -> None:
         if isinstance(answer, Problem):

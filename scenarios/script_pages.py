@@ -1,6 +1,6 @@
 """The tables of docs/scenarios.md, made from what the reader goes by.
 
-    python -m scenarios.script_pages
+python -m scenarios.script_pages
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from smeg.notary import Notary
 from smeg.own_carrier import OwnCarrier
 from smeg.own_offers import OwnOffers
 from smeg.own_record import OwnRecordWriter
+from smeg.own_standing import trouble
 from smeg.records import Record, Standing
 from smeg.remembered import about, remember
 from smeg.roster import Verdict
@@ -108,6 +109,7 @@ class Mesh:
         self._unsaid = False
         """Whether the own record that goes with `ENTRY` is not on disk yet."""
         self._removed = False
+        self._verdict = Verdict.MEMBER.value
         self._left = False
         self._stop_at: float | None = None
         self._settled_at: float | None = None
@@ -346,7 +348,16 @@ class Mesh:
             self._present_at = None
             if self._state is State.SETTLING:
                 self._settled_at = now
-        return self._refresh_contacts(now)
+        return [*self._warned(message.own_verdict), *self._refresh_contacts(now)]
+
+    def _warned(self, verdict: str) -> list[Message]:
+        """Say that this node is no member any more, once each time: nobody else will tell it."""
+        before, self._verdict = self._verdict, verdict
+        if verdict == before:
+            return []
+        over, problem = trouble(before, self._stored.name), trouble(verdict, self._stored.name)
+        ended: list[Message] = [m.AlarmOver(self._mesh, over.code)] if over is not None else []
+        return [*ended, m.Alarm(self._mesh, problem)] if problem is not None else ended
 
     def _why_removed(self) -> Problem | None:
         """None when it was by this node's own will, and the daemon ended before all of it was done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from scenarios.abilities import Abilities, find_out
 from scenarios.actions import VERBS
 from scenarios.consoles import SILENT, Answer, Console
 from scenarios.echoes import Outcome
-from scenarios.hosts import World
+from scenarios.hosts import Host, World
 from scenarios.reactor import Reactor
 from scenarios.real_limits import limits
 from scenarios.real_stage import RealStage
@@ -27,14 +28,14 @@ from scenarios.real_traffic import RealTraffic
 from scenarios.run import BEYOND, Run, main, play
 from scenarios.script_files import LIBRARY
 from scenarios.script_reading import parse, read
-from scenarios.underlay import Link, Links
+from scenarios.underlay import Link, Links, Underlay
 from scenarios.verdicts import Play
 from smeg.errors import Problem
 from tests.nodes import PATIENCE, wait_for
 
 ROOT = Path(__file__).parent.parent
-ALL = Abilities("kernel", drops=True, loses=True, netem=True, doubles=True, translates=True)
-NOTHING = Abilities("userspace", drops=False, loses=False, netem=False, doubles=False, translates=False)
+ALL = Abilities("kernel", drops=True, loses=True, netem=True, slows=True, doubles=True, translates=True)
+NOTHING = Abilities("userspace", drops=False, loses=False, netem=False, slows=False, doubles=False, translates=False)
 BUSY = 3.0
 """By how much a machine that does other things may miss the times of scripts."""
 
@@ -162,6 +163,53 @@ def marked(mark: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def rtts(host: Host, to: Host, count: int = 5) -> list[float]:
+    """Of packets that are answered, in milliseconds; doubles too."""
+    done = host.run(["ping", "-n", f"-c{count}", "-i0.1", f"-W{PATIENCE:g}", str(to.address(4))], check=False)
+    return [float(found) for found in re.findall(r"time=([0-9.]+) ms", done.stdout)]
+
+
+def test_links_are_cut_slowed_and_lossy_as_they_are_told_to_be(able: Abilities) -> None:
+    if not (able.drops and able.loses and able.slows and able.doubles):
+        pytest.skip(f"not all of it can be done here: {able}")
+    with World() as world:
+        one, two, three = (world.host(name) for name in ("one", "two", "three"))
+        underlay = Underlay(world, [one, two, three], able.netem, slows=True)
+        links = underlay.links
+
+        def told(**said: object) -> None:
+            for name, value in said.items():
+                setattr(links, name, value)
+            underlay.apply()
+
+        told()
+        assert len(rtts(one, two)) == 5
+        links.by_name[two.link].delays["own"] = 0.15
+        told()
+        assert min(rtts(one, two)) >= 295, "both ways"
+        assert min(rtts(one, three)) < 290
+        links.by_name[two.link].delays["own"] = 0.0
+        told(sides=(frozenset([one.link]), frozenset([two.link, three.link])))
+        assert rtts(one, two, 1) == []
+        assert len(rtts(two, three)) == 5
+        told(sides=())
+        links.by_name[two.link].mute = True
+        told()
+        assert rtts(one, two, 1) == []
+        links.by_name[two.link].mute = False
+        links.by_name[two.link].losses["deed"] = 1.0
+        told()
+        assert rtts(one, two, 1) == []
+        links.by_name[two.link].losses["deed"] = 0.0
+        told(duplicate=1.0)
+        assert len(rtts(one, two)) > 5
+        told(duplicate=0.0)
+        underlay.cut(two.link, "down")
+        assert rtts(one, two, 1) == []
+        underlay.cut(two.link, "up")
+        assert rtts(one, two)
 
 
 # What is said before.

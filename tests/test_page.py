@@ -1,0 +1,252 @@
+"""The page in a real browser: what it shows of meshes of any size, and that its actions change a real one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from tests.api_service import Service, api_service
+from tests.canned_daemon import canned_daemon
+from tests.canned_meshes import Meshes, alone, many, twenty
+from tests.loopback import end_at_last
+from tests.nodes import PATIENCE, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+Scheme = Literal["light", "dark"]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+FILES = Path(__file__).parent.parent / "smeg" / "api" / "page"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PICTURES = os.environ.get("SMEG_PICTURES")
+"""A folder in which pictures of the page are kept."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra `page`)")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this host")
+    with sync_api.sync_playwright() as playwright:
+        # Its sandbox needs what root in a container lacks; it is shown this page only.
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@contextmanager
+def opened(browser: Browser, api: Service, scheme: Scheme = "light") -> Iterator[Page]:
+    """The page with the token, when it is live; nothing may go wrong in it, or be loaded from elsewhere."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+    context.set_default_timeout(20_000 * PATIENCE)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda asked: None if asked.url.startswith((api.url, "data:")) else wrong.append(asked.url))
+    page.goto(f"{api.url}/#token={api.token}")
+    page.wait_for_selector("#live.good")
+    yield page
+    context.close()
+    assert not wrong
+
+
+@contextmanager
+def shown(browser: Browser, folder: Path, meshes: Meshes, scheme: Scheme = "light") -> Iterator[Page]:
+    with canned_daemon(folder / "run" / "control.sock") as daemon:
+        meshes.serve(daemon)
+        with api_service(folder / "api", daemon.path) as api, opened(browser, api, scheme) as page:
+            yield page
+
+
+def keep(page: Page, name: str) -> None:
+    if PICTURES:
+        page.wait_for_timeout(700)
+        page.screenshot(path=Path(PICTURES) / f"page-{name}.png")
+
+
+def test_without_the_token_it_asks_for_it_and_takes_only_the_right_one(browser: Browser, tmp_path: Path) -> None:
+    with canned_daemon(tmp_path / "run" / "control.sock") as daemon:
+        alone().serve(daemon)
+        with api_service(tmp_path / "api", daemon.path) as api:
+            page = browser.new_page()
+            page.goto(api.url)
+            page.get_by_label("Token").fill("x" * 43)
+            page.get_by_role("button", name="Open").click()
+            page.get_by_role("alert").wait_for()
+            assert not daemon.asked
+            page.get_by_label("Token").fill(api.token)
+            page.get_by_role("button", name="Open").click()
+            page.wait_for_selector("#live.good")
+            assert api.token not in page.url
+            page.close()
+
+
+def test_a_node_in_no_mesh_is_told_what_to_do(browser: Browser, tmp_path: Path) -> None:
+    with shown(browser, tmp_path, Meshes()) as page:
+        page.get_by_role("button", name="Make a mesh").wait_for()
+        page.get_by_role("button", name="Join by a token").wait_for()
+        keep(page, "none")
+
+
+def test_a_mesh_of_one_offers_to_invite(browser: Browser, tmp_path: Path) -> None:
+    with shown(browser, tmp_path, alone()) as page:
+        page.get_by_role("button", name="Invite somebody").wait_for()
+        keep(page, "empty")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_twenty_nodes_are_shown_with_what_became_of_them(browser: Browser, tmp_path: Path, scheme: Scheme) -> None:
+    with shown(browser, tmp_path, twenty(), scheme) as page:
+        assert page.get_by_role("tab").all_inner_texts() == ["All20", "europe14", "asia9"]
+        chips = page.locator("#chips button").all_inner_texts()
+        assert [" ".join(chip.split()) for chip in chips] == ["alive 20", "daemon-down 1", "pruned 1", "quarantined 1"]
+        page.locator("#search").fill("laptop-ada")
+        page.locator(".rows .row").first.click()
+        page.get_by_role("heading", name="laptop-ada").wait_for()
+        page.get_by_role("button", name="Way from here").click()
+        page.locator("#way").get_by_text("paris-1 → porto-1 → laptop-ada").wait_for()
+        page.locator("#search").fill("")
+        keep(page, f"twenty-{scheme}")
+        page.locator("#events").get_by_role("button", name="cairo-1").click()
+        page.locator("#detail").get_by_text("What happened to it").wait_for()
+
+
+def test_states_are_told_apart_by_shape_alone(browser: Browser, tmp_path: Path) -> None:
+    with shown(browser, tmp_path, twenty()) as page:
+        signs = page.evaluate(
+            "() => [...document.querySelectorAll('#legend svg')].map((sign) =>"
+            " sign.classList[1] === 'alive' ? sign.innerHTML : sign.querySelector('.mark').getAttribute('d'))"
+        )
+        assert len(set(signs)) == len(signs) == 7
+
+
+def test_three_thousand_are_sorted_filtered_and_scrolled_with_few_rows_in_the_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with shown(browser, tmp_path, many(3000)) as page:
+        page.get_by_text("3,000 members").wait_for()
+        keep(page, "3000")
+        assert page.locator("#table").get_attribute("aria-rowcount") == "3001"
+        assert page.locator(".rows .row").count() < 40
+        page.locator("#search").fill("role:client state:pruned")
+        page.wait_for_function("document.querySelector('#shown').textContent.includes('of 3,000 shown')")
+        assert set(page.locator(".rows .cell.state").all_inner_texts()) == {"pruned"}
+        page.locator("#search").fill("")
+        page.get_by_role("button", name="Received").click()
+        page.locator("#table").press("End")
+        page.wait_for_function("document.querySelector('.rows .row:last-child').ariaRowIndex === '3001'")
+        assert page.locator(".rows .row").count() < 40
+        assert page.locator(".rows .row:last-child .received").inner_text() == "0 B"
+        # What the browser's own clock says of a frame while everything is sorted anew, again and again.
+        spent = page.evaluate(
+            """async () => {
+              const button = document.querySelector('.head .name button'), spent = [];
+              for (let turn = 0; turn < 10; turn++) {
+                const began = performance.now();
+                button.click();
+                await new Promise(requestAnimationFrame);
+                await new Promise(requestAnimationFrame);
+                spent.push(performance.now() - began);
+              }
+              return spent.sort((one, other) => one - other)[5];
+            }"""
+        )
+        assert spent < 1000 * PATIENCE
+
+
+def test_a_keyboard_is_enough(browser: Browser, tmp_path: Path) -> None:
+    with shown(browser, tmp_path, twenty()) as page:
+        page.keyboard.press("l")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        page.locator("#detail").get_by_role("heading", name="bridge-a").wait_for()
+        page.keyboard.press("g")
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function("!document.querySelector('#detail h2').textContent.startsWith('bridge-a')")
+        page.keyboard.press("Escape")
+        page.locator("#detail .mesh").first.wait_for()
+        page.keyboard.press("/")
+        page.keyboard.type("tokyo-1")
+        page.wait_for_function("document.querySelectorAll('.rows .row').length === 1")
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        page.locator("dialog").get_by_role("heading", name="Keys").wait_for()
+        page.keyboard.press("Escape")
+        page.keyboard.press("t")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_what_happens_is_shown_as_it_happens(browser: Browser, tmp_path: Path) -> None:
+    made = twenty()
+    with shown(browser, tmp_path, made) as page:
+        made.members["europe"][2]["state"] = "pruned"
+        made.happened("pruned", "europe", "turin-1")
+        page.locator("#events li").first.get_by_text("turin-1").wait_for()
+        page.locator("#chips").get_by_text("pruned 2").wait_for()
+
+
+def test_its_actions_change_a_real_mesh(browser: Browser, tmp_path: Path) -> None:
+    with end_at_last() as make:
+        own, other = make(tmp_path / "own"), make(tmp_path / "other")
+        own.start()
+        other.start()
+        with api_service(tmp_path / "api", own.socket) as api, opened(browser, api) as page:
+            page.get_by_role("button", name="Make a mesh").click()
+            page.get_by_label("Name").fill("paris")
+            page.get_by_role("button", name="Make it").click()
+            page.get_by_role("button", name="Invite somebody").click()
+            page.get_by_role("button", name="Make a token").click()
+            token = page.get_by_label("Token").input_value()
+            page.locator("img.qr").wait_for()
+            assert page.evaluate("document.querySelector('img.qr').naturalWidth") > 100
+            page.get_by_role("button", name="Close").click()
+            other.ask("join-mesh", token=token)
+            page.locator(".rows .row", has_text="other").click()
+            page.locator("#events").get_by_text("other").first.wait_for()
+
+            _row(page, "own").click()
+            page.get_by_role("button", name="Alias, description").click()
+            page.get_by_label("Alias").fill("gate")
+            page.get_by_label("Description").fill("<b>the office</b>")
+            page.get_by_role("button", name="Tell the mesh").click()
+            page.locator("#detail").get_by_text("<b>the office</b>").wait_for()
+            wait_for("the other knows", lambda: other.members("paris")["own"]["alias"] == "gate", 10)
+
+            _row(page, "other").click()
+            page.get_by_role("button", name="Evict…").click()
+            page.get_by_label("Type other").fill("another")
+            page.locator("dialog").get_by_role("button", name="Evict", exact=True).click()
+            page.get_by_role("alert").wait_for()
+            assert "other" in own.members("paris")
+            page.get_by_label("Type other").fill("other")
+            page.locator("dialog").get_by_role("button", name="Evict", exact=True).click()
+            wait_for("it is gone", lambda: "other" not in own.members("paris"), 10)
+            page.get_by_text("1 member").wait_for()
+
+
+def _row(page: Page, name: str) -> Locator:
+    return page.locator(".rows .row", has=page.locator(".cell.name", has_text=re.compile(rf"^{name}")))
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_has_no_code_or_style_of_its_own_in_it() -> None:
+    said: Callable[[str], str] = lambda name: (FILES / name).read_text()  # noqa: E731
+    files = [path.name for path in FILES.iterdir()]
+    for name in files:
+        found = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+", said(name))) - {"http://www.w3.org"}
+        assert not found, (name, found)
+        assert not re.search(r"(inner|outer|Adjacent)HTML|document\.write|\beval\b|\bFunction\(", said(name))
+    markup = said("index.html")
+    assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?![^>]*\ssrc=)", markup)
+    linked = set(re.findall(r'(?:src|href)="([^"#]+)"', markup))
+    assert linked <= set(files)
+    imported = {found for name in files for found in re.findall(r'from "\./([^"]+)"', said(name))}
+    assert imported <= set(files)
