@@ -5,7 +5,7 @@ Only the conversation of joining is left out, which for thousands would cost the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from smeg.authority import found
@@ -58,9 +58,13 @@ class Papers:
         self.shared = (*self.mesh.admission, self.invite.raw)
         """Signed bytes on which all members rest."""
 
-    def admit(self, key: NodeKey, wireguard: bytes, curve: bytes, role: NodeRole) -> tuple[Document, Document]:
-        """A node's certificate, and the founder's countersignature: its credential. The keys are public ones."""
-        grant = Grant(role, self._prefixes, self._trusted, self._expires)
+    def admit(
+        self, key: NodeKey, wireguard: bytes, curve: bytes, role: NodeRole, expires: int | None = None
+    ) -> tuple[Document, Document]:
+        """A node's certificate, and the founder's countersignature: its credential. The keys are public ones; it
+        `expires`, in seconds since 1970, or lives as long as the mesh's.
+        """
+        grant = Grant(role, self._prefixes, self._trusted, self._expires if expires is None else expires)
         certificate = new_node(self.invite, self._seed, key, wireguard, curve, self._since, grant)
         return certificate, new_countersignature(certificate, self.credential, self._since, self._founder)
 
@@ -72,10 +76,13 @@ class Papers:
         identity: Secret,
         role: NodeRole,
         via: tuple[NodeKey, ...] = (),
+        extra: Mapping[str, str] | None = None,
     ) -> bytes:
-        """What a node says first of itself; a client says nothing to dial, but who carries it."""
+        """What a node says first of itself, with `extra` fields; a client says nothing to dial, but who carries it."""
         said = MeshSettings(name, role, (Endpoint(address, GOSSIP_PORT),), keepalive=25)
         own = said.own_record(role, WIREGUARD_PORT)
         if role is NodeRole.CLIENT:
             own = replace(own, gossip=(), wireguard=(), via=via)
+        if extra is not None:
+            own = replace(own, extra=extra)
         return seal_record(self.mesh.id, own, 1, credential, identity, node_key(identity)).raw

@@ -13,6 +13,8 @@ from actors.base import Actor, Address
 from actors.cast import Cast
 from actors.runtime import Runtime
 from actors.wiring import Role
+from scenarios.later_version import LaterGossip
+from scenarios.simulated_gossip import SimulatedGossip
 from scenarios.simulation import Host, World
 from scenarios.stand_ins import MemoryDisk, NoDevice
 from smeg import messages as m
@@ -142,6 +144,8 @@ class Player(Host):
         self.devices: set[CountedBackend] = set()
         self.behind: frozenset[IPv6Network] = frozenset()
         self.reaches = True
+        self.later = False
+        """Whether its daemon is of a later version."""
         self.remembers = True
         """Whether what all members know from the start is on its disk, too."""
         self.arguments: Mapping[str, Any] = {}
@@ -160,6 +164,10 @@ class Player(Host):
 
     def _ledger(self, mesh: str) -> Ledger:
         return self.world.ledger(mesh) if self.remembers else Ledger(mesh, self.world.notary)
+
+    def _gossip(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
+        of = LaterGossip if self.later else SimulatedGossip
+        return of(runtime, incarnation, supervisor, self.world.network, self.station, self.address)
 
     def _prober(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
         return Prober(runtime, incarnation, supervisor, self.reaches)

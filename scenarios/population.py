@@ -4,7 +4,7 @@ others in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from actors.virtual import WALL_START
@@ -20,10 +20,18 @@ CONTACTS = 8
 
 
 def populate(
-    world: World, hosts: Sequence[Host], clients: Iterable[Host] = (), name: str = "demo", trusted: bool = False
+    world: World,
+    hosts: Sequence[Host],
+    clients: Iterable[Host] = (),
+    name: str = "demo",
+    trusted: bool = False,
+    certified: Mapping[Host, int] | None = None,
+    extra: Mapping[Host, Mapping[str, str]] | None = None,
 ) -> str:
     """Make these hosts members of a new mesh, on their disks; its id. They have not been started yet. If they are
-    `trusted` their certificates let them lead anywhere."""
+    `trusted` their certificates let them lead anywhere; those in `certified` have them for so many seconds from now,
+    and those in `extra` say these fields in their records.
+    """
     first, *others = hosts
     outside = set(clients)
     papers = Papers(name, first.identity, first.curve, len(hosts), WALL_START, first.runtime.entropy, trusted)
@@ -36,9 +44,12 @@ def populate(
     for host in others:
         role = NodeRole.CLIENT if host in outside else NodeRole.PEER
         wireguard = new_secret(host.runtime.entropy)
-        certificate, credential = papers.admit(host.key, x25519_public(wireguard), x25519_public(host.curve), role)
+        certificate, credential = papers.admit(
+            host.key, x25519_public(wireguard), x25519_public(host.curve), role, _expires(certified, host)
+        )
         via = rings.favourites(host.key)[:1] if role is NodeRole.CLIENT else ()
-        record = papers.record(host.name, host.address, credential.hash, host.identity, role, via)
+        more = (extra or {}).get(host)
+        record = papers.record(host.name, host.address, credential.hash, host.identity, role, via, more)
         documents += [certificate.raw, credential.raw, record]
         admission = (*papers.shared, certificate.raw, credential.raw)
         mesh = StoredMesh(founded.id, name, founded.root, name, WIREGUARD_PORT, wireguard, admission)
@@ -49,3 +60,8 @@ def populate(
     for host in hosts:
         host.disk.save_mesh(replace(stored[host], contacts=contacts))
     return founded.id
+
+
+def _expires(certified: Mapping[Host, int] | None, host: Host) -> int | None:
+    seconds = (certified or {}).get(host)
+    return None if seconds is None else WALL_START + seconds

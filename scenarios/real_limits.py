@@ -18,6 +18,9 @@ NO_CHANCE = "this kernel's nftables have no random numbers: modprobe nft_numgen"
 NO_DOUBLES = "this kernel has neither netem nor nftables' dup: modprobe sch_netem or nft_dup_netdev"
 NO_NAT = "this kernel translates no addresses: modprobe nft_masq"
 
+NO_TERMS = "these hosts are invited, and an invitation lets in for as long as its mesh lives"
+NO_OTHERS = "there is one version of the daemon here; the simulated world plays a later one"
+
 
 def limits(script: Script, able: Abilities) -> list[Limit]:
     return [*_of_hosts(script, able), *moving_peers(script), *_of_deeds(script, able), *_of_checks(script)]
@@ -26,6 +29,10 @@ def limits(script: Script, able: Abilities) -> list[Limit]:
 def _of_hosts(script: Script, able: Abilities) -> Iterator[Limit]:
     for group in script.hosts:
         about = f"hosts.{group.name}"
+        if group.certified:
+            yield Limit(1, f"{about}: certified", NO_TERMS, True)
+        if group.speaks != "this":
+            yield Limit(1, f"{about}: speaks {group.speaks}", NO_OTHERS, True)
         if group.nat and not able.translates:
             yield Limit(1, f"{about}: nat", NO_NAT, True)
         if group.latency and not able.netem:

@@ -54,6 +54,10 @@ class Group:
     begins: Begins = Begins.MEMBER
     advertises: tuple[IPv6Network, ...] = ()
     """What is behind each of them."""
+    certified: Seconds = NO_TIME
+    """For how long their certificates live, since the world came to rest; 0 for as long as their mesh's."""
+    speaks: Literal["this", "later"] = "this"
+    """The version: a later one has fields and words that this one does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from math import inf
 from actors.wiring import Role
 from scenarios import expectations as e
 from scenarios.actions import Traffic
+from scenarios.later_version import UNKNOWN_FIELDS
 from scenarios.packets import End, Packets
 from scenarios.players import Player, Seat
 from scenarios.population import populate
@@ -84,6 +85,8 @@ class SimulatedStage:
 
     def set_up(self, observer: Observer) -> None:
         self._observer = observer
+        for name, group in self._groups.items():
+            self.players[name].later = group.speaks == "later"
         for mesh in self._script.meshes:
             self._make_mesh(mesh)
         default = any(DEFAULT in group.advertises for group in self._groups.values())
@@ -115,7 +118,10 @@ class SimulatedStage:
         ordered = sorted(hosts, key=lambda host: (self._is_client(host), self._begins_off(host)))
         clients = [host for host in ordered if self._is_client(host)]
         trusted = any(group.advertises for group in self._groups.values())
-        found = populate(self.world, ordered, clients, mesh, trusted)
+        said = {host: round(self._groups[host.name].certified) for host in ordered[1:]}
+        certified: dict[Host, int] = {host: seconds for host, seconds in said.items() if seconds}
+        later: dict[Host, Mapping[str, str]] = {host: UNKNOWN_FIELDS for host in hosts if host.later}
+        found = populate(self.world, ordered, clients, mesh, trusted, certified, later)
         self.ids[mesh], self._called[found] = found, mesh
         self.founders[mesh] = ordered[0]
 
@@ -262,7 +268,13 @@ class SimulatedStage:
     def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         return [self.way(*pair) for pair in pairs]
 
-    def way_out(self, sender: str, prefix: IPv6Network) -> Way:
+    def whole_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
+        return self.ways(pairs)
+
+    def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
+        return [self._way_out(sender, prefix) for sender in senders]
+
+    def _way_out(self, sender: str, prefix: IPv6Network) -> Way:
         source = self._address(sender, [])
         return self._walk(sender, source, prefix[1]) if source is not None else Way((sender,), False, "has no address")
 

@@ -59,6 +59,9 @@ class Truth:
         """Of a partition; empty when there is none."""
         self.loose: set[str] = set()
         """Whose link is cut now and then, or one way."""
+        self._certified = {name: group.certified for name, group in script.names(nodes) if group.certified}
+        self._jumped: dict[str, float] = dict.fromkeys(self.hosts, 0.0)
+        """By how many seconds each wall clock is ahead."""
         self._returned: dict[str, float] = {}
         """When somebody was last to be thought alive again."""
         self._began: dict[str, float] = {}
@@ -91,9 +94,12 @@ class Truth:
             case a.Roam() | a.NatRebind():
                 for host in deed.hosts:
                     self._returned[host] = self._began[host] = now
+            case a.Clock(jump=jump):
+                self._jump(deed.hosts, jump)
             case a.Join(mesh=mesh):
                 self.members[mesh or self._first].update(deed.hosts)
                 for host in deed.hosts:
+                    self._certified.pop(host, None)
                     self._returned[host] = self._began[host] = now
             case a.Leave(mesh=mesh) | a.Evict(mesh=mesh):
                 self.members[mesh or self._first].difference_update(deed.hosts)
@@ -105,6 +111,14 @@ class Truth:
             # Who stood still must know that it did, and judge nobody by it.
             (self._woke if before is Standing.PAUSED else self._began)[host] = now
         self.standing[host] = standing
+
+    def _jump(self, hosts: tuple[str, ...], seconds: float) -> None:
+        """Whose certificate has expired by all clocks is a member no more; as long as they differ, who knows."""
+        for host in hosts:
+            self._jumped[host] += seconds
+        expired = {host for host, term in self._certified.items() if term <= min(self._jumped.values())}
+        for members in self.members.values():
+            members -= expired
 
     def _link(self, deed: Deed, now: float) -> None:
         if deed.undo:

@@ -54,7 +54,8 @@ class Witnesses:
         if now < 0:
             return
         # A client takes peers that it hears nothing of for down until it hears otherwise, and condemns nobody by it.
-        for subject in pruned:
+        # Who is no member any more hears nobody, and is heard by nobody.
+        for subject in pruned if host in self._truth.members[mesh] else ():
             if not self._truth.may_be_thought_dead(subject, host, now):
                 self.false.append(FalseDeath(now, mesh, subject, host))
         self._names += len(gone) + len(back)

@@ -10,7 +10,8 @@ them find is flooded (`watch`, `verdicts`, `claims`, `doubt`). The rules that ke
 3. An answer to a later epoch than that of the pruning clears it. Whoever hears that it is thought dead says otherwise,
    unless that is old: then its answers do.
 4. A member counts as having answered the epoch in which it became known here.
-5. Who stood still itself (a stopped process, a suspended machine) judges nobody by what it missed.
+5. Who stood still itself (a stopped process, a suspended machine), or was cut off and heard nobody at all, judges
+   nobody by what it missed.
 
 The leader has no other power, and being pruned removes nobody: some of the pruned is told the newest every two seconds.
 Any member can say that an epoch began, and each costs the whole mesh a flood: those that come too fast are not entered.
@@ -73,6 +74,9 @@ class Heartbeat:
         self._mesh = mesh
         self._own = own
         self._fast = detection.fast
+        self._deaf_after = detection.suspect_after
+        self._heard_at = 0.0
+        """When anything was heard of anybody."""
         self._random = random
         self._refresh = parts.refresh(own, detection.interval, random)
         self._verdicts = parts.verdicts(detection.restart_grace)
@@ -112,8 +116,13 @@ class Heartbeat:
         return []
 
     def handle(self, message: Message, now: float) -> list[Message]:
-        if isinstance(message, m.Received) and self._hear_nothing_new(message, now):
-            return UNMOVED
+        if isinstance(message, m.Received):
+            deaf, self._heard_at = now - self._heard_at, now
+            if deaf > self._deaf_after:
+                self._stirred = True
+                self._watch.was_cut_off(now)
+            elif self._hear_nothing_new(message, now):
+                return UNMOVED
         self._stirred = True
         match message:
             case m.Received() if message.sender is not None:

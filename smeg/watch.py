@@ -187,6 +187,13 @@ class Watch:
         self._plan(now)
         return True
 
+    def was_cut_off(self, now: float) -> None:
+        """This node heard nobody at all for so long that it would accuse everybody, and now it hears somebody. Others
+        that were cut off as long accuse the same, and they would believe each other.
+        """
+        self._judge_nobody(now)
+        self._plan(now)
+
     def _stood_still(self, late: float) -> bool:
         return late > STALLED
 

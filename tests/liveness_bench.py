@@ -245,6 +245,10 @@ class Bench:
         """Nothing passes between these two."""
         self._cut = lambda sender, receiver: {sender, receiver} == {one, other}
 
+    def cut_off(self, *keys: NodeKey) -> None:
+        """Nothing passes between any of these and anybody else."""
+        self._cut = lambda one, other: one in keys or other in keys
+
     def mute(self, side: Iterable[NodeKey]) -> None:
         """What these say reaches none of the others, whom they hear."""
         those = set(side)

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from scenarios.actions import VERBS
 from scenarios.director import Director
+from scenarios.later_version import UNKNOWN_WORD
 from scenarios.run import BEYOND, FAILED, HELD, IMPOSSIBLE, main
 from scenarios.script import Script
 from scenarios.script_files import LIBRARY
@@ -197,6 +198,50 @@ expect:
 """)
     assert [one.what for one in done.verdicts if not one.held] == []
     assert set(done.seen["noticed"]) == {"evicted"}
+
+
+def test_whose_certificate_expired_is_no_member_and_is_told_so() -> None:
+    hosts = "hosts: {peers: {count: rest}, guests: {count: 2, certified: 3 d}}\n"
+    done = played("""
+timeline:
+  - clock: {hosts: peers, jump: 4 d}
+    as: some
+  - wait: 2 s
+    clock: {hosts: everyone, jump: -4 d}
+    as: back
+  - wait: 2 s
+    clock: {hosts: guests, jump: 8 d}
+    as: others
+  - wait: 2 s
+    clock: {hosts: peers, jump: 8 d}
+    as: all
+expect:
+  eventually:
+    - converged:
+      within: 70 s
+      after: all
+    - known-by-all: all
+      within: 70 s
+      after: all
+""", hosts=hosts)  # fmt: skip
+    assert [one.what for one in done.verdicts if not one.held] == []
+    told = {(host, what) for _, host, what in done.seen["notes"]}
+    assert {host for host, what in told if what == "membership-expired"} == {"guests-1", "guests-2"}
+
+
+def test_what_a_later_version_says_is_kept_as_it_was_said_and_harms_nobody() -> None:
+    hosts = "hosts: {peers: {count: 4}, upgraded: {count: 3, speaks: later}}\n"
+    script = made("timeline: [{at: 20 s, restart: peers-2}]\nexpect: {at-end: [converged, one-leader]}\n", hosts)
+    stage = SimulatedStage(script, 7, 1)
+    heard: list[bytes] = []
+    stage.world.network.recorder = lambda source, target, payload: heard.append(payload)
+    done = Director(script, stage, 7, 1).play()
+    assert done.held
+    assert UNKNOWN_WORD in heard
+    core = stage._membership(stage.players["peers-2"], stage.ids["demo"])
+    assert core is not None
+    said = [record.raw for record in core.ledger.replica.records.values()]
+    assert sum(b'"later":"what nobody knows"' in raw for raw in said) == 3
 
 
 # All verbs.

@@ -271,6 +271,31 @@ def test_a_bad_link_between_two_condemns_nobody() -> None:
         assert bench.condemned == {}
 
 
+class KnowsNotThatItWasCutOff(Watch):
+    def was_cut_off(self, now: float) -> None:
+        pass
+
+
+def condemned_after_two_were_cut_off(watch: type[Watch]) -> set[NodeKey]:
+    """Of four, in several runs: who is condemned although its own line was good."""
+    found: set[NodeKey] = set()
+    for seed in range(1, 9):
+        bench = Bench(members(4), seed=seed, parts=Parts(watch=watch))
+        bench.run(22.0 + seed / 10)
+        cut = list(bench.known)[:2]
+        bench.cut_off(*cut)
+        bench.run(3.6)
+        bench.heal()
+        bench.run(10.0)
+        found |= {subject for _, subject in bench.condemned} - {*cut}
+    return found
+
+
+def test_those_whose_lines_were_cut_at_once_do_not_believe_each_other_when_they_are_back() -> None:
+    assert condemned_after_two_were_cut_off(Watch) == set()
+    assert condemned_after_two_were_cut_off(KnowsNotThatItWasCutOff)
+
+
 # The daemon is down, and its host says so.
 
 
