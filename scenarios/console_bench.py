@@ -113,10 +113,8 @@ def ask(path: Path, command: Iterable[str]) -> tuple[float, float, bytes]:
     """A whole program: seconds that it took, those of a processor among them, and what it printed."""
     program = Path(sys.executable).parent / "smeg-cli"
     began = time.monotonic()
-    argv = [program, "--socket", path, *command]
-    process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    argv = [str(program), "--socket", str(path), *command]
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
