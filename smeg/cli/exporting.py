@@ -25,8 +25,13 @@ from smeg.wg_quick import wg_quick
 @click.option("--output", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
               help="Write a new file of mode 0600, not to standard output.")  # fmt: skip
 @click.option("--with-private-key", is_flag=True, help="With the key of this node in the mesh: keep the file secret.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE",
-              help="The configuration, which says where the key is; by default /etc/smegmesh/node.yaml if it exists.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration, which says where the key is; by default /etc/smegmesh/node.yaml if it exists.",
+)
 @shared_options
 @click.make_pass_decorator(Settings, ensure=True)
 def export(
