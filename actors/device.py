@@ -43,6 +43,7 @@ from smeg.nudges import Nudges
 from smeg.plan import plan
 from smeg.planner import Planner
 from smeg.simulated import Simulated
+from smeg.static_clients import StaticClient, still_valid
 from smeg.wanted import View
 
 TRY_AGAIN = 5.0
@@ -128,6 +129,8 @@ class DeviceActor(Actor):
         self._planner = Planner()
         self._planned: Mapping[bytes, WgPeer] = {}
         """How each peer was configured last; where it has moved since, WireGuard knows better."""
+        self._statics: tuple[StaticClient, ...] = ()
+        """All that this node vouches for, also those that have expired."""
         self._dirty = False
         self._rested_at = 0.0
         """When it may be planned again."""
@@ -166,6 +169,9 @@ class DeviceActor(Actor):
                 )  # fmt: skip
                 self._hooks.configure(message.hooks)
                 self._change(replace(self._view, mtu=message.mtu, keepalive=message.keepalive))
+            case m.StaticsServed():
+                self._statics = message.clients
+                self._look_at_statics()
             case m.Resolved():
                 self._dirty |= self._underlay_moved(now)
             case m.LinkRestored() if self._is_client():
@@ -317,7 +323,7 @@ class DeviceActor(Actor):
         """What others rely on this node for."""
         if self._is_client():
             return Need(False, False)
-        carries = self._settings.bridges or bool(self._view.members.rings.clients)
+        carries = self._settings.bridges or bool(self._view.members.rings.clients) or bool(self._view.statics)
         return Need(carries, self._settings.leads_beyond)
 
     def _configured(self) -> dict[bytes, Endpoint]:
@@ -335,6 +341,12 @@ class DeviceActor(Actor):
             return False
         # What is equal to it is not kept: the device shares its thousands of peers with the plan.
         return True
+
+    def _look_at_statics(self) -> None:
+        """Devices without a daemon have their tunnels until they expire."""
+        clients = still_valid(self._statics, self.runtime.wall())
+        if clients != self._view.statics:
+            self._change(replace(self._view, statics=clients))
 
     def _underlay_moved(self, now: float) -> bool:
         """Whether a peer is reached by another of its endpoints now: names and routes of the underlay change."""
@@ -354,6 +366,7 @@ class DeviceActor(Actor):
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + LOOK_AGAIN
+            self._look_at_statics()
             if self._backend is not None:
                 self._dirty |= self._underlay_moved(now)
                 self._dirty |= not self._is_as_planned(self._backend)

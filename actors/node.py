@@ -27,6 +27,7 @@ from smeg.errors import LocalError, Problem
 from smeg.keys import node_key
 from smeg.mesh_settings import Keys, Origin
 from smeg.routing import RoutingTable
+from smeg.static_clients import COMMANDS as STATIC_COMMANDS
 from smeg.stored import StoredMesh
 
 OPTIONAL = (Role.PROBER, Role.DNS, Role.METRICS)
@@ -303,7 +304,7 @@ class Node(Actor):
                     return self._begin_mesh(self._meshes.join(token, request.ticket))
                 case "reload":
                     return self._reload(request.ticket, now)
-                case command if command in ("invite", "evict", "leave-mesh", *CARD_COMMANDS):
+                case command if command in ("invite", "evict", "leave-mesh", *CARD_COMMANDS, *STATIC_COMMANDS):
                     return self._ask_mesh(request)
                 case command:
                     raise LocalError("unknown-command", f"the daemon does not know the command {command!r}")

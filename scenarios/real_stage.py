@@ -316,17 +316,17 @@ class RealStage:
                 for name, row in view.rows.items():
                     self.packets.addresses[name, mesh] = row["address"]
 
-    def way(self, sender: str, to: str) -> Way:
+    def whole_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         self._look_up()
-        return self.packets.trace(sender, self.packets.address(sender, to))
+        return self.packets.trace([(sender, self.packets.address(sender, to)) for sender, to in pairs])
 
     def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         self._look_up()
         return self.packets.deliver(pairs)
 
-    def way_out(self, sender: str, prefix: IPv6Network) -> Way:
+    def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
         self._look_up()
-        return self.packets.trace(sender, str(prefix[1]))
+        return self.packets.trace([(sender, str(prefix[1])) for sender in senders])
 
     def longest_outage(self) -> tuple[float, str]:
         return self.traffic.longest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smeg import replica as replica_module
@@ -368,6 +368,8 @@ def test_who_comes_back_may_say_something_again() -> None:
 
 @QUICK
 @given(st.lists(st.integers(0, 7), max_size=20))
+@example([0, 4, 6, 0])
+@example([0, 5, 6, 0])
 def test_what_came_lately_is_passed_over_and_the_replica_is_as_if_it_were_not(which: list[int]) -> None:
     again = MESH.joined("guest", MESH.invite("again"), FOUNDER, serial=2)
     parts: list[list[bytes]] = [

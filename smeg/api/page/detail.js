@@ -4,6 +4,7 @@ import { STATES, glyph, kindOf } from "./signs.js";
 import { age, bytes, clock, h } from "./words.js";
 
 const HISTORY = 12;
+const SHORT = 12; // characters of an id that stand for a name
 
 export function showDetail(place, world, id, { actions, from }) {
   const node = world.nodes.get(id);
@@ -95,7 +96,8 @@ function history(world, node) {
 
 export function showEvents(place, events, choose) {
   const rows = events.slice(0, 120).map((event) => {
-    const who = event.name ? h("button", { class: "plain", type: "button", onclick: () => choose(event.node) }, event.name) : null;
+    const name = event.name || event.node.slice(0, SHORT);
+    const who = name ? h("button", { class: "plain", type: "button", onclick: () => choose(event.node) }, name) : null;
     return h("li", {}, h("time", {}, clock(event.time)), h("span", { class: `kind ${event.kind}` }, event.kind), h("span", {}, who, " ", event.text));
   });
   place.replaceChildren(...(rows.length ? rows : [h("li", { class: "hint" }, "Nothing yet.")]));

@@ -13,7 +13,7 @@ export function open(title, fields, button, done, dangerous = false) {
   const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
   const send = button && h("button", { class: dangerous ? "danger" : "main", type: "submit" }, button);
   const form = h("form", { method: "dialog" }, h("h2", {}, title), fields, wrong,
-    h("p", { class: "buttons" }, h("button", { type: "button", onclick: close }, button ? "Cancel" : "Close"), send));
+    h("p", { class: "buttons" }, h("button", { type: "button", class: "cancel", onclick: close }, button ? "Cancel" : "Close"), send));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     send.disabled = true;
@@ -29,7 +29,7 @@ export function open(title, fields, button, done, dangerous = false) {
   });
   place().replaceChildren(form);
   if (!place().open) place().showModal();
-  form.querySelector("input, textarea, select")?.focus();
+  form.querySelector("input, textarea:not([readonly]), select")?.focus();
 }
 
 const field = (label, input, note) => h("label", { class: "field" }, h("span", {}, label), input, note ? h("small", {}, note) : null);
@@ -147,4 +147,5 @@ export function askToken(done, wrong) {
     wrong ? h("p", { class: "wrong" }, wrong) : null,
     field("Token", h("input", { name: "token", type: "password", required: true, autocomplete: "off" }), "The line in the file that smeg-api named when it started. It stays in this tab."),
   ].filter(Boolean), "Open", async (said) => done(said.token.trim()));
+  place().querySelector(".cancel").remove();
 }

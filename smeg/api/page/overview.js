@@ -21,7 +21,7 @@ function card(world, mesh, choose) {
   const clients = rows.filter((row) => row.role === "client").length;
   const leader = world.nodes.get(mesh.leader);
   const fields = [
-    ["Members", `${count(rows.length - clients)} peers, ${count(clients)} clients`],
+    ["Members", `${some(rows.length - clients, "peer")}, ${some(clients, "client")}`],
     ["Leader", leader ? link(leader, choose) : "nobody"],
     ["This node", h("span", { class: "mono", title: mesh.address }, mesh.address)],
     ["Interface", `${mesh.interface} (${mesh.backend})`],
@@ -49,5 +49,7 @@ function services(world, meshes, choose) {
   const more = found.length > SERVICES ? [h("li", { class: "hint" }, `and ${count(found.length - SERVICES)} more`)] : [];
   return [h("h3", {}, "Services"), h("ul", { class: "services" }, found.slice(0, SERVICES).map(({ node, service }) => h("li", {}, h("b", {}, service.name), ` ${service.protocol}/${service.port} `, link(node, choose))), more)];
 }
+
+const some = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
 
 const link = (node, choose) => h("button", { class: "plain", type: "button", onclick: () => choose(node.id) }, node.first.alias || node.name);
