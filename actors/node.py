@@ -16,7 +16,6 @@ from actors.cast import Cast, Reloaded
 from actors.endings import GROUP_LIMIT, STAGES, Endings
 from actors.mesh_group import MeshGroup
 from actors.meshes import MeshEntry, Meshes
-from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.store import StoreActor
 from actors.supervision import PASSING, Make, Place, Supervision
@@ -81,7 +80,8 @@ class Node(Actor):
             case Role.ROUTING if keys is not None:
                 own, policy = node_key(keys.identity), self._cast.settings.routes
                 table, notary = RoutingTable, self._cast.notary()
-                return lambda n: RoutingTableActor(runtime, "", n, node, table(own, policy, runtime.wall, notary))
+                actor = self._cast.routing
+                return lambda n: actor(runtime, "", n, node, table(own, policy, runtime.wall, notary))
             case Role.GOSSIP | Role.CONTROL if keys is not None:
                 make = self._cast.gossip if role is Role.GOSSIP else self._cast.control
                 return lambda incarnation: make(runtime, incarnation, node, keys)

@@ -39,6 +39,8 @@ MOST_PROBLEMS = 8
 """of one mesh that are told of at a time."""
 EXPIRY_EVERY = 60.0
 """seconds between two looks whether a certificate of another mesh has expired, by the wall clock."""
+APART = 0.1
+"""seconds between two changes of one device's routes: the first is told at once, what follows it closely together."""
 
 
 class _Side:
@@ -61,6 +63,8 @@ class _Side:
         self.own_routes: dict[IPv6Network, tuple[Route, ...]] = {}
         self.routed = False
         """Whether the device has been told since `routes` changed."""
+        self.route_at = 0.0
+        """When it may be told next."""
         self.said = False
         """Likewise for `offers`."""
         self.problems: tuple[Problem, ...] = ()
@@ -169,7 +173,8 @@ class RoutingTable:
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
         put_off = [at for side in self._sides.values() if (at := side.heard.next_look()) is not None]
         expiry = [] if self._expiry_at is None else [self._expiry_at]
-        return min([*held, *waiting, *put_off, *expiry], default=None)
+        untold = [side.route_at for side in self._sides.values() if side.place is not None and not side.routed]
+        return min([*held, *waiting, *put_off, *expiry, *untold], default=None)
 
     def _lead(self) -> None:
         self._behind = self._policy.behind if self._reached or not self._policy.probed else frozenset()
@@ -360,8 +365,8 @@ class RoutingTable:
         out: list[Message] = []
         if side.place is None:
             return out
-        if not side.routed:
-            side.routed = True
+        if not side.routed and now >= side.route_at:
+            side.routed, side.route_at = True, now + APART
             self._version += 1
             own = _sorted(_beside(side.own_routes, side.routes))
             out.append(m.RoutesChanged(mesh, self._version, _sorted({**side.routes, **side.statics}), own))

@@ -36,6 +36,8 @@ from tests.nodes import PATIENCE, wait_for
 ROOT = Path(__file__).parent.parent
 ALL = Abilities("kernel", drops=True, loses=True, netem=True, slows=True, doubles=True, translates=True)
 NOTHING = Abilities("userspace", drops=False, loses=False, netem=False, slows=False, doubles=False, translates=False)
+ONLY_SIMULATED = ("mixed-versions", "return-after-a-week", "return-too-late", "slow-bridges")
+"""Of the library: hosts a second away, certificates that end early, a version that is not there yet."""
 BUSY = 3.0
 """By how much a machine that does other things may miss the times of scripts."""
 
@@ -228,10 +230,17 @@ def test_what_this_machine_cannot_do_is_said_and_nothing_is_started(
 
 
 @pytest.mark.parametrize("path", sorted(LIBRARY.glob("*.yaml")), ids=lambda path: path.stem)
-def test_where_the_kernel_can_do_all_each_scenario_of_the_library_can_be_played(path: Path) -> None:
+def test_where_the_kernel_can_do_all_each_scenario_can_be_played_but_those_that_no_daemon_can(path: Path) -> None:
     script, _ = read(path)
-    assert [limit for limit in limits(script, ALL) if limit.fatal] == []
+    impossible = [limit.what for limit in limits(script, ALL) if limit.fatal]
+    assert bool(impossible) == (path.stem in ONLY_SIMULATED), impossible
     assert script.counts(12)
+
+
+def test_who_is_too_far_to_be_dialled_is_named_before() -> None:
+    """Only where messages are made up are there hosts a second away."""
+    script, _ = read(LIBRARY / "slow-bridges.yaml")
+    assert [limit.what for limit in limits(script, ALL) if limit.fatal] == ["hosts.slow: latency 1.2 s"]
 
 
 def test_each_verb_is_done_or_said_to_be_impossible() -> None:
