@@ -235,7 +235,11 @@ def test_export_lets_a_device_in_and_delete_takes_it_out(tmp_path: Path) -> None
         )
         assert set(plan) == {"one"}
         why = two.ask("why", destination=done["address"])
-        assert (why["reached"], why["steps"][0]["to"]) == (True, "one")
+        assert [(step["from"], step["to"]) for step in why["steps"]] == [("here", "one"), ("one", done["address"])]
+        own = one.ask("why", destination=done["address"])
+        assert [(step["from"], step["to"]) for step in own["steps"]] == [("here", done["address"])]
+        nobody = two.ask("why", destination=done["address"][:-1] + ("1" if done["address"][-1] != "1" else "2"))
+        assert nobody["reached"] is False
         # The key is nowhere but in its file.
         assert key not in one.log() + two.log() + str(one.ask("status")) + str(one.ask("members", mesh="home"))
         assert not [path for path in one.state.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
