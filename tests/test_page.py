@@ -226,6 +226,17 @@ def test_its_actions_change_a_real_mesh(browser: Browser, tmp_path: Path) -> Non
             page.locator(".rows .row", has_text="other").click()
             page.locator("#events").get_by_text("other").first.wait_for()
 
+            page.get_by_role("button", name="Meshes…").click()
+            page.get_by_role("button", name="Let a phone in").click()
+            page.get_by_label("Its name").fill("phone")
+            page.get_by_role("button", name="Let it in").click()
+            assert "PrivateKey" in page.get_by_label("Configuration").input_value()
+            page.get_by_role("button", name="Close").click()
+            page.keyboard.press("Escape")
+            page.locator("#detail").get_by_role("button", name="remove").click()
+            page.get_by_role("button", name="Remove", exact=True).click()
+            wait_for("it is let in no more", lambda: "statics" not in own.ask("members", mesh="paris"), 10)
+
             _row(page, "own").click()
             page.get_by_role("button", name="Alias, description").click()
             page.get_by_label("Alias").fill("gate")

@@ -12,6 +12,7 @@ from smeg.api.daemon import JOIN_SECONDS, Asked
 from smeg.api.qr import svg
 from smeg.api.reading import Mesh
 from smeg.cli.configuring import checked, usual
+from smeg.cli.exporting import made_static
 from smeg.cli.reaching import pinged_along
 from smeg.config_text import commented
 from smeg.errors import LocalError
@@ -88,6 +89,31 @@ def delete_service(
     """Take that back."""
     which = {"mesh": mesh, "name": name, **({"protocol": protocol} if protocol else {})}
     return json(daemon.ask("delete-service", which))
+
+
+@router.post("/meshes/{mesh}/devices", status_code=201, response_model=m.MadeDevice)
+def add_device(
+    daemon: Asked,
+    mesh: Mesh,
+    asked: m.NewDevice,
+    qr: Annotated[bool, Query(description="With the file as a picture, for a phone.")] = False,
+) -> Response:
+    """Let in a device that cannot run smeg-node, behind this node. The file with its private key is nowhere else."""
+    added, text = made_static(daemon.ask, mesh, asked.name, asked.expires)
+    said = {"name": added.get("name"), "address": added.get("address"), "expires": added.get("expires")}
+    return json({**said, "configuration": text, **({"qr": svg(text)} if qr else {})}, 201)
+
+
+@router.delete("/meshes/{mesh}/devices/{name}", response_model=m.DeletedDevice)
+def delete_device(daemon: Asked, mesh: Mesh, name: Annotated[m.Label, Path(examples=["phone"])]) -> Response:
+    """Let that device in no more. It has to be one of this node's."""
+    return json(daemon.ask("delete-static", {"mesh": mesh, "name": name}))
+
+
+@router.post("/reload", response_model=m.Reloaded)
+def reload(daemon: Asked) -> Response:
+    """Have the daemon read its configuration file again, without dropping a tunnel."""
+    return json(daemon.ask("reload"))
 
 
 @router.post("/pings", response_model=m.Pinged)

@@ -17,7 +17,7 @@ import click
 from smeg.cli.configuring import configured
 from smeg.cli.files import PRIVATE, new_file
 from smeg.cli.parameters import MESH, duration
-from smeg.cli.program import Settings, report, shared_options
+from smeg.cli.program import Ask, Settings, report, shared_options
 from smeg.errors import LocalError, RemoteError
 from smeg.wg_quick import static_client, wg_quick
 
@@ -73,20 +73,12 @@ def export(
 def _export_static(
     settings: Settings, mesh: str, name: str, expires: int | None, output: Path | None, qr: bool
 ) -> None:
-    # Slow to import.
-    from smeg.keys import new_secret, wireguard_text, x25519_public
-
     to_file = output is not None and str(output) != "-"
     if not to_file and not qr and settings.machine is None and sys.stdout.isatty():
         raise click.UsageError("a private key is not shown on a terminal; give --output FILE, --qr, or a pipe")
     draw = _qr_code() if qr else None
-    key = new_secret(os.urandom)
-    # The private key never passes the control socket.
-    asked = {"mesh": mesh, "name": name.lower(), "wireguard": wireguard_text(x25519_public(key))}
     with new_file(output, PRIVATE) if output is not None and to_file else nullcontext() as write:
-        plan = settings.ask("plan", {"mesh": mesh})
-        added = settings.ask("add-static", {**asked, **({"expires": expires} if expires is not None else {})})
-        text = static_client(added, plan, wireguard_text(key.reveal()))
+        added, text = made_static(settings.ask, mesh, name, expires)
         if write is not None:
             write(text)
     said = {"name": added.get("name"), "address": added.get("address"), "expires": added.get("expires")}
@@ -99,6 +91,19 @@ def _export_static(
     if draw is not None and settings.machine is None:
         draw(text)
         report("hint", "whoever sees this code can be that device: let nobody photograph it but the device")
+
+
+def made_static(ask: Ask, mesh: str, name: str, expires: int | None) -> tuple[dict[str, Any], str]:
+    """What the daemon says of a new device, and the file for it, with its private key, which is nowhere else."""
+    # Slow to import.
+    from smeg.keys import new_secret, wireguard_text, x25519_public
+
+    key = new_secret(os.urandom)
+    # The private key never passes the control socket.
+    asked = {"mesh": mesh, "name": name.lower(), "wireguard": wireguard_text(x25519_public(key))}
+    plan = ask("plan", {"mesh": mesh})
+    added = ask("add-static", {**asked, **({"expires": expires} if expires is not None else {})})
+    return added, static_client(added, plan, wireguard_text(key.reveal()))
 
 
 def _qr_code() -> Callable[[str], None]:

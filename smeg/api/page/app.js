@@ -144,7 +144,7 @@ function empty() {
 }
 
 function detail() {
-  if (!world.nodes.has(view.chosen)) return showOverview(byId("detail"), world, view.mesh, (id) => choose(id));
+  if (!world.nodes.has(view.chosen)) return showOverview(byId("detail"), world, view.mesh, { choose, remove });
   showDetail(byId("detail"), world, view.chosen, { actions, from: view.from });
 }
 
@@ -155,6 +155,10 @@ function actions(node) {
     h("button", { type: "button", onclick: () => ping(node) }, "Ping"),
     h("button", { type: "button", class: "danger", onclick: () => dialogs.evict(client, world, node, changed) }, "Evict…"),
   ];
+}
+
+function remove(device) {
+  dialogs.removeDevice(client, device, changed);
 }
 
 function hover(id, at) {
@@ -238,6 +242,7 @@ function more() {
   dialogs.meshes([
     ["Make a mesh", "this node becomes its first member", () => dialogs.makeMesh(client, changed)],
     ["Join a mesh", "by a token that somebody gave you", () => dialogs.join(client, changed)],
+    ...(world.meshes.length ? [["Let a phone in", "or another device that cannot run smeg-node, behind this node", () => dialogs.addDevice(client, world.meshes, first, refresh)]] : []),
     ...(world.meshes.length ? [["Leave a mesh", "its members are told", () => dialogs.leave(client, world.meshes, first, changed)]] : []),
     ["Forget the token", "this page asks for it again", () => restart()],
   ]);

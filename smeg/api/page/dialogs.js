@@ -57,15 +57,43 @@ export function invite(client, meshes, first) {
 }
 
 function token(made) {
-  const text = h("textarea", { class: "mono", readonly: true, rows: 5, "aria-label": "Token", onclick: (event) => event.target.select() });
-  text.value = made.token;
-  const copy = h("button", { class: "main", type: "button" }, "Copy the token");
+  secret("A token", "Token", made.token, made.qr, ["Who has it can join: give it only to whom it is for. On the other node: ", h("code", {}, "smeg-cli join-mesh FILE")]);
+}
+
+// Something that is shown once: as a picture, and as text to be copied.
+function secret(title, name, said, qr, words) {
+  const text = h("textarea", { class: "mono", readonly: true, rows: 5, "aria-label": name, onclick: (event) => event.target.select() });
+  text.value = said;
+  const copy = h("button", { class: "main", type: "button" }, "Copy it");
   copy.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(made.token);
+    await navigator.clipboard.writeText(said);
     copy.textContent = "Copied";
   });
-  const picture = made.qr ? h("img", { class: "qr", alt: "The token as a QR code", src: `data:image/svg+xml,${encodeURIComponent(made.qr)}` }) : h("p", { class: "hint" }, "It is too long for a QR code.");
-  open("A token", [h("p", {}, "Who has it can join: give it only to whom it is for. On the other node: ", h("code", {}, "smeg-cli join-mesh FILE")), picture, text, h("p", {}, copy)], null);
+  const picture = qr ? h("img", { class: "qr", alt: `${name} as a QR code`, src: `data:image/svg+xml,${encodeURIComponent(qr)}` }) : h("p", { class: "hint" }, "It is too long for a QR code.");
+  open(title, [h("p", {}, words), picture, text, h("p", {}, copy)], null);
+}
+
+const LABEL = "[a-z0-9]([a-z0-9\\-]*[a-z0-9])?";
+
+export function addDevice(client, meshes, first, changed) {
+  open("Let a phone in", [
+    h("p", {}, "Or any device with WireGuard that cannot run smeg-node. This node carries it, and all members reach it."),
+    chosenMesh(meshes, first),
+    field("Its name", h("input", { name: "name", required: true, maxlength: 63, pattern: LABEL, placeholder: "phone" })),
+    field("It is let in for", choice("expires", [["86400", "a day"], ["2592000", "30 days"], ["31536000", "a year"]], "31536000")),
+  ], "Let it in", async (said) => {
+    const made = await client.ask("POST", `/meshes/${said.mesh}/devices?qr=true`, { name: said.name, expires: Number(said.expires) });
+    secret(`${made.name} may come in`, "Configuration", made.configuration, made.qr, "Let the device's WireGuard read this. It holds the private key, which is nowhere else: whoever sees it can be that device.");
+    changed();
+  });
+}
+
+export function removeDevice(client, device, changed) {
+  open(`Let ${device.name} in no more?`, [h("p", {}, "Its tunnel ends within seconds. To let it in again it needs another key.")], "Remove", async () => {
+    await client.ask("DELETE", `/meshes/${device.mesh}/devices/${device.name}`);
+    close();
+    changed(`${device.name} is let in no more`);
+  }, true);
 }
 
 export function evict(client, world, node, changed) {
@@ -87,7 +115,7 @@ export function rename(client, world, node, changed) {
   const meshes = world.meshes.filter((mesh) => node.rows.has(mesh.id));
   open("This node", [
     meshes.length > 1 ? chosenMesh(meshes) : h("input", { type: "hidden", name: "mesh", value: meshes[0].id }),
-    field("Alias", h("input", { name: "alias", value: node.first.alias, maxlength: 63, pattern: "[a-z0-9]([a-z0-9\\-]*[a-z0-9])?", placeholder: node.name }), "Lower-case letters, digits and dashes; empty takes it back."),
+    field("Alias", h("input", { name: "alias", value: node.first.alias, maxlength: 63, pattern: LABEL, placeholder: node.name }), "Lower-case letters, digits and dashes; empty takes it back."),
     field("Description", h("input", { name: "description", value: node.first.description, maxlength: 256 })),
   ], "Tell the mesh", async (said) => {
     await client.ask("PUT", `/meshes/${said.mesh}/alias`, { alias: said.alias });
@@ -98,7 +126,7 @@ export function rename(client, world, node, changed) {
 }
 
 export function makeMesh(client, changed) {
-  open("Make a mesh", [h("p", {}, "This node becomes its first member, and holds its admin key."), field("Name", h("input", { name: "name", required: true, maxlength: 63, pattern: "[a-z0-9]([a-z0-9\\-]*[a-z0-9])?" }), "Lower-case letters, digits and dashes.")], "Make it", async (said) => {
+  open("Make a mesh", [h("p", {}, "This node becomes its first member, and holds its admin key."), field("Name", h("input", { name: "name", required: true, maxlength: 63, pattern: LABEL }), "Lower-case letters, digits and dashes.")], "Make it", async (said) => {
     await client.ask("POST", "/meshes", { name: said.name });
     close();
     changed(`${said.name} is made`);

@@ -1,16 +1,17 @@
 // The meshes as a whole, while no node is chosen: how many live, who leads, what is offered.
 
 import { STATES } from "./signs.js";
-import { collator, count, h } from "./words.js";
+import { age, collator, count, h } from "./words.js";
 
 const SERVICES = 12;
 
-export function showOverview(place, world, only, choose) {
+export function showOverview(place, world, only, { choose, remove }) {
   const meshes = world.meshes.filter((mesh) => !only || mesh.id === only);
   delete place.dataset.node;
   place.replaceChildren(
     ...meshes.map((mesh) => card(world, mesh, choose)),
     ...services(world, new Set(meshes.map((mesh) => mesh.id)), choose),
+    ...devices(world, new Set(meshes.map((mesh) => mesh.id)), remove),
     h("p", { class: "hint" }, meshes.length ? "Choose a node in the picture or the table. With Shift, a second one shows the way between both." : ""),
   );
 }
@@ -48,6 +49,18 @@ function services(world, meshes, choose) {
   found.sort((one, other) => collator.compare(one.service.name, other.service.name));
   const more = found.length > SERVICES ? [h("li", { class: "hint" }, `and ${count(found.length - SERVICES)} more`)] : [];
   return [h("h3", {}, "Services"), h("ul", { class: "services" }, found.slice(0, SERVICES).map(({ node, service }) => h("li", {}, h("b", {}, service.name), ` ${service.protocol}/${service.port} `, link(node, choose))), more)];
+}
+
+// Those behind this node can be let in no more.
+function devices(world, meshes, remove) {
+  const found = world.devices.filter((device) => meshes.has(device.mesh));
+  if (!found.length) return [];
+  const rows = found.map((device) => {
+    const own = device.via === world.self?.name;
+    const seen = device.handshake_age === null ? "" : `, seen ${age(device.handshake_age)} ago`;
+    return h("li", {}, h("b", {}, device.name), ` behind ${device.via}${own ? seen : ""} `, own ? h("button", { class: "plain", type: "button", onclick: () => remove(device) }, "remove") : null);
+  });
+  return [h("h3", {}, "Devices without a daemon"), h("ul", { class: "services" }, rows)];
 }
 
 const some = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
