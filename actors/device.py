@@ -388,7 +388,8 @@ class DeviceActor(Actor):
         dialled = {key: known[key] for key in (*batch, *late) if key in known and known[key].endpoint is not None}
         silent = self._silent(self._backend, [key for key in late if key in dialled])
         # Only who is made anew is told an endpoint: of others WireGuard may know a later one.
-        kept = {key: replace(dialled[key], endpoint=None) for key in batch if key in dialled}
+        places = self._places(self._backend)
+        kept = {key: replace(dialled[key], endpoint=places.get(key)) for key in batch if key in dialled}
         peers = [*kept.values(), *(dialled[key] for key in silent)]
         try:
             # A handshake that was lost is not tried again for 5 s, unless the peer is made anew.
@@ -400,6 +401,17 @@ class DeviceActor(Actor):
             # Nothing is lost but time: the first packet shakes hands too. The next look sets what is left behind.
             self._device = None
             self._dirty = True
+
+    def _places(self, backend: Backend) -> dict[bytes, Endpoint]:
+        """Of a client: where WireGuard sends what is for its peers. Told it again, it looks anew from which address:
+        wireguard-go keeps to one that the host has lost for 15 s."""
+        if not self._is_client():
+            return {}
+        try:
+            now = backend.read().peers
+        except LocalError:
+            return {}
+        return {key: peer.endpoint for key, peer in now.items() if peer.endpoint is not None}
 
     def _silent(self, backend: Backend, keys: list[bytes]) -> list[bytes]:
         """Those of these peers that have never shaken hands."""
