@@ -29,7 +29,7 @@ STALLED = 2 * BEAT_EVERY
 STALLS_KEPT = 60.0
 """seconds for which an own stall is told."""
 NEWCOMER = 10.0
-"""seconds more for somebody whose first beat has not come."""
+"""seconds more for somebody whose first beat has not come, at least."""
 ACCUSE_AGAIN = 1.0
 """seconds between two accusations of one subject: one may be lost."""
 ACCUSATION = 2.5
@@ -102,14 +102,17 @@ class Accusation:
 
 
 class Watch:
-    """`suspect_after` in seconds: the least patience with anybody."""
+    """`suspect_after` in seconds: the least patience with anybody. `newcomer`, too: how much more a new one has."""
 
-    def __init__(self, own: NodeKey, suspect_after: float, verdicts: Verdicts) -> None:
+    def __init__(self, own: NodeKey, suspect_after: float, verdicts: Verdicts, newcomer: float = NEWCOMER) -> None:
         self._own = own
         self._suspect_after = suspect_after
+        self._newcomer = newcomer
         self._verdicts = verdicts
         self._rings = Rings.of(())
         self._all_met = 0.0
+        self._dead_before: set[NodeKey] = set()
+        """Who was thought dead when it was arranged last who watches whom."""
         self._met: dict[NodeKey, float] = {}
         """Until when somebody counts as new here."""
         self._wards: set[NodeKey] = set()
@@ -127,16 +130,24 @@ class Watch:
 
     def meet_all(self, now: float) -> None:
         """Nobody was known before."""
-        self._all_met = now + NEWCOMER
+        self._all_met = now + self._newcomer
 
     def meet(self, new: Iterable[NodeKey], now: float) -> None:
         """Somebody became known: it may not know yet who its observers are."""
         self._met = {key: until for key, until in self._met.items() if until > now}
-        self._met.update((key, now + NEWCOMER) for key in new)
+        self._met.update((key, now + self._newcomer) for key in new)
+
+    def _meet_returned(self, back: set[NodeKey], now: float) -> None:
+        if back:
+            self.meet(back, now)
 
     def arrange(self, rings: Rings, now: float) -> None:
         """Watch whom the rings say. Who was watched before goes on to be, with the time that has passed."""
         self._rings = rings
+        dead = set(self._verdicts.dead)
+        # Whose daemon was started anew does not know yet who is dead, and so not who watches it in their place.
+        self._meet_returned(self._dead_before - dead, now)
+        self._dead_before = dead
         edges: dict[NodeKey, Edge] = {}
         fresh: set[NodeKey] = set()
         for key in rings.subjects(self._own, self._verdicts.dead):
