@@ -80,8 +80,8 @@ class Heartbeat:
         self._random = random
         self._refresh = parts.refresh(own, detection.interval, random)
         self._verdicts = parts.verdicts(detection.restart_grace)
-        # Of whom the refresh alone knows that it is dead, a new one learns by three epochs; it is told the first.
-        learns = max(NEWCOMER, (SILENT_EPOCHS - 1) * detection.interval + self._refresh.grace)
+        # Of whom the refresh alone has found dead, a new one learns by three epochs.
+        learns = max(NEWCOMER, SILENT_EPOCHS * detection.interval + self._refresh.grace)
         self._watch = parts.watch(own, detection.suspect_after, self._verdicts, learns)
         self._doubt = parts.doubt(random)
         self._circle = Circle(mesh, own, self._verdicts, self._doubt)

@@ -29,7 +29,7 @@ STALLED = 2 * BEAT_EVERY
 STALLS_KEPT = 60.0
 """seconds for which an own stall is told."""
 NEWCOMER = 10.0
-"""seconds more for somebody whose first beat has not come, at least."""
+"""seconds more for somebody whose first beat has not come."""
 ACCUSE_AGAIN = 1.0
 """seconds between two accusations of one subject: one may be lost."""
 ACCUSATION = 2.5
@@ -102,12 +102,12 @@ class Accusation:
 
 
 class Watch:
-    """`suspect_after` in seconds: the least patience with anybody. `newcomer`, too: how much more a new one has."""
+    """`suspect_after` in seconds: the least patience with anybody. `learns`, too: what one has more that is back."""
 
-    def __init__(self, own: NodeKey, suspect_after: float, verdicts: Verdicts, newcomer: float = NEWCOMER) -> None:
+    def __init__(self, own: NodeKey, suspect_after: float, verdicts: Verdicts, learns: float = NEWCOMER) -> None:
         self._own = own
         self._suspect_after = suspect_after
-        self._newcomer = newcomer
+        self._learns = learns
         self._verdicts = verdicts
         self._rings = Rings.of(())
         self._all_met = 0.0
@@ -130,16 +130,16 @@ class Watch:
 
     def meet_all(self, now: float) -> None:
         """Nobody was known before."""
-        self._all_met = now + self._newcomer
+        self._all_met = now + NEWCOMER
 
-    def meet(self, new: Iterable[NodeKey], now: float) -> None:
-        """Somebody became known: it may not know yet who its observers are."""
+    def meet(self, new: Iterable[NodeKey], now: float, time: float = NEWCOMER) -> None:
+        """Somebody became known: it may not know yet who its observers are, and has so many seconds to learn it."""
         self._met = {key: until for key, until in self._met.items() if until > now}
-        self._met.update((key, now + self._newcomer) for key in new)
+        self._met.update((key, now + time) for key in new)
 
     def _meet_returned(self, back: set[NodeKey], now: float) -> None:
         if back:
-            self.meet(back, now)
+            self.meet(back, now, self._learns)
 
     def arrange(self, rings: Rings, now: float) -> None:
         """Watch whom the rings say. Who was watched before goes on to be, with the time that has passed."""

@@ -134,7 +134,7 @@ def test_who_stood_still_itself_accuses_nobody(watch: type[Watch], accused: int)
 
 
 class NoGraceForNewcomers(Watch):
-    def meet(self, new: Iterable[NodeKey], now: float) -> None:
+    def meet(self, new: Iterable[NodeKey], now: float, time: float = 0.0) -> None:
         return
 
     def meet_all(self, now: float) -> None:
