@@ -54,7 +54,7 @@ lint: .venv/installed-dev
 
 # QUICK=1 takes three minutes, all of it hours; ARGS='--part faults --seeds 2' a part; PUBLISH=1 for the documentation.
 bench: .venv/installed-bench
-	@$(call need,serf:serf setpriv:util-linux taskset:util-linux) || true
+	@($(call need,serf:serf setpriv:util-linux taskset:util-linux)) || true
 	$(bin)/python -m scenarios.bench $(if $(QUICK),--quick) $(if $(PUBLISH),--publish) $(ARGS)
 
 bench-names: .venv/installed
@@ -110,4 +110,4 @@ demo-packages: | python-packages
 
 test-packages: | demo-packages
 	@$(call need,wireguard-go:wireguard-go wg:wireguard-tools nft:nftables traceroute:traceroute dig:bind9-dnsutils dnsmasq:dnsmasq-base dot:graphviz curl:curl)
-	@$(call need,chromium:chromium) || echo 'without Chromium the page is not tried in a browser'
+	@($(call need,chromium:chromium)) || echo 'Without Chromium the page is not tried in a browser.'

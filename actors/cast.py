@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from actors.base import Actor, Address
 from actors.device import DeviceActor, OpenBackend, Underlay
+from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.store import Disk
 from actors.wiring import Role
@@ -86,6 +87,7 @@ class Cast:
     ledger: Callable[[str], Ledger] = new_ledger
     """What a mesh's membership begins with, by mesh id; in the simulator what all nodes of a mesh know."""
     device: type[DeviceActor] = DeviceActor
+    routing: type[RoutingTableActor] = RoutingTableActor
     prober: MakeEdge | None = None
     """What tries whether this node reaches beyond itself, if its user wants that."""
     dns: MakeEdge | None = None

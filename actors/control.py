@@ -125,7 +125,7 @@ class ControlActor(Actor):
             case "list-meshes":
                 return self._dashboard.list_meshes()
             case "members":
-                return self._dashboard.members(str(mesh or ""), command.arguments.get("state"))
+                return self._dashboard.members(str(mesh or ""), command.arguments.get("state"), self.runtime.wall())
             case "routes":
                 return self._dashboard.routes(str(mesh) if mesh else None, self.runtime.wall())
             case "why":

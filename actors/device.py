@@ -43,6 +43,7 @@ from smeg.nudges import Nudges
 from smeg.plan import plan
 from smeg.planner import Planner
 from smeg.simulated import Simulated
+from smeg.static_clients import StaticClient, still_valid
 from smeg.wanted import View
 
 TRY_AGAIN = 5.0
@@ -128,6 +129,8 @@ class DeviceActor(Actor):
         self._planner = Planner()
         self._planned: Mapping[bytes, WgPeer] = {}
         """How each peer was configured last; where it has moved since, WireGuard knows better."""
+        self._statics: tuple[StaticClient, ...] = ()
+        """All that this node vouches for, also those that have expired."""
         self._dirty = False
         self._rested_at = 0.0
         """When it may be planned again."""
@@ -166,6 +169,9 @@ class DeviceActor(Actor):
                 )  # fmt: skip
                 self._hooks.configure(message.hooks)
                 self._change(replace(self._view, mtu=message.mtu, keepalive=message.keepalive))
+            case m.StaticsServed():
+                self._statics = message.clients
+                self._look_at_statics()
             case m.Resolved():
                 self._dirty |= self._underlay_moved(now)
             case m.LinkRestored() if self._is_client():
@@ -317,7 +323,7 @@ class DeviceActor(Actor):
         """What others rely on this node for."""
         if self._is_client():
             return Need(False, False)
-        carries = self._settings.bridges or bool(self._view.members.rings.clients)
+        carries = self._settings.bridges or bool(self._view.members.rings.clients) or bool(self._view.statics)
         return Need(carries, self._settings.leads_beyond)
 
     def _configured(self) -> dict[bytes, Endpoint]:
@@ -335,6 +341,12 @@ class DeviceActor(Actor):
             return False
         # What is equal to it is not kept: the device shares its thousands of peers with the plan.
         return True
+
+    def _look_at_statics(self) -> None:
+        """Devices without a daemon have their tunnels until they expire."""
+        clients = still_valid(self._statics, self.runtime.wall())
+        if clients != self._view.statics:
+            self._change(replace(self._view, statics=clients))
 
     def _underlay_moved(self, now: float) -> bool:
         """Whether a peer is reached by another of its endpoints now: names and routes of the underlay change."""
@@ -354,6 +366,7 @@ class DeviceActor(Actor):
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:
             self._look_at = now + LOOK_AGAIN
+            self._look_at_statics()
             if self._backend is not None:
                 self._dirty |= self._underlay_moved(now)
                 self._dirty |= not self._is_as_planned(self._backend)
@@ -375,7 +388,8 @@ class DeviceActor(Actor):
         dialled = {key: known[key] for key in (*batch, *late) if key in known and known[key].endpoint is not None}
         silent = self._silent(self._backend, [key for key in late if key in dialled])
         # Only who is made anew is told an endpoint: of others WireGuard may know a later one.
-        kept = {key: replace(dialled[key], endpoint=None) for key in batch if key in dialled}
+        places = self._places(self._backend)
+        kept = {key: replace(dialled[key], endpoint=places.get(key)) for key in batch if key in dialled}
         peers = [*kept.values(), *(dialled[key] for key in silent)]
         try:
             # A handshake that was lost is not tried again for 5 s, unless the peer is made anew.
@@ -387,6 +401,17 @@ class DeviceActor(Actor):
             # Nothing is lost but time: the first packet shakes hands too. The next look sets what is left behind.
             self._device = None
             self._dirty = True
+
+    def _places(self, backend: Backend) -> dict[bytes, Endpoint]:
+        """Of a client: where WireGuard sends what is for its peers. Told it again, it looks anew from which address:
+        wireguard-go keeps to one that the host has lost for 15 s."""
+        if not self._is_client():
+            return {}
+        try:
+            now = backend.read().peers
+        except LocalError:
+            return {}
+        return {key: peer.endpoint for key, peer in now.items() if peer.endpoint is not None}
 
     def _silent(self, backend: Backend, keys: list[bytes]) -> list[bytes]:
         """Those of these peers that have never shaken hands."""

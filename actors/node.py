@@ -16,7 +16,6 @@ from actors.cast import Cast, Reloaded
 from actors.endings import GROUP_LIMIT, STAGES, Endings
 from actors.mesh_group import MeshGroup
 from actors.meshes import MeshEntry, Meshes
-from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.store import StoreActor
 from actors.supervision import PASSING, Make, Place, Supervision
@@ -28,6 +27,7 @@ from smeg.errors import LocalError, Problem
 from smeg.keys import node_key
 from smeg.mesh_settings import Keys, Origin
 from smeg.routing import RoutingTable
+from smeg.static_clients import COMMANDS as STATIC_COMMANDS
 from smeg.stored import StoredMesh
 
 OPTIONAL = (Role.PROBER, Role.DNS, Role.METRICS)
@@ -80,7 +80,8 @@ class Node(Actor):
             case Role.ROUTING if keys is not None:
                 own, policy = node_key(keys.identity), self._cast.settings.routes
                 table, notary = RoutingTable, self._cast.notary()
-                return lambda n: RoutingTableActor(runtime, "", n, node, table(own, policy, runtime.wall, notary))
+                actor = self._cast.routing
+                return lambda n: actor(runtime, "", n, node, table(own, policy, runtime.wall, notary))
             case Role.GOSSIP | Role.CONTROL if keys is not None:
                 make = self._cast.gossip if role is Role.GOSSIP else self._cast.control
                 return lambda incarnation: make(runtime, incarnation, node, keys)
@@ -303,7 +304,7 @@ class Node(Actor):
                     return self._begin_mesh(self._meshes.join(token, request.ticket))
                 case "reload":
                     return self._reload(request.ticket, now)
-                case command if command in ("invite", "evict", "leave-mesh", *CARD_COMMANDS):
+                case command if command in ("invite", "evict", "leave-mesh", *CARD_COMMANDS, *STATIC_COMMANDS):
                     return self._ask_mesh(request)
                 case command:
                     raise LocalError("unknown-command", f"the daemon does not know the command {command!r}")

@@ -217,8 +217,8 @@ class Checks:
         over = [host for host in self.choosing.hosts(check.over) if self.truth.running(host)]
         pairs = self._asked(check, self.choosing.hosts(check.hosts), self.choosing.hosts(check.to))
         taken: Counter[str] = Counter(dict.fromkeys(over, 0))
-        for pair in pairs:
-            taken.update(host for host in self.stage.way(*pair).hosts[1:-1] if host in taken)
+        for way in self.stage.whole_ways(pairs):
+            taken.update(host for host in way.hosts[1:-1] if host in taken)
         mean = sum(taken.values()) / max(1, len(over))
         if not mean:
             return "no packet goes by any of them"
@@ -227,11 +227,11 @@ class Checks:
 
     def _leads_through(self, check: e.LeadsThrough) -> str:
         over, wrong = set(self.choosing.hosts(check.over)), []
-        for sender in self.choosing.hosts(check.hosts):
-            if self.truth.running(sender) and sender not in over:
-                way = self.stage.way_out(sender, check.prefix)
-                if way.hosts[-1] not in over:
-                    wrong.append(f"from {sender} it ends at {way.hosts[-1]}: {way.end}")
+        chosen = self.choosing.hosts(check.hosts)
+        senders = [sender for sender in chosen if self.truth.running(sender) and sender not in over]
+        for sender, way in zip(senders, self.stage.ways_out(senders, check.prefix), strict=True):
+            if way.hosts[-1] not in over:
+                wrong.append(f"from {sender} it ends at {way.hosts[-1]}: {way.end}")
         return _some(wrong)
 
 

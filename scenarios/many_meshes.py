@@ -17,6 +17,7 @@ import networkx
 from scenarios.packets import End, Packets, Walk
 from scenarios.population import populate
 from scenarios.simulation import Host, World
+from scenarios.stand_ins import NoDevice, NoRoutes
 from smeg import messages as m
 from smeg.core import Message
 from smeg.mesh_view import MeshView
@@ -94,6 +95,10 @@ class Bridge(Host):
 
     world: BridgedWorld
 
+    def stand_by(self) -> None:
+        """From its next start on it only takes part in its mesh: it chooses no ways and sends nothing beyond."""
+        self._device, self._routing = NoDevice, NoRoutes
+
     def hear(self, message: Message) -> None:
         super().hear(message)
         match message:
@@ -115,6 +120,7 @@ class BridgedWorld(World):
         """Virtual seconds at which somebody chose another route last."""
         self.noticed: dict[str, float] = {}
         """By host: when somebody first thought it dead, since its last start."""
+        self.left_out: set[int] = set()
         self._gone: set[str] = set()
         self._watching = False
         super().__init__(seed, len(topology.hosts), **settings)
@@ -134,6 +140,14 @@ class BridgedWorld(World):
     def start(self) -> None:
         for number in range(len(self.hosts)):
             self.start_host(number)
+
+    def leave_out(self, numbers: Iterable[int]) -> None:
+        """Look at the routes of all but these, which bridge nothing."""
+        for number in numbers:
+            host = self.hosts[number]
+            assert isinstance(host, Bridge)
+            host.stand_by()
+            self.left_out.add(number)
 
     def start_host(self, number: int) -> None:
         host = self.hosts[number]

@@ -12,6 +12,9 @@ from scenarios.simulated_limits import moving_peers
 from scenarios.stage import Limit
 
 NO_NETEM = "this kernel has no netem, nor packet sockets: as root, modprobe sch_netem, or play it on another machine"
+FARTHEST = 0.4
+"""seconds, one way: the handshake of a connection takes three and a half times there and back, and at most 3 s."""
+TOO_FAR = f"daemons cannot dial who is more than {FARTHEST:g} s away: a handshake has to end within 3 s"
 BY_PROGRAM = "this kernel has no netem: a program delays each frame instead, and takes processor time for it"
 NO_DROPS = "there is no nftables that drops at a switch: install nftables, or modprobe nft_meta_bridge"
 NO_CHANCE = "this kernel's nftables have no random numbers: modprobe nft_numgen"
@@ -37,6 +40,8 @@ def _of_hosts(script: Script, able: Abilities) -> Iterator[Limit]:
             yield Limit(1, f"{about}: nat", NO_NAT, True)
         if group.latency and not able.netem:
             yield _slow(1, f"{about}: latency", able)
+        if group.latency > FARTHEST:
+            yield Limit(1, f"{about}: latency {group.latency:g} s", TOO_FAR, True)
         if group.loss and not able.loses:
             yield Limit(1, f"{about}: loss", NO_CHANCE, True)
 

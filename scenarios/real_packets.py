@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from scenarios.echoes import HOPS, Ended, Outcome
@@ -11,7 +11,42 @@ from scenarios.real_hosts import RealHost
 from scenarios.stage import Way
 
 MOST_HOPS = 12
+TRIES = 2
+"""packets for one hop that nobody answers."""
 ANSWERS = {"reply": "arrived", "unreachable": "no way on", "exceeded": "its hop limit is reached"}
+
+
+class _Trace:
+    """By packets whose hop limits rise, one after another: who answers for each hop."""
+
+    def __init__(self, echo: Callable[[int, Ended], None]) -> None:
+        self._echo = echo
+        self.passed: list[str] = []
+        """Addresses of those that passed it on, and of who was the last to answer."""
+        self.last: Outcome | None = None
+        """How it ended."""
+        self.sent = 0
+
+    @property
+    def over(self) -> bool:
+        return self.last is not None or len(self.passed) == MOST_HOPS
+
+    def ask(self) -> None:
+        """For the next hop, or for the same again."""
+        if not self.over:
+            self.sent += 1
+            hop = len(self.passed) + 1
+            self._echo(hop, partial(self._answered, hop))
+
+    def _answered(self, hop: int, outcome: Outcome) -> None:
+        if self.over or hop != len(self.passed) + 1:
+            return
+        if outcome.what != "failed":
+            self.passed.append(outcome.who)
+        if outcome.what == "exceeded":
+            self.ask()
+        else:
+            self.last = outcome
 
 
 class RealPackets:
@@ -30,9 +65,7 @@ class RealPackets:
 
     def send(self, sender: str, to: str, ended: Ended) -> None:
         """One packet from a host to another; nothing is said of one that is lost."""
-        address = self.address(sender, to)
-        if address:
-            self._echo(sender, address, HOPS, ended)
+        self._echo(sender, self.address(sender, to), HOPS, ended)
 
     def address(self, sender: str, to: str) -> str:
         """Of a host in the first mesh that it shares with the sender, or in its first; empty if it has none."""
@@ -41,6 +74,9 @@ class RealPackets:
         return next((self.addresses[to, mesh] for mesh in (*shared, *own)), "")
 
     def _echo(self, sender: str, address: str, hops: int, ended: Ended) -> None:
+        if not address:
+            ended(Outcome("failed", "has no address"))
+            return
         pinger = self._hosts[sender].pinger
         assert pinger is not None, "the stage is set up"
         pinger.send(address, hops, ended)
@@ -49,11 +85,7 @@ class RealPackets:
         """One packet between each of these, all at once: whether it is answered."""
         found: dict[int, Outcome] = {}
         for number, (sender, to) in enumerate(pairs):
-            address = self.address(sender, to)
-            if address:
-                self._echo(sender, address, HOPS, partial(found.__setitem__, number))
-            else:
-                found[number] = Outcome("unreachable", "")
+            self._echo(sender, self.address(sender, to), HOPS, partial(found.__setitem__, number))
         self._reactor.run(self.patience, lambda: len(found) == len(pairs))
         return [self._way(sender, to, found.get(number)) for number, (sender, to) in enumerate(pairs)]
 
@@ -66,38 +98,34 @@ class RealPackets:
             return Way((sender,), False, outcome.who)
         return Way((sender, *self._named([outcome.who])), False, ANSWERS[outcome.what])
 
-    def trace(self, sender: str, address: str) -> Way:
-        """By packets with rising hop limits: who answers for each hop."""
-        if not address:
-            return Way((sender,), False, "has no address")
-        found: dict[int, Outcome] = {}
+    def trace(self, wanted: Sequence[tuple[str, str]]) -> list[Way]:
+        """The whole ways from hosts to addresses, all at once."""
         before = {name: host.ended_by_hop_limit() for name, host in self._hosts.items()}
-        for hops in range(1, MOST_HOPS + 1):
-            self._echo(sender, address, hops, partial(found.__setitem__, hops))
-
-        def is_over() -> bool:
-            last = min((hops for hops, one in found.items() if one.what != "exceeded"), default=None)
-            return last is not None and all(hops in found for hops in range(1, last))
-
-        self._reactor.run(self.patience, is_over)
-        # Of those that ended by their hop limits as many as were sent were meant to.
+        traces = [_Trace(partial(self._echo, sender, address)) for sender, address in wanted]
+        for _ in range(TRIES):
+            for trace in traces:
+                trace.ask()
+            self._reactor.run(self.patience / TRIES, lambda: all(trace.over for trace in traces))
+            if all(trace.over for trace in traces):
+                break
+        # Of the packets that ended by their hop limits as many as were sent for it were meant to.
+        meant = sum(trace.sent for trace in traces)
         for name, host in self._hosts.items():
-            self._ended[name] = self._ended.get(name, 0) + min(MOST_HOPS, host.ended_by_hop_limit() - before[name])
-        return self._traced_way(sender, found)
+            self._ended[name] = self._ended.get(name, 0) + min(meant, host.ended_by_hop_limit() - before[name])
+        return [self._traced(sender, trace) for (sender, _), trace in zip(wanted, traces, strict=True)]
 
-    def _traced_way(self, sender: str, found: Mapping[int, Outcome]) -> Way:
-        who: list[str] = []
-        for hops in range(1, MOST_HOPS + 1):
-            one = found.get(hops)
-            if one is None:
-                return Way((sender, *self._named(who)), False, f"no answer from hop {hops}")
-            if one.what == "failed":
-                return Way((sender,), False, one.who)
-            who.append(one.who)
-            if one.what != "exceeded":
-                # Who cannot send it on may have been seen one hop before.
-                return Way((sender, *dict.fromkeys(self._named(who))), one.what == "reply", ANSWERS[one.what])
-        return Way((sender, *self._named(who)), False, "it goes on and on")
+    def _traced(self, sender: str, trace: _Trace) -> Way:
+        # Who cannot send it on may have been seen one hop before.
+        names = tuple(dict.fromkeys([sender, *self._named(trace.passed)]))
+        match trace.last:
+            case None if len(trace.passed) == MOST_HOPS:
+                return Way(names, False, "it goes on and on")
+            case None:
+                return Way(names, False, f"no answer from hop {len(trace.passed) + 1}")
+            case Outcome("failed", why):
+                return Way(names, False, why)
+            case Outcome(what):
+                return Way(names, what == "reply", ANSWERS[what])
 
     def _named(self, addresses: Sequence[str]) -> list[str]:
         names = {address: name for (name, _), address in self.addresses.items()}

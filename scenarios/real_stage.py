@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from ipaddress import IPv6Network
 from itertools import permutations
 from pathlib import Path
@@ -15,11 +14,11 @@ from pathlib import Path
 from scenarios import actions as a
 from scenarios import expectations as e
 from scenarios.abilities import Abilities
-from scenarios.consoles import Answer
 from scenarios.hosts import World
 from scenarios.nat import Nat
 from scenarios.reactor import Reactor
 from scenarios.real_deeds import RealDeeds
+from scenarios.real_forming import Forming
 from scenarios.real_hosts import RealHost
 from scenarios.real_limits import limits, needs_slow_links
 from scenarios.real_packets import RealPackets
@@ -28,16 +27,12 @@ from scenarios.real_views import Views
 from scenarios.script import Begins, Group, Script
 from scenarios.stage import Deed, Limit, Observer, Seen, Way
 from scenarios.underlay import Underlay
-from smeg.errors import LocalError, Problem
+from smeg.errors import LocalError
 from smeg.shares import DEFAULT
 
 MOST_HOSTS = 64
 USUAL = 12
 """hosts, unless somebody asks for another number."""
-STARTS = 60.0
-"""seconds in which all daemons have to start, and again to form their meshes."""
-STARTING = 3
-"""daemons that start at a time: more would only wait for each other."""
 REST_WITHIN = 60.0
 SETTLED = 3.0
 """seconds for which all has to be at rest; with several meshes, or something behind somebody, twice that."""
@@ -93,8 +88,11 @@ class RealStage:
         for host in self.hosts.values():
             link = self.underlay.links.by_name[host.edge.link]
             link.delays["own"], link.losses["own"] = host.group.latency, host.group.loss
-        self._start_all()
-        self._form_meshes()
+        forming = Forming(self._script, self._groups, self.hosts, self._wait)
+        forming.start_all()
+        for views in self.views.values():
+            views.begin()
+        self._founders = forming.form_meshes()
         self.underlay.apply()
         for host in self.hosts.values():
             if host.group.begins is Begins.OFF:
@@ -122,74 +120,6 @@ class RealStage:
             bridge = {"advertiseRoutes": True} if group.name in self._script.bridges else {}
             host.prepare({**settings, **bridge}, misled, may_fill)
             self.views[name] = Views(self._reactor, host, observer, self._patience, queues)
-
-    def _start_all(self) -> None:
-        waiting = list(self.hosts.values())
-        while waiting:
-            some, waiting = waiting[:STARTING], waiting[STARTING:]
-            up: set[str] = set()
-
-            def answered(name: str, answer: Answer, up: set[str] = up) -> None:
-                if isinstance(answer, Problem):
-                    self.hosts[name].eyes.ask(partial(answered, name), "status")
-                else:
-                    up.add(name)
-
-            for host in some:
-                host.begin()
-                host.eyes.ask(partial(answered, host.name), "status")
-            self._wait(STARTS, f"{len(some)} daemons answer", lambda: len(up) == len(some))  # noqa: B023
-        for views in self.views.values():
-            views.begin()
-
-    def _form_meshes(self) -> None:
-        done: list[str] = []
-        expected = 0
-        for mesh in self._script.meshes:
-            hosts = [self.hosts[name] for name, group in self._groups.items() if mesh in self._script.meshes_of(group)]
-            # Whoever founds it is a peer, and up.
-            founder, *others = sorted(
-                hosts, key=lambda host: (host.group.role == "client", host.group.begins is Begins.OFF)
-            )
-            self._founders[mesh] = founder
-            expected += 1 + len(others)
-            self._form(mesh, founder, others, done)
-        self._wait(STARTS, "all have joined their meshes", lambda: len(done) == expected)
-
-    def _form(self, mesh: str, founder: RealHost, others: Sequence[RealHost], done: list[str]) -> None:
-        grant: dict[str, object] = {}
-        if any(group.advertises for group in self._groups.values()):
-            grant = {"exit": True, "prefixes": ["::/0"]}
-        by_role: dict[str, list[RealHost]] = {}
-        for host in others:
-            by_role.setdefault(host.group.role, []).append(host)
-
-        def founded(answer: Answer) -> None:
-            done.append(founder.name)
-            for role, joiners in by_role.items():
-                uses = len(joiners)
-                self._ask(founder, partial(invited, joiners), "invite", mesh=mesh, uses=uses, role=role, **grant)
-
-        def invited(joiners: list[RealHost], answer: Answer) -> None:
-            assert not isinstance(answer, Problem)
-            for host in joiners:
-                self._ask(host, partial(joined, host.name), "join-mesh", token=answer["token"])
-
-        def joined(name: str, answer: Answer) -> None:
-            done.append(name)
-
-        self._ask(founder, founded, "new-mesh", name=mesh)
-
-    def _ask(self, host: RealHost, then: Callable[[Answer], None], command: str, **arguments: object) -> None:
-        """Ask what has to succeed. Raises `LocalError`, while the reactor runs, when it does not."""
-
-        def answered(answer: Answer) -> None:
-            if isinstance(answer, Problem):
-                what = f"{host.name} refuses {command}: {answer.message}"
-                raise LocalError("never-formed", what, answer.hint or "see whether its meshes can work")
-            then(answer)
-
-        host.hands.ask(answered, command, **arguments)
 
     def _wait_for_rest(self) -> None:
         led = len(self._script.meshes) > 1 or any(group.advertises for group in self._groups.values())
@@ -316,17 +246,17 @@ class RealStage:
                 for name, row in view.rows.items():
                     self.packets.addresses[name, mesh] = row["address"]
 
-    def way(self, sender: str, to: str) -> Way:
+    def whole_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         self._look_up()
-        return self.packets.trace(sender, self.packets.address(sender, to))
+        return self.packets.trace([(sender, self.packets.address(sender, to)) for sender, to in pairs])
 
     def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         self._look_up()
         return self.packets.deliver(pairs)
 
-    def way_out(self, sender: str, prefix: IPv6Network) -> Way:
+    def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
         self._look_up()
-        return self.packets.trace(sender, str(prefix[1]))
+        return self.packets.trace([(sender, str(prefix[1])) for sender in senders])
 
     def longest_outage(self) -> tuple[float, str]:
         return self.traffic.longest()

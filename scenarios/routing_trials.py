@@ -96,6 +96,7 @@ def topologies(members: int, seed: int, loss: float, count: float = 10) -> Outco
     return Outcome("topologies", members, seed, loss, {}, counts)
 
 
+LOOKED_AT = 10
 APART = 0.25
 """seconds between the starts of two meshes."""
 IDLE = 20.0
@@ -103,11 +104,15 @@ IDLE = 20.0
 
 
 def hundred(members: int, seed: int, loss: float, meshes: float = 100, bridges: float = 150) -> Outcome:
-    """So many meshes, with `members` hosts in all, joined by bridges; then one of the bridges crashes."""
+    """So many meshes, with `members` hosts in all, joined by bridges; then one of the bridges crashes.
+
+    All take part in their meshes in full. Routes are looked at of the bridges and of `LOOKED_AT` others of each mesh.
+    """
     began = time.process_time()
     topology = joined(seed, int(meshes), members // int(meshes), int(bridges))
     world, chance = BridgedWorld(seed, topology), Random(seed)
     world.network.loss = loss
+    world.leave_out(_unlooked_at(topology))
     outcome = Outcome("hundred meshes", members, seed, loss)
     count = outcome.counts
     for mesh in range(int(meshes)):
@@ -139,17 +144,29 @@ def hundred(members: int, seed: int, loss: float, meshes: float = 100, bridges: 
     return outcome
 
 
+def _unlooked_at(topology: Topology) -> list[int]:
+    """What the others choose is of no account to anybody, and thousands of them would choose alike."""
+    plain: dict[int, list[int]] = {}
+    for number, within in enumerate(topology.hosts):
+        if len(within) == 1:
+            plain.setdefault(within[0], []).append(number)
+    return [number for numbers in plain.values() for number in numbers[LOOKED_AT:]]
+
+
+def _looked_at(world: BridgedWorld) -> list[int]:
+    return [number for number in range(len(world.hosts)) if world.alive(number) and number not in world.left_out]
+
+
 def _some(world: BridgedWorld, chance: Random) -> Iterable[tuple[Place, Place]]:
     """As many pairs of addresses as there are hosts."""
-    hosts = enumerate(world.topology.hosts)
-    living = [(number, mesh) for number, within in hosts if world.alive(number) for mesh in within]
+    living = [(number, mesh) for number in _looked_at(world) for mesh in world.topology.hosts[number]]
     return [(chance.choice(living), chance.choice(living)) for _ in world.hosts]
 
 
 def _sizes(world: BridgedWorld, count: dict[str, float]) -> None:
     routes, annexes, volumes = [], [], []
-    for number, within in enumerate(world.topology.hosts):
-        views = [world.view(number, mesh) for mesh in within]
+    for number in _looked_at(world):
+        views = [world.view(number, mesh) for mesh in world.topology.hosts[number]]
         routes.append(sum(len(view.routes.routes) for view in views if view.routes is not None))
         said = [annex for view in views if view.annexes is not None for own in view.annexes.annexes.values()
                 for annex in own.values()]  # fmt: skip

@@ -268,7 +268,13 @@ class SimulatedStage:
     def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         return [self.way(*pair) for pair in pairs]
 
-    def way_out(self, sender: str, prefix: IPv6Network) -> Way:
+    def whole_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
+        return self.ways(pairs)
+
+    def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
+        return [self._way_out(sender, prefix) for sender in senders]
+
+    def _way_out(self, sender: str, prefix: IPv6Network) -> Way:
         source = self._address(sender, [])
         return self._walk(sender, source, prefix[1]) if source is not None else Way((sender,), False, "has no address")
 

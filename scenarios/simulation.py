@@ -13,6 +13,7 @@ from actors.base import Actor, Address
 from actors.cast import Cast, Settings
 from actors.device import DeviceActor
 from actors.node import Node
+from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.virtual import WALL_START, VirtualHost, VirtualRuntime
 from scenarios.network import Network, Station
@@ -77,10 +78,12 @@ class Host:
             lambda: world.notary,
             world.ledger,
             self._device,
+            self._routing,
         )
 
     _device: type[DeviceActor] = DeviceActor
     """What plays the device actor."""
+    _routing: type[RoutingTableActor] = RoutingTableActor
 
     def _gossip(self, runtime: Runtime, incarnation: int, supervisor: Address, keys: Keys) -> Actor:
         return SimulatedGossip(runtime, incarnation, supervisor, self.world.network, self.station, self.address)

@@ -112,14 +112,14 @@ class Stage(Protocol):
     def carrier(self, client: str) -> str | None:
         """The peer through which a client is reached, as it sees it itself."""
 
-    def way(self, sender: str, to: str) -> Way:
-        """Of a packet between two hosts."""
-
     def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
-        """Of packets between these, all at once. Who is between the ends may be left out."""
+        """Of packets between these hosts, all at once. Who is between the ends may be left out."""
 
-    def way_out(self, sender: str, prefix: IPv6Network) -> Way:
-        """Of a packet to what is behind somebody: as far as the hosts of this world go."""
+    def whole_ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
+        """Likewise, with everybody who passes them on."""
+
+    def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
+        """Of packets to what is behind somebody: as far as the hosts of this world go."""
 
     def longest_outage(self) -> tuple[float, str]:
         """For how long, in seconds, a pair had no answer to its traffic at the worst, and which."""

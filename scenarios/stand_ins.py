@@ -8,6 +8,7 @@ from typing import Protocol
 
 from actors.base import Actor, Address
 from actors.device import DeviceActor
+from actors.routing_table import RoutingTableActor
 from actors.runtime import Runtime
 from actors.wiring import Role
 from smeg import messages as m
@@ -102,6 +103,13 @@ class NoDevice(DeviceActor):
 
     def begin(self, now: float) -> Iterable[Message]:
         return [m.DeviceReady(self.mesh, "none", "dry-run", 51820)]
+
+    def handle(self, message: Message, now: float) -> Iterable[Message]:
+        return ()
+
+
+class NoRoutes(RoutingTableActor):
+    """A routing table that chooses nothing, of a node whose choice is of no account to anybody else."""
 
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         return ()

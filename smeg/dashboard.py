@@ -17,6 +17,7 @@ from smeg.carriers import tunnels
 from smeg.certificates import Role
 from smeg.convergence import convergence
 from smeg.core import Message
+from smeg.device import Handshake
 from smeg.errors import LocalError, Problem
 from smeg.forecast import forecast
 from smeg.journal import KEPT, Event, Journal
@@ -27,6 +28,7 @@ from smeg.plan_reports import changes, describe
 from smeg.records import Member
 from smeg.route_policy import RoutePolicy
 from smeg.route_reports import Reports
+from smeg.static_clients import static_clients
 from smeg.zone import APEX, reverse_zone
 
 KEPT_ALARMS = 20
@@ -127,7 +129,7 @@ class Dashboard:
     def list_meshes(self) -> dict[str, Any]:
         return {"meshes": [self._brief(view) for view in self._meshes.values()]}
 
-    def members(self, text: str, states: object = None) -> dict[str, Any]:
+    def members(self, text: str, states: object = None, wall: int = 0) -> dict[str, Any]:
         """All, or those in one of these `STATES`. Raises `LocalError` for anything but a list of some."""
         view, wanted = self.find(text), _states(states)
         members = view.table
@@ -135,7 +137,25 @@ class Dashboard:
         found = [(member, _state(view.liveness, member.key)) for member in members.values()]
         found += [(member, "quarantined") for member in quarantined.values()]
         rows = [self._member(view, member, state) for member, state in found if state in wanted]
-        return {"mesh": {"name": view.name, "id": view.id}, "members": rows}
+        answer = {"mesh": {"name": view.name, "id": view.id}, "members": rows}
+        statics = [row for row in self._statics(view, wall) if row["state"] in wanted]
+        return {**answer, "statics": statics} if statics else answer
+
+    def _statics(self, view: MeshView, wall: int) -> list[dict[str, Any]]:
+        """Devices without a daemon, each as its peer is."""
+        annexes = view.annexes.annexes if view.annexes is not None else {}
+        return [
+            {
+                "name": client.name,
+                "address": str(address),
+                "state": _state(view.liveness, via),
+                "via": view.called(via),
+                "wireguard": wireguard_text(client.wireguard),
+                "expires": client.expires,
+                **_seen(view.handshakes.get(client.wireguard)),
+            }
+            for address, (via, client) in static_clients(view.id, view.table, annexes, wall).items()
+        ]
 
     def converge(self, text: str) -> dict[str, Any]:
         """Who is known to hold all that this node holds. Raises `LocalError`."""
@@ -263,10 +283,14 @@ class Dashboard:
             "via": via,
             "warm": warm,
             "endpoints": [str(endpoint) for endpoint in member.record.wireguard],
-            "handshake_age": seen.age if seen is not None else None,
-            "received": seen.received if seen is not None else 0,
-            "sent": seen.sent if seen is not None else 0,
+            **_seen(seen),
         }
+
+
+def _seen(handshake: Handshake | None) -> dict[str, Any]:
+    if handshake is None:
+        return {"handshake_age": None, "received": 0, "sent": 0}
+    return {"handshake_age": handshake.age, "received": handshake.received, "sent": handshake.sent}
 
 
 def _states(asked: object) -> Collection[str]:

@@ -307,9 +307,7 @@ class Heartbeat:
             return []
         live = {key: edge for key, edge in self._watch.edges.items() if key not in self._verdicts}
         same = frozenset(
-            key
-            for key, edge in live.items()
-            if self._root_at < edge.heard_at <= now and edge.root_differs_at is None
+            key for key, edge in live.items() if self._root_at < edge.heard_at <= now and edge.root_differs_at is None
         )
         self._all_agree = len(same) == len(live)
         told = (self._root, same, frozenset(live.keys() - same))

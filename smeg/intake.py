@@ -34,6 +34,9 @@ ANNEX_BYTES_BURST = ANNEXES_BURST * MAX_DOCUMENT
 """And bytes of them: a connection carries eight times as much, and everybody passes all of it on to several others."""
 LATER = frozenset({"missing-documents", "no-credential", "unknown-node"})
 """What documents are refused for that may count once others are known."""
+LATELY = 5.0
+MAX_LATELY = 256
+"""seconds for which annexes are known by their bytes, and how many: a flood brings each some six times in a second."""
 MAX_PACES = 1024
 """authors of whom it is remembered how much they sent lately."""
 
@@ -66,6 +69,8 @@ class Intake:
         "_annex_bytes",
         "_annex_paces",
         "_chain",
+        "_lately",
+        "_lately_until",
         "_mesh",
         "_notary",
         "_now",
@@ -88,6 +93,9 @@ class Intake:
         self._annex_paces = Allowances(ANNEXES_RATE, ANNEXES_BURST, None, MAX_PACES)
         self._annex_bytes = Allowances(ANNEX_BYTES_RATE, ANNEX_BYTES_BURST, None, MAX_PACES)
         self._now: float | None = None
+        self._lately: set[bytes] = set()
+        """Annexes that count, or did until a newer one came."""
+        self._lately_until = 0.0
 
     def fork(self, replica: Replica, chain: Chain) -> Intake:
         """Another for forks of its replica and chain. What was refused and who sent much is its own from now on."""
@@ -101,12 +109,17 @@ class Intake:
         What came too fast is left to a later repair, so that replicas are equal once the author has calmed down.
         """
         self._now = now
+        if now is None or now >= self._lately_until:
+            self._lately.clear()
+            self._lately_until = (now or 0.0) + LATELY
         taken = Taken()
         offered: dict[bytes, Certificate] = {}
         records: list[Record] = []
         removes: list[Remove] = []
         annexes: list[Annex] = []
         for raw in documents:
+            if raw in self._lately:
+                continue
             try:
                 statement = self._notary.read(raw)
                 check_mesh(statement, self._mesh)
@@ -217,7 +230,10 @@ class Intake:
         record = self._replica.records.get(annex.node)
         if record is None:
             raise RemoteError("unknown-node", "an annex of a node that is not known")
-        if self._replica.judge(annex) in (Outcome.KNOWN, Outcome.OLDER):
+        outcome = self._replica.judge(annex)
+        if outcome in (Outcome.KNOWN, Outcome.OLDER):
+            if outcome is Outcome.KNOWN:
+                self._remember(annex)
             return
         size = len(annex.raw)
         paces = ((self._annex_paces, 1), (self._annex_bytes, size))
@@ -235,6 +251,14 @@ class Intake:
         self._watch_counter(outcome, annex, message, taken)
         if outcome in (Outcome.NEWER, Outcome.CONFLICT_TAKEN):
             taken.annexes.append(annex)
+            self._remember(annex)
+
+    def _remember(self, annex: Annex) -> None:
+        if self._now is None:
+            return
+        if len(self._lately) >= MAX_LATELY:
+            self._lately.clear()
+        self._lately.add(annex.raw)
 
     def _take_remove(self, remove: Remove, offered: Mapping[bytes, Certificate], taken: Taken) -> None:
         evict = remove.action is Action.EVICT
@@ -257,6 +281,7 @@ class Intake:
             if record is not None and standing is not None and self._has_ended(record, standing):
                 # Who filled all the room that it had must not keep it.
                 self._replica.forget(remove.node)
+                self._lately.clear()
 
     def _has_ended(self, record: Record, standing: Standing) -> bool:
         """Whether this stay of a node was ended by itself or by an admin."""

@@ -13,10 +13,11 @@ from enum import Enum
 from random import Random
 
 from smeg import messages as m
-from smeg.addresses import overlay_address
+from smeg.addresses import overlay_address, overlay_prefix
 from smeg.authority import Authority
 from smeg.card_requests import COMMANDS as CARD_COMMANDS
 from smeg.card_requests import revised
+from smeg.certificates import Role
 from smeg.company import Company, introduce
 from smeg.core import Message
 from smeg.errors import LocalError, Problem, RemoteError
@@ -32,6 +33,8 @@ from smeg.records import Record, Standing
 from smeg.remembered import about, remember
 from smeg.roster import Verdict
 from smeg.saving import Purpose, Save, Saving
+from smeg.static_clients import COMMANDS as STATIC_COMMANDS
+from smeg.static_clients import revised as revised_statics
 from smeg.stored import Contact, StoredMesh
 from smeg.tokens import MAX_CONTACTS, Token
 
@@ -113,6 +116,10 @@ class Mesh:
         self._present_at: float | None = None
         self._republish_at: float = 0.0
         self._contacts_at: float = 0.0
+        self._statics_before = stored.statics
+        """Likewise."""
+        self._vouched = 0
+        """How often it was said for which devices this node vouches."""
         self._card_before = stored.card
         """What holds again if the newest cannot be saved."""
 
@@ -290,6 +297,8 @@ class Mesh:
                 out += self._entered(now)
             case Purpose.EVICT | Purpose.CARD if save.request is not None:
                 out.append(m.Reply(save.request, save.result))
+            case Purpose.STATICS if save.request is not None:
+                out += [*self._vouch(), m.Reply(save.request, save.result)]
             case Purpose.LEAVE:
                 self._stop_at = now + LEAVE_LINGER
         return out
@@ -308,6 +317,8 @@ class Mesh:
             case Purpose.CARD if self._own is not None:
                 self._stored = replace(self._stored, card=self._card_before)
                 self._own.unsay(self._card_before)
+            case Purpose.STATICS:
+                self._stored = replace(self._stored, statics=self._statics_before)
             case Purpose.LEAVE:
                 self._enter(State.ACTIVE)
         return [m.Reply(save.request, problem=problem)] if save.request is not None else []
@@ -386,7 +397,14 @@ class Mesh:
         self._enter(State.ACTIVE)
         address = overlay_address(self._mesh, self._own.standing.wireguard, self._record.collision)
         started = m.MeshStarted(self._mesh, self._stored.name, str(address), self._stored.interface)
-        return [started, m.Admitted(self._mesh, self._stored.admission)]
+        return [started, m.Admitted(self._mesh, self._stored.admission), *self._vouch()]
+
+    def _vouch(self) -> list[Message]:
+        """For the devices without a daemon that are on disk."""
+        clients = self._stored.statics
+        self._offers.vouch(clients)
+        self._vouched += 1
+        return [m.StaticsServed(self._mesh, self._vouched, clients)]
 
     # Requests.
 
@@ -406,6 +424,8 @@ class Mesh:
                     return self._leave(request, now)
                 case command if command in CARD_COMMANDS:
                     return self._say(request, now)
+                case command if command in STATIC_COMMANDS:
+                    return self._change_statics(request, now)
                 case command:
                     raise LocalError("unknown-command", f"a mesh does not know the command {command!r}")
         except LocalError as error:
@@ -435,6 +455,29 @@ class Mesh:
         self._card_before, self._republish_at = before, now + REPUBLISH_AFTER
         self._stored = replace(self._stored, card=card, documents=(document.raw,))
         return self._saving.keep_mesh(Purpose.CARD, self._stored, now, (document.raw,), request.ticket, result)
+
+    def _change_statics(self, request: m.Request, now: float) -> list[Message]:
+        """Vouch for a device without a daemon, or no more, once that is on disk."""
+        assert self._own is not None
+        standing, before = self._own.standing, self._stored.statics
+        if standing.role is not Role.PEER or not self._record.wireguard:
+            hint = "do this on a peer of the mesh"
+            raise LocalError("static-needs-peer", "nobody can dial this node, so it carries no static client", hint)
+        if self._saving.waits_for(Purpose.STATICS):
+            raise LocalError("busy", "another change of static clients is being saved", "try again in a moment")
+        after = revised_statics(before, request.command, request.arguments, self._wall(), standing.expires)
+        result: dict[str, object] = {"name": request.arguments.get("name")}
+        if request.command == "add-static":
+            client = after[-1]
+            result |= {
+                "address": str(overlay_address(self._mesh, client.wireguard)),
+                "prefix": str(overlay_prefix(self._mesh)),
+                "expires": client.expires,
+                "endpoints": [str(endpoint) for endpoint in self._record.wireguard],
+            }
+        self._statics_before = before
+        self._stored = replace(self._stored, statics=after, documents=())
+        return self._saving.keep_mesh(Purpose.STATICS, self._stored, now, (), request.ticket, result)
 
     def _leave(self, request: m.Request, now: float) -> list[Message]:
         assert self._own is not None

@@ -21,6 +21,7 @@ from smeg.keys import NodeKey, Secret
 from smeg.members import Members
 from smeg.records import Member, Route
 from smeg.route_policy import RoutePolicy
+from smeg.static_clients import StaticClient
 from smeg.stored import StoredMesh
 from smeg.ways import Offer
 
@@ -372,6 +373,15 @@ class DeviceConfigured:
     bridges: bool
     leads_beyond: bool
     hooks: Hooks
+
+
+@dataclass(frozen=True, slots=True)
+class StaticsServed:
+    """Devices without a daemon that this node vouches for."""
+
+    mesh: str
+    version: int
+    clients: tuple[StaticClient, ...]
 
 
 @dataclass(frozen=True, slots=True)

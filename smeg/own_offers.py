@@ -17,6 +17,8 @@ from smeg.offer_budget import choose
 from smeg.offer_labels import bodies
 from smeg.own_annexes import MOST, OwnAnnexes
 from smeg.own_record import OwnRecordWriter
+from smeg.static_clients import LABEL as STATIC
+from smeg.static_clients import StaticClient, body
 
 APART = 0.1
 """seconds between two publications."""
@@ -43,6 +45,7 @@ class OwnOffers:
         self._left_out = False
         """Whether it was said that not all offers have room."""
         self._problems: list[Problem] = []
+        self._statics: tuple[StaticClient, ...] = ()
         self.room_again = False
         """Whether there is room for all since this was last set to False."""
 
@@ -63,6 +66,11 @@ class OwnOffers:
                 self._open = True
                 self._at = max(self._at, now + AFTER_SURPRISE)
 
+    def vouch(self, statics: tuple[StaticClient, ...]) -> None:
+        """For these devices without a daemon, from now on."""
+        self._open |= statics != self._statics
+        self._statics = statics
+
     def due(self) -> float | None:
         """When to look whether something has to be published; None when nothing has."""
         return self._at if self._open and self._offers is not None and self._own is not None else None
@@ -74,9 +82,12 @@ class OwnOffers:
             return ()
         assert self._own is not None and self._offers is not None
         self._open = False
-        chosen = choose(self._mesh, self._offers.offers, self._offers.passports, MOST)
+        room = MOST - bool(self._statics)
+        chosen = choose(self._mesh, self._offers.offers, self._offers.passports, room)
         self._tell_left_out(chosen.left_out)
-        documents = self._own.want(bodies(self._mesh, chosen.offers, chosen.passports, self._identity))
+        statics = {STATIC: body(self._statics)} if self._statics else {}
+        said = bodies(self._mesh, chosen.offers, chosen.passports, self._identity)
+        documents = self._own.want({**statics, **said})
         if documents:
             self._at = now + APART
         return documents

@@ -16,7 +16,7 @@ from dataclasses import replace
 from ipaddress import IPv6Network
 
 from smeg import messages as m
-from smeg.addresses import overlay_prefix
+from smeg.addresses import host_prefix, overlay_prefix
 from smeg.certificates import Grant
 from smeg.chosen_routes import chosen_routes
 from smeg.core import Message
@@ -29,6 +29,7 @@ from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
 from smeg.route_problems import advertise_refused, bridged_around, name_doubled
 from smeg.shares import DEFAULT, part_of
+from smeg.static_clients import static_clients
 from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 
 GRACE = 3.0
@@ -38,6 +39,8 @@ MOST_PROBLEMS = 8
 """of one mesh that are told of at a time."""
 EXPIRY_EVERY = 60.0
 """seconds between two looks whether a certificate of another mesh has expired, by the wall clock."""
+APART = 0.1
+"""seconds between two changes of one device's routes: the first is told at once, what follows it closely together."""
 
 
 class _Side:
@@ -53,11 +56,15 @@ class _Side:
         self.alone: PathVector | None = None
         """For packets from this node's address here, where it has others too."""
         self.offers: dict[IPv6Network, Offer] = {}
+        self.statics: dict[IPv6Network, tuple[Route, ...]] = {}
+        """Of devices without a daemon, through the peers that vouch for them."""
         self.own_papers: tuple[bytes, ...] = ()
         self.routes: dict[IPv6Network, tuple[Route, ...]] = {}
         self.own_routes: dict[IPv6Network, tuple[Route, ...]] = {}
         self.routed = False
         """Whether the device has been told since `routes` changed."""
+        self.route_at = 0.0
+        """When it may be told next."""
         self.said = False
         """Likewise for `offers`."""
         self.problems: tuple[Problem, ...] = ()
@@ -145,7 +152,7 @@ class RoutingTable:
                 # What is passed on may rest on them.
                 side.heard.proven_anew = side.said = False
         if self._expiry_at is None or now >= self._expiry_at:
-            speaks = any(side.heard.speaks for side in self._sides.values())
+            speaks = any(side.heard.speaks or side.statics for side in self._sides.values())
             self._expiry_at = now + EXPIRY_EVERY if speaks else None
         self._overlays = overlays
         self._dirty.clear()
@@ -166,7 +173,8 @@ class RoutingTable:
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
         put_off = [at for side in self._sides.values() if (at := side.heard.next_look()) is not None]
         expiry = [] if self._expiry_at is None else [self._expiry_at]
-        return min([*held, *waiting, *put_off, *expiry], default=None)
+        untold = [side.route_at for side in self._sides.values() if side.place is not None and not side.routed]
+        return min([*held, *waiting, *put_off, *expiry, *untold], default=None)
 
     def _lead(self) -> None:
         self._behind = self._policy.behind if self._reached or not self._policy.probed else frozenset()
@@ -224,6 +232,7 @@ class RoutingTable:
         place = part_of(own.address)
         side.place = place
         self._table.join(mesh, place, side.policy.bridge)
+        self._hear_statics(mesh, side)
         changed = side.heard.update(side.policy, overlays, self._grant, self._wall(), now)
         for node, offers in changed.items():
             self._table.hear(mesh, node, offers)
@@ -231,6 +240,16 @@ class RoutingTable:
                 side.alone.hear(mesh, node, offers)
         problems, side.heard.problems = side.heard.problems, []
         return [m.Alarm(mesh, problem) for problem in problems]
+
+    def _hear_statics(self, mesh: str, side: _Side) -> None:
+        found = static_clients(mesh, side.heard.members, side.heard.annexes, self._wall())
+        statics: dict[IPv6Network, tuple[Route, ...]] = {
+            (prefix := host_prefix(address)): (Route(prefix, via, True),)
+            for address, (via, _) in found.items()
+            if via != self._own
+        }
+        if statics != side.statics:
+            side.statics, side.routed = statics, False
 
     def _grant(self, mesh: str, node: NodeKey) -> Grant | None:
         """What a member of one of the own meshes may do there."""
@@ -346,11 +365,11 @@ class RoutingTable:
         out: list[Message] = []
         if side.place is None:
             return out
-        if not side.routed:
-            side.routed = True
+        if not side.routed and now >= side.route_at:
+            side.routed, side.route_at = True, now + APART
             self._version += 1
             own = _sorted(_beside(side.own_routes, side.routes))
-            out.append(m.RoutesChanged(mesh, self._version, _sorted(side.routes), own))
+            out.append(m.RoutesChanged(mesh, self._version, _sorted({**side.routes, **side.statics}), own))
         if not side.said and self._ready(side, now):
             side.said = True
             self._version += 1

@@ -31,6 +31,8 @@ class Purpose(Enum):
     """Where peers are reached, for the next start; the next look makes them anew."""
     CARD = "card"
     """What the node's user says of it, and the record that says so: a user waits for it."""
+    STATICS = "statics"
+    """Which devices without a daemon it vouches for: a user waits for it."""
     EVICT = "evict"
     """An admin waits for it."""
     LEAVE = "leave"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from smeg.card import BLANK, Card
 from smeg.device import Endpoint
 from smeg.keys import Secret
+from smeg.static_clients import StaticClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +42,7 @@ class StoredMesh:
     admin_seed: Secret | None = field(default=None, repr=False)
     documents: tuple[bytes, ...] = field(default=(), repr=False)
     """Every signed document known, own and others'."""
+    statics: tuple[StaticClient, ...] = ()
+    """Devices without a daemon that this node vouches for."""
     card: Card = BLANK
     """What this node's user says of it in this mesh."""

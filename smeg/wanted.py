@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from smeg.addresses import host_prefix, overlay_prefix
+from smeg.addresses import host_prefix, overlay_address, overlay_prefix
 from smeg.carriers import Hops, hops
 from smeg.certificates import Role
 from smeg.device import DeviceState, Endpoint, Table, WgPeer
@@ -22,12 +22,14 @@ from smeg.members import Members
 from smeg.prefixes import prefix as prefix_of
 from smeg.records import Member, Route
 from smeg.shares import OVERLAY_BITS
+from smeg.static_clients import StaticClient
 from smeg.swallowed import places, table_for
 
 ChooseEndpoints = Callable[[Sequence[Member]], Sequence[Endpoint | None]]
 """Which of its endpoints to use for each of these: a literal address that this host has a route to, or None."""
 
 
+HOST = 128
 Tables = Mapping[Table, set[IPv6Network]]
 """Kernel routes."""
 
@@ -47,6 +49,8 @@ class View:
     """seconds; what a client keeps its NAT mapping open with."""
     own_routes: tuple[Route, ...] = ()
     """For packets from this node's own address, where they go another way."""
+    statics: tuple[StaticClient, ...] = ()
+    """Devices without a daemon that have their tunnel with this node."""
 
 
 def wanted(view: View, choose: ChooseEndpoints) -> DeviceState | None:
@@ -78,6 +82,14 @@ def wanted(view: View, choose: ChooseEndpoints) -> DeviceState | None:
 
 
 def device(own: Member, view: View, tables: Tables, peers: dict[bytes, WgPeer]) -> DeviceState:
+    taken = {own.standing.wireguard, *peers}
+    statics = {
+        client.wireguard: WgPeer(client.wireguard, (prefix,), None, 0)
+        for client in view.statics
+        if client.wireguard not in taken
+        and _is_free(prefix := host_prefix(overlay_address(view.mesh, client.wireguard)), view)
+    }
+    peers = {**peers, **statics} if statics else peers
     return DeviceState(
         own.standing.wireguard,
         view.listen_port,
@@ -89,6 +101,11 @@ def device(own: Member, view: View, tables: Tables, peers: dict[bytes, WgPeer]) 
         tuple(sorted(tables[Table.UNMARKED])),
         tuple(sorted(tables[Table.OWN])),
     )
+
+
+def _is_free(prefix: IPv6Network, view: View) -> bool:
+    """Whether the address of a device is no member's."""
+    return view.members.at(prefix.network_address) is None
 
 
 def wg_peer(member: Member, allowed: list[IPv6Network], endpoint: Endpoint | None, keepalive: int) -> WgPeer:
@@ -127,7 +144,13 @@ def beyond(view: View, ways: Hops, neighbours: Collection[NodeKey]) -> tuple[Tab
             prefix, via = route.prefix, route.via
             lives = via in view.members and via not in view.pruned and via != view.own
             hop = ways.via(via) if lives else None
-            if hop is None or hop not in neighbours or prefix.subnet_of(overlay):
+            if hop is None or hop not in neighbours:
+                continue
+            if prefix.subnet_of(overlay):
+                # A device behind a peer. All of the overlay leads to the interface already.
+                if prefix.prefixlen == HOST and prefix not in given and _is_free(prefix, view):
+                    given.add(prefix)
+                    behind.setdefault(hop, []).append(prefix)
                 continue
             if prefix not in given:
                 given.add(prefix)

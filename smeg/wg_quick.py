@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+KEEPALIVE = 25
+"""seconds; most NATs forget no mapping within that."""
 _NO_KEY = "# PrivateKey is left out: --with-private-key writes it"
 
 
@@ -32,6 +34,32 @@ def wg_quick(plan: Mapping[str, Any], private_key: str | None) -> str:
         if peer.get("keepalive"):
             lines.append(f"PersistentKeepalive = {_line(peer['keepalive'])}")
     return "\n".join([*lines, ""])
+
+
+def static_client(added: Mapping[str, Any], plan: Mapping[str, Any], private_key: str) -> str:
+    """A device without a daemon, by what `add-static` answered and the interface of its peer: for `wg-quick`, and for
+    the WireGuard programs of phones."""
+    mesh, endpoint = plan.get("mesh") or {}, _endpoint(added.get("endpoints"))
+    reached = [added.get("prefix"), *(route for route in plan.get("routes") or [] if route != added.get("prefix"))]
+    lines = [
+        f"# {_line(added.get('name'))} in {_line(mesh.get('name'))}, through one peer",
+        "[Interface]",
+        f"PrivateKey = {private_key}",
+        f"Address = {_line(added.get('address'))}/128",
+        f"MTU = {_line(plan.get('mtu'))}",
+        "",
+        "[Peer]",
+        f"PublicKey = {_line(plan.get('public_key'))}",
+        f"AllowedIPs = {', '.join(map(_line, reached))}",
+        f"Endpoint = {_line(endpoint)}",
+        f"PersistentKeepalive = {KEEPALIVE}",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _endpoint(endpoints: Any) -> str:
+    """The first: a file for a phone has room for one."""
+    return str(endpoints[0]) if isinstance(endpoints, list) and endpoints else ""
 
 
 def _line(value: Any) -> str:

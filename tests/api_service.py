@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,19 @@ from typing import Any
 
 from tests.loopback import PROGRAMS, TRACEBACK
 from tests.nodes import PATIENCE, wait_for
+
+# What is imported later would have to be readable for the other user.
+AS_ANOTHER = """
+import os, sys
+import anyio._backends._asyncio, encodings.idna, uvicorn.lifespan.off, uvicorn.loops.asyncio, zmq
+import smeg.api.app, smeg.api.guard, smeg.api.serving, smeg.api.token_file
+from smeg.api.main import main
+user, group = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+os.setgroups([])
+os.setgid(group)
+os.setuid(user)
+main()
+"""
 
 
 class Service:
@@ -57,12 +71,13 @@ class Service:
 
 
 @contextmanager
-def api_service(folder: Path, socket: Path, *argv: str) -> Iterator[Service]:
-    """Ended with the block; it may not have written a traceback."""
+def api_service(folder: Path, socket: Path, *argv: str, user: tuple[int, int] | None = None) -> Iterator[Service]:
+    """Ended with the block; it may not have written a traceback. `user` and group are those of this process if None."""
     folder.mkdir(exist_ok=True)
     log = folder / "api.log"
     token = str(folder / "api.token")
-    command = [str(PROGRAMS / "smeg-api"), "--socket", str(socket), "--port", "0", "--token-file", token, *argv]
+    program = [str(PROGRAMS / "smeg-api")] if user is None else [sys.executable, "-c", AS_ANOTHER, *map(str, user)]
+    command = [*program, "--socket", str(socket), "--port", "0", "--token-file", token, *argv]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     found: list[int] = []

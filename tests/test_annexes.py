@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smeg import replica as replica_module
@@ -364,6 +364,28 @@ def test_who_comes_back_may_say_something_again() -> None:
     made.take([*again.certificates, again.record(5, OwnRecord("guest", floor=5)).raw])
     made.take([GUEST.annex("x", 2).raw, GUEST.annex("x", 6).raw])
     assert [annex.counter for annex in made.replica.said(GUEST.key)] == [6]
+
+
+@QUICK
+@given(st.lists(st.integers(0, 7), max_size=20))
+@example([0, 4, 6, 0])
+@example([0, 5, 6, 0])
+def test_what_came_lately_is_passed_over_and_the_replica_is_as_if_it_were_not(which: list[int]) -> None:
+    again = MESH.joined("guest", MESH.invite("again"), FOUNDER, serial=2)
+    parts: list[list[bytes]] = [
+        *([annex.raw] for annex in (GUEST.annex("x", 2), GUEST.annex("x", 3), GUEST.annex("x", 3, b"twin"))),
+        [GUEST.annex("y", 7).raw],
+        [GUEST.leave(5).raw],
+        [MESH.evict(GUEST).raw],
+        [*again.certificates, again.record(6, OwnRecord("guest")).raw],
+        [*again.certificates, again.record(7, OwnRecord("guest", floor=3)).raw],
+    ]
+    lately, anew = desk(), desk()
+    for place, number in enumerate(which):
+        # Half a second apart, so that nobody says too much.
+        lately.ledger.take(parts[number], WALL, place / 2)
+        anew.take(parts[number])
+    assert lately.replica.digest.of() == anew.replica.digest.of()
 
 
 def test_what_others_forge_in_an_authors_name_does_not_use_its_allowance_up() -> None:

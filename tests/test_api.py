@@ -119,6 +119,27 @@ def test_an_evicted_member_is_gone_for_ever(api: Service, daemons: list[Daemon],
         wait_for("all know", lambda: "victim" not in daemons[2].members("paris"), 10)
 
 
+def test_a_phone_is_let_in_by_a_picture_and_let_in_no_more(api: Service, daemons: list[Daemon]) -> None:
+    status, made = api.ask("POST", f"{MESH}/devices?qr=true", {"name": "phone", "expires": 3600})
+    assert (status, made["qr"][:4]) == (201, "<svg")
+    assert f"Address = {made['address']}" in made["configuration"]
+    assert "PrivateKey = " in made["configuration"]
+    wait_for("it is listed", lambda: "statics" in api.get(f"{MESH}/members"), 10)
+    assert [row["name"] for row in api.get(f"{MESH}/members")["statics"]] == ["phone"]
+    assert api.ask("POST", f"{MESH}/devices", {"name": "phone"})[1]["error"]["code"] == "name-taken"
+    assert api.ask("DELETE", f"{MESH}/devices/phone") == (200, {"name": "phone"})
+    status, answer = api.ask("DELETE", f"{MESH}/devices/phone")
+    assert (status, answer["error"]["code"]) == (404, "unknown-static")
+    assert "PrivateKey" not in api.log.read_text() + daemons[0].log()
+
+
+def test_the_configuration_is_read_again(api: Service, daemons: list[Daemon]) -> None:
+    assert api.ask("POST", "/api/v2/reload") == (200, {"changed": [], "restart": []})
+    daemons[0].configure(heartBeatInterval=0.6)
+    status, answer = api.ask("POST", "/api/v2/reload")
+    assert (status, [*answer["changed"], *answer["restart"]]) == (200, ["heartBeatInterval"])
+
+
 def test_the_rest_of_the_command_line_is_there_too(api: Service) -> None:
     assert "[Interface]" in api.get(f"{MESH}/wg-quick")["configuration"]
     assert "PrivateKey = " not in api.get(f"{MESH}/wg-quick")["configuration"]

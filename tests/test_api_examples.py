@@ -12,6 +12,7 @@ import pytest
 from smeg.api.app import make_app
 from smeg.api.daemon import Daemon as Asked
 from smeg.api.main import main
+from smeg.cli.main import main as smeg_cli
 from tests.api_service import api_service
 from tests.loopback import end_at_last
 from tests.nodes import PATIENCE
@@ -38,6 +39,13 @@ def test_the_examples_with_curl_do_what_they_say(tmp_path: Path) -> None:
         assert (row["alias"], row["description"], row["services"]) == ("web", "the front end", [])
     assert '"token"' in (tmp_path / "paris.json").read_text()
     assert "event: mesh-works" in done.stdout
+
+
+def test_every_command_of_the_command_line_is_in_the_page() -> None:
+    elsewhere = {"completion", "manual"}
+    cells = [re.split(r"(?<!\\)\|", row) for row in PAGE.splitlines() if row.startswith("| `")]
+    named = set(re.findall(r"[a-z-]+", " ".join(row[2] for row in cells)))
+    assert set(smeg_cli.commands) - elsewhere <= named
 
 
 def test_every_operation_and_every_option_is_in_the_page() -> None:

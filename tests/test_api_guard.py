@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +21,13 @@ from smeg.api.rates import Bucket
 from smeg.keys import Secret
 from tests.api_service import Service, api_service
 from tests.canned_daemon import CannedDaemon, canned_daemon
+from tests.nodes import PATIENCE
 
 TOKEN = "t" * 43
 RULES = Rules(known_hosts("127.0.0.1", 51880, ("mesh.example",)), Secret(TOKEN.encode()))
 GOOD = [("host", "localhost:51880"), ("authorization", f"Bearer {TOKEN}")]
 PATH = "/api/v2/meshes"
+NOBODY = 65534
 
 
 def verdict(headers: list[tuple[str, str]], path: str = PATH) -> str:
@@ -189,3 +194,30 @@ def test_what_is_no_http_and_too_long_a_head_are_refused(api: Service) -> None:
             answer = raw.recv(65536)
             assert not answer or answer.startswith(b"HTTP/1.1 400")
     assert api.get(PATH) == {"meshes": []}
+
+
+def test_a_connection_on_which_nothing_whole_comes_is_closed(api: Service) -> None:
+    silent = socket.create_connection(("127.0.0.1", api.port), timeout=60 * PATIENCE)
+    half = socket.create_connection(("127.0.0.1", api.port), timeout=60 * PATIENCE)
+    half.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+    with silent, half:
+        assert silent.recv(1) == b""
+        assert half.recv(1) == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_it_runs_as_a_user_who_has_nothing_but_the_control_group(daemon: CannedDaemon) -> None:
+    group = grp.getgrnam("games")
+    with tempfile.TemporaryDirectory(prefix="smeg-api-") as folder:
+        open_folder, own = Path(folder), Path(folder) / "own"
+        open_folder.chmod(0o755)
+        own.mkdir(mode=0o700)
+        os.chown(own, NOBODY, group.gr_gid)
+        with canned_daemon(open_folder / "run" / "control.sock", group.gr_name) as canned:
+            canned.answers.update(daemon.answers)
+            with api_service(own, canned.path, user=(NOBODY, group.gr_gid)) as api:
+                assert api.get(PATH) == {"meshes": []}
+                assert (own / "api.token").stat().st_uid == NOBODY
+            with api_service(own, canned.path, user=(NOBODY, NOBODY)) as api:
+                status, answer = api.ask("GET", PATH)
+                assert (status, answer["error"]["code"]) == (503, "no-permission")

@@ -10,10 +10,12 @@ from itertools import permutations
 import pytest
 
 from scenarios.hosts import World
+from scenarios.nat import GATEWAY, INSIDE
 from tests.natted import Nat
 from tests.nodes import PATIENCE, Node, all_at_once, make_world, wait_for
 
 MESH = "oslo"
+MOVED = "192.168.7.3"
 SOON = 5.0
 """seconds from a failure until a client is reached again."""
 GENEROUS = 3
@@ -109,6 +111,19 @@ def test_a_client_whose_nat_gets_another_address_is_reached_again_soon(mesh: Cli
     print(f"\nreached again {took:.1f} s after its NAT's address had changed")
     seen = mesh.carrier(client).host.run(["wg", "show", "all", "endpoints"]).stdout
     assert nat.outside in seen
+    mesh.until_all_ping(mesh.nodes, 10)
+
+
+def test_a_client_that_gets_another_address_of_its_own_is_reached_again_soon(mesh: Clients) -> None:
+    client, other = mesh.clients[1], mesh.clients[0]
+    mesh.until_all_ping([client, other, *mesh.peers], 20)
+    client.host.run(["ip", "address", "add", f"{MOVED}/24", "dev", "eth0"])
+    client.host.run(["ip", "address", "del", f"{INSIDE}/24", "dev", "eth0"])
+    # With the address the kernel takes what was reached from it, and the second, which was a part of it.
+    client.host.run(["ip", "address", "replace", f"{MOVED}/24", "dev", "eth0"])
+    client.host.run(["ip", "route", "replace", "default", "via", GATEWAY])
+    took = wait_for(f"{client.name} pings a peer", partial(mesh.pings, client, mesh.peers[0]), GENEROUS * SOON)
+    print(f"\nreached again {took:.1f} s after its address had changed")
     mesh.until_all_ping(mesh.nodes, 10)
 
 

@@ -36,6 +36,8 @@ from tests.nodes import PATIENCE, wait_for
 ROOT = Path(__file__).parent.parent
 ALL = Abilities("kernel", drops=True, loses=True, netem=True, slows=True, doubles=True, translates=True)
 NOTHING = Abilities("userspace", drops=False, loses=False, netem=False, slows=False, doubles=False, translates=False)
+ONLY_SIMULATED = ("mixed-versions", "return-after-a-week", "return-too-late", "slow-bridges")
+"""Of the library: hosts a second away, certificates that end early, a version that is not there yet."""
 BUSY = 3.0
 """By how much a machine that does other things may miss the times of scripts."""
 
@@ -167,7 +169,7 @@ def marked(mark: str) -> list[int]:
 
 def rtts(host: Host, to: Host, count: int = 5) -> list[float]:
     """Of packets that are answered, in milliseconds; doubles too."""
-    done = host.run(["ping", "-n", f"-c{count}", "-i0.1", "-W2", str(to.address(4))], check=False)
+    done = host.run(["ping", "-n", f"-c{count}", "-i0.1", f"-W{PATIENCE:g}", str(to.address(4))], check=False)
     return [float(found) for found in re.findall(r"time=([0-9.]+) ms", done.stdout)]
 
 
@@ -192,22 +194,22 @@ def test_links_are_cut_slowed_and_lossy_as_they_are_told_to_be(able: Abilities) 
         assert min(rtts(one, three)) < 290
         links.by_name[two.link].delays["own"] = 0.0
         told(sides=(frozenset([one.link]), frozenset([two.link, three.link])))
-        assert rtts(one, two, 2) == []
+        assert rtts(one, two, 1) == []
         assert len(rtts(two, three)) == 5
         told(sides=())
         links.by_name[two.link].mute = True
         told()
-        assert rtts(one, two, 2) == []
+        assert rtts(one, two, 1) == []
         links.by_name[two.link].mute = False
         links.by_name[two.link].losses["deed"] = 1.0
         told()
-        assert rtts(one, two, 2) == []
+        assert rtts(one, two, 1) == []
         links.by_name[two.link].losses["deed"] = 0.0
         told(duplicate=1.0)
         assert len(rtts(one, two)) > 5
         told(duplicate=0.0)
         underlay.cut(two.link, "down")
-        assert rtts(one, two, 2) == []
+        assert rtts(one, two, 1) == []
         underlay.cut(two.link, "up")
         assert rtts(one, two)
 
@@ -228,10 +230,17 @@ def test_what_this_machine_cannot_do_is_said_and_nothing_is_started(
 
 
 @pytest.mark.parametrize("path", sorted(LIBRARY.glob("*.yaml")), ids=lambda path: path.stem)
-def test_where_the_kernel_can_do_all_each_scenario_of_the_library_can_be_played(path: Path) -> None:
+def test_where_the_kernel_can_do_all_each_scenario_can_be_played_but_those_that_no_daemon_can(path: Path) -> None:
     script, _ = read(path)
-    assert [limit for limit in limits(script, ALL) if limit.fatal] == []
+    impossible = [limit.what for limit in limits(script, ALL) if limit.fatal]
+    assert bool(impossible) == (path.stem in ONLY_SIMULATED), impossible
     assert script.counts(12)
+
+
+def test_who_is_too_far_to_be_dialled_is_named_before() -> None:
+    """Only where messages are made up are there hosts a second away."""
+    script, _ = read(LIBRARY / "slow-bridges.yaml")
+    assert [limit.what for limit in limits(script, ALL) if limit.fatal] == ["hosts.slow: latency 1.2 s"]
 
 
 def test_each_verb_is_done_or_said_to_be_impossible() -> None:

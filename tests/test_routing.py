@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
+from smeg.annexes import Annex
 from smeg.certificates import Grant
 from smeg.config_values import rule
 from smeg.keys import NodeKey
 from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
+from smeg.routing import APART
 from smeg.shares import DEFAULT, part_of
 from smeg.ways import Hop, Offer, Way
 from tests.builders import QUICK, WALL, grant
@@ -38,6 +40,25 @@ def test_a_way_over_three_bridges_is_found_and_proven_to_who_knows_none_of_them(
     assert middle.vias(world["b"]) == {overlay_prefix(world["a"].id): world.daemons["ab"].key}
     assert middle.vias(world["c"]) == {overlay_prefix(world["d"].id): world.daemons["cd"].key}
     assert not [alarm for daemon in world.daemons.values() for alarm in daemon.alarms]
+
+
+def test_routes_that_change_twice_in_a_moment_are_told_at_once_and_then_once_more() -> None:
+    world = chain()
+    one, mesh, annexes = world.daemons["one"], world["a"].id, world.annexes[world["a"].id]
+
+    def told(annexes: dict[NodeKey, dict[str, Annex]], now: float) -> list[int]:
+        one.table.handle(m.AnnexesChanged(mesh, 1, annexes), now)
+        return [len(said.routes) for said in one.table.settle(now) if isinstance(said, m.RoutesChanged)]
+
+    world.now += 1.0
+    nothing: dict[NodeKey, dict[str, Annex]] = {}
+    assert told(nothing, world.now) == [0]
+    assert told(annexes, world.now + APART / 4) == []
+    assert told(nothing, world.now + APART / 3) == []
+    assert told(annexes, world.now + APART / 2) == []
+    assert one.table.next_deadline() == world.now + APART
+    assert told(annexes, world.now + APART) == [3]
+    assert told(nothing, world.now + 3 * APART) == [0]
 
 
 def test_when_a_bridge_dies_what_lies_behind_it_is_not_reached_until_it_is_back() -> None:

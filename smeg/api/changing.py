@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -11,9 +11,8 @@ from smeg.api.answers import json
 from smeg.api.daemon import JOIN_SECONDS, Asked
 from smeg.api.qr import svg
 from smeg.api.reading import Mesh
-from smeg.cli.configuring import checked, usual
+from smeg.cli.exporting import made_static
 from smeg.cli.reaching import pinged_along
-from smeg.config_text import commented
 from smeg.errors import LocalError
 
 router = APIRouter()
@@ -90,6 +89,31 @@ def delete_service(
     return json(daemon.ask("delete-service", which))
 
 
+@router.post("/meshes/{mesh}/devices", status_code=201, response_model=m.MadeDevice)
+def add_device(
+    daemon: Asked,
+    mesh: Mesh,
+    asked: m.NewDevice,
+    qr: Annotated[bool, Query(description="With the file as a picture, for a phone.")] = False,
+) -> Response:
+    """Let in a device that cannot run smeg-node, behind this node. The file with its private key is nowhere else."""
+    added, text = made_static(daemon.ask, mesh, asked.name, asked.expires)
+    said = {"name": added.get("name"), "address": added.get("address"), "expires": added.get("expires")}
+    return json({**said, "configuration": text, **({"qr": svg(text)} if qr else {})}, 201)
+
+
+@router.delete("/meshes/{mesh}/devices/{name}", response_model=m.DeletedDevice)
+def delete_device(daemon: Asked, mesh: Mesh, name: Annotated[m.Label, Path(examples=["phone"])]) -> Response:
+    """Let that device in no more. It has to be one of this node's."""
+    return json(daemon.ask("delete-static", {"mesh": mesh, "name": name}))
+
+
+@router.post("/reload", response_model=m.Reloaded)
+def reload(daemon: Asked) -> Response:
+    """Have the daemon read its configuration file again, without dropping a tunnel."""
+    return json(daemon.ask("reload"))
+
+
 @router.post("/pings", response_model=m.Pinged)
 def ping(daemon: Asked, asked: m.Pinging) -> Response:
     """Ping a member or an address over the overlay, with the way that packets to it take."""
@@ -97,16 +121,3 @@ def ping(daemon: Asked, asked: m.Pinging) -> Response:
     if way.get("reached") is not True:
         raise LocalError("not-reached", f"no way leads there: {way.get('problem')}", "ask for /api/v2/why")
     return json(pinged_along(way, asked.count))
-
-
-@router.get("/configuration", response_model=m.Configuration)
-def configuration() -> Response:
-    """A configuration file of smeg-node with every key explained, all of it commented out."""
-    return json({"configuration": commented(usual())})
-
-
-@router.post("/configuration/check", response_model=m.Checked)
-def check_configuration(asked: m.ConfigurationText) -> Response:
-    """What a configuration file sets; every mistake of it; or what became of each key of the predecessor's."""
-    said: dict[str, Any] = checked(asked.text, "text")
-    return json(said)

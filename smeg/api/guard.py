@@ -95,9 +95,7 @@ def _has_token(token: Secret, headers: Headers) -> bool:
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.reveal())
 
 
-def _refused(
-    status: int, code: str, message: str, hint: str = "", headers: Mapping[str, str] | None = None
-) -> Refused:
+def _refused(status: int, code: str, message: str, hint: str = "", headers: Mapping[str, str] | None = None) -> Refused:
     return Refused(status, Problem(code, message, hint), headers or {})
 
 

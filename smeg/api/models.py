@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from smeg.card import MAX_DESCRIPTION, MAX_TEXT, MAX_TEXTS
 from smeg.certificates import MAX_USES
+from smeg.static_clients import MOST
 
 MAX_TOKEN = 32 * 1024
 MAX_PREFIXES = 64
@@ -73,6 +74,11 @@ class ServiceHere(Asking):
     text: list[Annotated[str, Field(max_length=MAX_TEXT)]] = Field(
         [], max_length=MAX_TEXTS, description="Attributes, `key=value`.", examples=[["path=/"]]
     )
+
+
+class NewDevice(Asking):
+    name: Label = Field(examples=["phone"])
+    expires: int | None = Field(None, ge=1, le=MOST, description="seconds; a year without it", examples=[2592000])
 
 
 class Pinging(Asking):
@@ -161,9 +167,34 @@ class Member(Card):
     sent: int = Field(description="bytes")
 
 
+class Device(BaseModel):
+    name: str
+    address: str
+    state: State = Field(description="As its peer is.")
+    via: str
+    wireguard: str
+    expires: int = Field(description="seconds since 1970")
+    handshake_age: float | None
+    received: int
+    sent: int
+
+
+class MadeDevice(BaseModel):
+    name: str
+    address: str
+    expires: int
+    configuration: str = Field(description="For WireGuard on the device; holds its private key.")
+    qr: str | None = Field(None, description="The same as a picture, SVG; only if asked for.")
+
+
+class DeletedDevice(BaseModel):
+    name: str
+
+
 class Members(BaseModel):
     mesh: MeshName
     members: list[Member]
+    statics: list[Device] = Field([], description="Devices without a daemon; left out where there are none.")
 
 
 class Invite(BaseModel):
@@ -179,6 +210,11 @@ class Answer(BaseModel):
     """What the daemon says; docs/command-line.md describes it under the command of this name."""
 
     model_config = ConfigDict(extra="allow")
+
+
+class Reloaded(Answer):
+    changed: list[str]
+    restart: list[str] = Field(description="Keys that count when smeg-node is started again.")
 
 
 class Status(Answer):

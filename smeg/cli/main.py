@@ -15,7 +15,7 @@ import click
 from smeg.cli import names, views
 from smeg.cli.configuring import config
 from smeg.cli.doctor import doctor
-from smeg.cli.exporting import export
+from smeg.cli.exporting import delete_static, export
 from smeg.cli.files import PRIVATE, new_file
 from smeg.cli.graphs import get_graph
 from smeg.cli.parameters import MESH, NODE, duration, prefix
@@ -232,7 +232,7 @@ def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 
 
-_LOOKING = (query_mesh, get_graph, config, doctor, watch, ping, converge, export)
+_LOOKING = (query_mesh, get_graph, config, doctor, watch, ping, converge, export, delete_static)
 for _command in (*names.COMMANDS, *_LOOKING, completion, manual):
     main.add_command(_command)
 

@@ -31,6 +31,19 @@ def meshes(result: Row) -> None:
 
 
 def members(result: Row) -> None:
+    _members(result)
+    if statics := _rows(result, "statics"):
+        click.echo()
+        columns = ("name", "address", "state", "via", "handshake_age", "received", "sent")
+        table = [
+            (*(_text(row, name) for name in columns[:4]), _age(row.get("handshake_age")),
+             _size(row.get("received")), _size(row.get("sent")))
+            for row in statics
+        ]  # fmt: skip
+        show_table(("STATIC CLIENT", "ADDRESS", "STATE", "VIA", "HANDSHAKE", "RECEIVED", "SENT"), table)
+
+
+def _members(result: Row) -> None:
     rows = _rows(result, "members")
     if not rows:
         click.echo("no members", err=True)

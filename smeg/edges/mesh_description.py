@@ -16,6 +16,7 @@ from smeg.card import Card, read_card
 from smeg.device import MAX_INTERFACE_NAME, Endpoint
 from smeg.errors import LocalError
 from smeg.keys import KEY_BYTES, Secret, base64, from_base64, node_key, x25519_public
+from smeg.static_clients import StaticClient, read_clients
 from smeg.stored import Contact, StoredMesh
 
 FORMAT = 1
@@ -49,6 +50,7 @@ class Description:
     admission: tuple[bytes, ...]
     contacts: tuple[Contact, ...]
     card: Card
+    statics: tuple[StaticClient, ...] = ()
 
 
 def secrets(mesh: StoredMesh) -> dict[str, Secret]:
@@ -78,6 +80,8 @@ def encode(mesh: StoredMesh) -> bytes:
     }
     if card := mesh.card.fields():
         body["card"] = card
+    if mesh.statics:
+        body["statics"] = [client.fields() for client in mesh.statics]
     try:
         encoded = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         parse(encoded, mesh.id)
@@ -126,6 +130,7 @@ def parse(data: bytes, mesh: str) -> Description:
         tuple(_octets(document) for document in admission),
         tuple(_contact(contact) for contact in contacts),
         _card(rest.get("card", {})),
+        read_clients(rest.get("statics", [])),
     )
 
 

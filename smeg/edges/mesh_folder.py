@@ -64,6 +64,7 @@ class MeshFolder:
             described.contacts,
             _authority(self.path / "root.key", problems),
             _authority(self.path / "admin.key", problems),
+            statics=described.statics,
             card=described.card,
         )
 

@@ -8,6 +8,7 @@ export class World {
     this.status = null;
     this.meshes = [];
     this.nodes = new Map(); // by node id
+    this.devices = []; // without a daemon, each behind a peer
     this.ghosts = []; // meshes that this node is not in: {name, from, bridges: [node id or name]}
     this.events = []; // newest first
     this.traffic = new Map(); // by node id: {at: [], received: [], sent: []}
@@ -35,6 +36,9 @@ export class World {
       node.state = worst([...node.rows.values()].map((row) => row.state));
     }
     this.nodes = nodes;
+    this.devices = meshes.flatMap((mesh, index) =>
+      (members[index].statics ?? []).map((row) => ({ ...row, mesh: mesh.id })),
+    );
     this.ghosts = this.#beyond(routes);
     for (const node of nodes.values()) this.#sample(node, now);
   }
