@@ -139,6 +139,7 @@ class GossipActor(Actor):
         self.actor_inbox.watch((self._transport.descriptor(),))
         self._count_at = now + COUNT_EVERY
         self._local, self._look_at = local_addresses(), now + LOOK_EVERY
+        self._found = self._local, ()
         return [m.GossipReady(self._transport.port, self._local)]
 
     def handle(self, message: Message, now: float) -> Iterable[Message]:
@@ -327,7 +328,7 @@ class GossipActor(Actor):
     def _look_around(self) -> Iterable[Message]:
         """Say so when this host seems to be reached under other addresses than before."""
         found = self._local, self._discovery.agreed(self._switchboard.curves, self._local)
-        if found == (self._found if self._version else (found[0], ())):
+        if found == self._found:
             return []
         self._found = found
         self._version += 1

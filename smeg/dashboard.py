@@ -138,7 +138,7 @@ class Dashboard:
         found += [(member, "quarantined") for member in quarantined.values()]
         rows = [self._member(view, member, state) for member, state in found if state in wanted]
         answer = {"mesh": {"name": view.name, "id": view.id}, "members": rows}
-        statics = self._statics(view, wall)
+        statics = [row for row in self._statics(view, wall) if row["state"] in wanted]
         return {**answer, "statics": statics} if statics else answer
 
     def _statics(self, view: MeshView, wall: int) -> list[dict[str, Any]]:

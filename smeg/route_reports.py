@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
-from smeg.addresses import node_id, overlay_prefix
+from smeg.addresses import host_prefix, node_id, overlay_prefix
 from smeg.carriers import tunnels
 from smeg.certificates import Role
 from smeg.forecast import Forecast
@@ -159,12 +159,28 @@ class Reports:
         """Inside one of this node's meshes."""
         key = view.table.at(to)
         if key is None:
-            raise _Unreached(f"nobody in {view.name} has the address {to}")
+            return self._device(view, to)
         if key == self.own:
             return []
         if key in view.pruned:
             raise _Unreached(f"{view.called(key)} is in {view.name}, but thought dead: `smeg-cli members {view.name}`")
         return self._carried(view, to, key, f"{view.called(key)} has the address {to}")
+
+    def _device(self, view: MeshView, to: IPv6Address) -> list[dict[str, str]]:
+        """To a device without a daemon, by way of the peer that vouches for it."""
+        prefix = host_prefix(to)
+        peers = view.plan.peers.values() if view.plan is not None else ()
+        if any(peer.allowed_ips == (prefix,) for peer in peers):
+            return [_step(view.name, "here", str(to), "this node vouches for the device with this address")]
+        routes = view.routes.routes if view.routes is not None else ()
+        via = next((route.via for route in routes if route.prefix == prefix), None)
+        if via is None:
+            raise _Unreached(f"nobody in {view.name} has the address {to}")
+        name = view.called(via)
+        if via in view.pruned:
+            raise _Unreached(f"{name}, which vouches for the device with this address, is thought dead")
+        steps = self._carried(view, to, via, f"{name} vouches for the device with the address {to}")
+        return [*steps, _step(view.name, name, str(to), f"it has its tunnel with {name}")]
 
     def _carried(self, view: MeshView, to: IPv6Address, key: NodeKey, rule: str) -> list[dict[str, str]]:
         """The steps to a member: one where there is a tunnel to it, more where peers carry what is for it."""

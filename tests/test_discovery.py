@@ -136,6 +136,26 @@ def world() -> Iterator[World]:
         yield made
 
 
+def test_a_host_that_gets_another_address_says_so(world: World) -> None:
+    backend = world.wireguard()
+    nodes = [Node(world.host(f"m{number}"), backend) for number in (1, 2)]
+    moving = Node(world.host("m3"), backend, publicEndpoint=[])
+    for node in (*nodes, moving):
+        node.start()
+    form_mesh([*nodes, moving], "paris")
+    before = moving.host.address(4)
+    wait_for("it is known", lambda: str(before) in hosts_of(nodes[1], "m3"), 20)
+    after = before + 512
+    moving.host.run(["ip", "address", "add", f"{after}/16", "dev", "eth0"])
+    moving.host.run(["ip", "address", "del", f"{before}/16", "dev", "eth0"])
+    # The kernel removes the second address with the first, of which it was a part.
+    moving.host.run(["ip", "address", "replace", f"{after}/16", "dev", "eth0"])
+    wait_for("its new address is known", lambda: str(after) in hosts_of(nodes[1], "m3"), 60)
+    assert str(before) not in hosts_of(nodes[1], "m3")
+    address = nodes[1].members("paris")["m3"]["address"]
+    wait_for("it is reached", lambda: nodes[1].pings(address), 30)
+
+
 def hosts_of(node: Node, name: str) -> list[str]:
     """Where the record of somebody says that its interface is, without the port."""
     return [endpoint.rpartition(":")[0] for endpoint in node.members("paris")[name]["endpoints"]]

@@ -7,10 +7,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, combinations
+from math import dist, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.api_service import Service, api_service
 from tests.canned_daemon import canned_daemon
@@ -28,6 +32,8 @@ FILES = Path(__file__).parent.parent / "smeg" / "api" / "page"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICTURES = os.environ.get("SMEG_PICTURES")
 """A folder in which pictures of the page are kept."""
+MESHES = st.lists(st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=90), max_size=4)
+"""Of each node whether it is a client, and of whom, and whether it is in each mesh that has a bridge of its place."""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,16 @@ def browser() -> Iterator[Browser]:
         made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def bare(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page without a token, for its modules."""
+    with api_service(tmp_path_factory.mktemp("bare"), Path("/nowhere")) as api:
+        page = browser.new_page()
+        page.goto(api.url)
+        yield page
+        page.close()
 
 
 @contextmanager
@@ -174,6 +190,36 @@ def test_three_thousand_are_sorted_filtered_and_scrolled_with_few_rows_in_the_pa
             }"""
         )
         assert spent < 1000 * PATIENCE
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(meshes=MESHES, ghosts=st.lists(st.integers(0, 3), max_size=4))
+def test_every_node_has_a_place_of_its_own(browser: Browser, bare: Page, meshes: list[Any], ghosts: list[int]) -> None:
+    members = [
+        [
+            {"id": f"{'b' if bridge else at}-{place}", "client": client > 0 and not bridge, "bridge": bridge,
+             "carrier": f"{at}-{client - 1}"}
+            for place, (client, bridge) in enumerate(nodes)
+        ]
+        for at, nodes in enumerate(meshes)
+    ]  # fmt: skip
+    drawn = [{"id": f"m{at}", "name": f"m{at}", "members": rows} for at, rows in enumerate(members)]
+    beyond = [{"name": f"g{at}", "from": f"m{mesh}", "bridges": []} for at, mesh in enumerate(ghosts)]
+    found = bare.evaluate(
+        """async ([meshes, ghosts]) => {
+          const { layout } = await import("/layout.js");
+          const { places, hubs } = layout(meshes, ghosts.map((one) => ({ ...one, bridges: new Set() })));
+          return [[...places], hubs.map((hub) => [hub.x, hub.y, hub.radius])];
+        }""",
+        [drawn, beyond],
+    )
+    places = {name: (spot["x"], spot["y"]) for name, spot in found[0]}
+    assert set(places) == {row["id"] for rows in members for row in rows}
+    assert all(map(isfinite, chain(*places.values(), *found[1])))
+    for (_, one), (_, other) in combinations(places.items(), 2):
+        assert dist(one, other) > 4
+    for one, other in combinations(found[1][: len(drawn)], 2):
+        assert dist(one[:2], other[:2]) > one[2] + other[2]
 
 
 def test_a_keyboard_is_enough(browser: Browser, tmp_path: Path) -> None:

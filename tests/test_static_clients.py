@@ -20,7 +20,7 @@ from smeg.annexes import Annex
 from smeg.authority import found
 from smeg.edges.mesh_description import encode, parse
 from smeg.errors import LocalError
-from smeg.keys import NodeKey, Secret, wireguard_text, x25519_public
+from smeg.keys import NodeKey, Secret, from_wireguard_text, wireguard_text, x25519_public
 from smeg.records import Route
 from smeg.static_clients import (
     LABEL,
@@ -35,10 +35,12 @@ from smeg.static_clients import (
 )
 from smeg.wg_quick import static_client
 from tests.builders import QUICK, WALL
+from tests.canned_daemon import CannedDaemon, canned_daemon
 from tests.loopback import end_at_last, form_mesh
 from tests.nodes import Node, make_world, wait_for
 from tests.nodes import form_mesh as form_real_mesh
 from tests.routed_meshes import PLAIN, Daemon, Meshes, annex
+from tests.typed import typed
 
 PHONE = StaticClient("phone", b"\1" * 32, WALL + 100)
 LAPTOP = StaticClient("laptop", b"\2" * 32, WALL + 200)
@@ -232,6 +234,12 @@ def test_export_lets_a_device_in_and_delete_takes_it_out(tmp_path: Path) -> None
             20,
         )
         assert set(plan) == {"one"}
+        why = two.ask("why", destination=done["address"])
+        assert [(step["from"], step["to"]) for step in why["steps"]] == [("here", "one"), ("one", done["address"])]
+        own = one.ask("why", destination=done["address"])
+        assert [(step["from"], step["to"]) for step in own["steps"]] == [("here", done["address"])]
+        nobody = two.ask("why", destination=done["address"][:-1] + ("1" if done["address"][-1] != "1" else "2"))
+        assert nobody["reached"] is False
         # The key is nowhere but in its file.
         assert key not in one.log() + two.log() + str(one.ask("status")) + str(one.ask("members", mesh="home"))
         assert not [path for path in one.state.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
@@ -265,6 +273,45 @@ def test_a_code_holds_the_whole_file() -> None:
     code.terminal(out, compact=True)
     assert len(out.getvalue().splitlines()) < 60
     assert b64encode(key.reveal()).decode() in text
+
+
+PLAN = {"mesh": {"name": "home", "id": "abc"}, "mtu": 1420, "public_key": wireguard_text(b"\2" * 32),
+        "routes": ["fd00::/64", "fd01::/64"]}  # fmt: skip
+ADDED = {"name": "phone", "address": "fd00::9", "prefix": "fd00::/64", "expires": 1, "endpoints": ["192.0.2.1:51820"]}
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[CannedDaemon]:
+    with canned_daemon(tmp_path / "run" / "control.sock") as made:
+        made.answers |= {"plan": PLAN, "add-static": ADDED, "delete-static": {"name": "phone"}}
+        yield made
+
+
+def test_the_code_on_the_terminal_is_of_the_file_and_nothing_else_is_shown(daemon: CannedDaemon) -> None:
+    shown = typed(daemon, "export", "home", "--static", "Phone", "--qr")
+    assert shown.exit_code == 0
+    assert "\u2588" in shown.stdout or "\u2580" in shown.stdout
+    assert "PrivateKey" not in shown.output
+    asked = daemon.last()
+    assert asked["name"] == "phone"
+    assert len(from_wireguard_text(asked["wireguard"])) == 32
+
+
+def test_through_a_pipe_goes_the_whole_file(daemon: CannedDaemon) -> None:
+    text = typed(daemon, "export", "home", "--static", "phone", "--expires", "12h").stdout
+    assert daemon.last()["expires"] == 12 * 3600
+    fields = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
+    assert fields["AllowedIPs"] == "fd00::/64, fd01::/64"
+    assert fields["Endpoint"] == "192.0.2.1:51820"
+    # Whose key was told is whose key is in the file.
+    key = Secret(from_wireguard_text(fields["PrivateKey"]))
+    assert wireguard_text(x25519_public(key)) == daemon.last()["wireguard"]
+
+
+def test_what_belongs_to_a_device_is_refused_without_one(daemon: CannedDaemon) -> None:
+    assert typed(daemon, "export", "home", "--qr").exit_code == 2
+    assert typed(daemon, "export", "home", "--expires", "1d").exit_code == 2
+    assert typed(daemon, "delete-static", "home", "phone").exit_code == 0
 
 
 # With real WireGuard, and nothing else on the device.

@@ -11,7 +11,7 @@ from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
 from smeg import __version__
-from smeg.api import changing, events, pictures, predecessor_paths, reading
+from smeg.api import changing, configuration, events, pictures, predecessor_paths, reading
 from smeg.api.answers import install_refusals, known_parameters
 from smeg.api.daemon import Daemon
 from smeg.api.models import Failure
@@ -54,7 +54,7 @@ def make_app(daemon: Daemon) -> FastAPI:
     # Guard asks for the token; this only says so in the description.
     token = Security(HTTPBearer(auto_error=False, description="The line in smeg-api's token file."))
     always = [token, Depends(known_parameters)]
-    for module in (reading, changing, events, pictures):
+    for module in (reading, changing, configuration, events, pictures):
         app.include_router(module.router, prefix="/api/v2", responses=said, dependencies=always)
     app.include_router(
         predecessor_paths.router,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -11,10 +11,8 @@ from smeg.api.answers import json
 from smeg.api.daemon import JOIN_SECONDS, Asked
 from smeg.api.qr import svg
 from smeg.api.reading import Mesh
-from smeg.cli.configuring import checked, usual
 from smeg.cli.exporting import made_static
 from smeg.cli.reaching import pinged_along
-from smeg.config_text import commented
 from smeg.errors import LocalError
 
 router = APIRouter()
@@ -123,16 +121,3 @@ def ping(daemon: Asked, asked: m.Pinging) -> Response:
     if way.get("reached") is not True:
         raise LocalError("not-reached", f"no way leads there: {way.get('problem')}", "ask for /api/v2/why")
     return json(pinged_along(way, asked.count))
-
-
-@router.get("/configuration", response_model=m.Configuration)
-def configuration() -> Response:
-    """A configuration file of smeg-node with every key explained, all of it commented out."""
-    return json({"configuration": commented(usual())})
-
-
-@router.post("/configuration/check", response_model=m.Checked)
-def check_configuration(asked: m.ConfigurationText) -> Response:
-    """What a configuration file sets; every mistake of it; or what became of each key of the predecessor's."""
-    said: dict[str, Any] = checked(asked.text, "text")
-    return json(said)

@@ -2,10 +2,10 @@
 
 import { Client, keepToken, knownToken } from "./client.js";
 import { showDetail, showEvents } from "./detail.js";
-import { showOverview } from "./overview.js";
 import * as dialogs from "./dialogs.js";
+import * as frame from "./frame.js";
 import { Graph } from "./graph.js";
-import { KINDS, STATES, glyph } from "./signs.js";
+import { showOverview } from "./overview.js";
 import { Table } from "./table.js";
 import { byId, count, h } from "./words.js";
 import { World, wayBetween } from "./world.js";
@@ -15,26 +15,38 @@ const AGAIN = 2000; // until what has failed is tried again
 const LATER = 400; // after an event, for those that come with it
 
 const world = new World();
-const view = { mesh: null, chosen: null, from: null };
+const view = { mesh: null, chosen: null };
 let client = null;
 let timer = 0;
+let turn = 0; // of looks: what an earlier one brings after a later one is old
 
-const graph = new Graph(byId("graph"), { onchoose: choose, onhover: hover });
+const graph = new Graph(byId("graph"), {
+  onchoose: choose,
+  onhover: (id, at) => frame.showTip(world.nodes.get(id), at),
+});
 const table = new Table(byId("table"), { onchoose: choose });
 
 // What is known.
 
 async function refresh() {
   clearTimeout(timer);
+  const mine = ++turn;
   try {
-    const [status, { meshes }, routes] = await Promise.all([client.get("/status"), client.get("/meshes"), client.get("/routes")]);
-    const members = await Promise.all(meshes.map((mesh) => client.get(`/meshes/${mesh.id}/members`).catch(() => ({ members: [] }))));
+    const [status, { meshes }, routes] = await Promise.all([
+      client.get("/status"),
+      client.get("/meshes"),
+      client.get("/routes"),
+    ]);
+    const members = await Promise.all(
+      meshes.map((mesh) => client.get(`/meshes/${mesh.id}/members`).catch(() => ({ members: [] }))),
+    );
+    if (mine !== turn) return;
     world.take(status, meshes, members, routes.routes, Date.now());
     if (view.mesh && !meshes.some((mesh) => mesh.id === view.mesh)) view.mesh = null;
     show();
   } catch (error) {
     if (error.status === 401) return restart("That token is not the one.");
-    alive(false, error.message);
+    frame.showLive(false, error.message);
   }
   timer = setTimeout(refresh, document.hidden ? 6 * EVERY : world.nodes.size > 1000 ? 2 * EVERY : EVERY);
 }
@@ -46,7 +58,7 @@ async function follow() {
     try {
       for await (const { kind, id, data } of mine.events(place)) {
         place = id ?? place;
-        alive(kind !== "away", kind === "away" ? data.message : "");
+        frame.showLive(kind !== "away", kind === "away" ? data.message : "");
         if (kind === "there") place ||= `${data.run}:${data.next - 1}`;
         if (kind === "there" || kind === "away") continue;
         world.happened(data);
@@ -56,7 +68,7 @@ async function follow() {
         timer = setTimeout(refresh, LATER);
       }
     } catch (error) {
-      alive(false, error.message);
+      frame.showLive(false, error.message);
     }
     await new Promise((done) => setTimeout(done, AGAIN));
   }
@@ -65,24 +77,20 @@ async function follow() {
 // What is shown.
 
 function show() {
-  tabs();
-  health();
-  chips();
+  frame.showTabs(world, view.mesh, only);
+  frame.showHealth(world);
+  frame.showChips(world, view.mesh, table.states, toggle);
   graph.show(world, view.mesh);
   table.show(world, view.mesh);
   filtered();
   detail();
-  empty();
+  frame.showEmpty(world, {
+    invite: () => dialogs.invite(client, world.meshes, view.mesh),
+    make: () => dialogs.makeMesh(client, changed),
+    join: () => dialogs.join(client, changed),
+  });
   const said = world.meshes.map((mesh) => `${mesh.name}: ${mesh.alive} of ${mesh.members} members alive`);
   byId("graph").setAttribute("aria-label", said.join("; ") || "No mesh");
-}
-
-function tabs() {
-  const all = world.meshes.length > 1 ? [{ id: null, name: "All", members: world.nodes.size }] : [];
-  byId("tabs").replaceChildren(...[...all, ...world.meshes].map((mesh) => {
-    const chosen = mesh.id === view.mesh || (!view.mesh && world.meshes.length === 1);
-    return h("button", { role: "tab", type: "button", "aria-selected": String(chosen), onclick: () => only(mesh.id) }, mesh.name, h("small", {}, count(mesh.members)));
-  }));
 }
 
 function only(mesh) {
@@ -90,35 +98,9 @@ function only(mesh) {
   show();
 }
 
-function health() {
-  const { healthy, problems } = world.status;
-  const pill = byId("health");
-  pill.className = `pill ${healthy ? "good" : "bad"}`;
-  pill.textContent = healthy ? "✓ all is well" : `! ${problems.length} ${problems.length === 1 ? "problem" : "problems"}`;
-  byId("invite").disabled = !world.meshes.length;
-}
-
-function alive(there, why = "") {
-  const pill = byId("live");
-  pill.className = `pill ${there ? "good" : "bad"}`;
-  pill.textContent = there ? "● live" : "○ away";
-  pill.title = why;
-}
-
-function chips() {
-  const found = new Map(Object.keys(STATES).map((state) => [state, 0]));
-  for (const node of world.nodes.values()) {
-    for (const [mesh, row] of node.rows) if (!view.mesh || mesh === view.mesh) found.set(row.state, found.get(row.state) + 1);
-  }
-  const made = [...found].filter(([state, number]) => number || state === "alive" || table.states.has(state)).map(([state, number]) =>
-    h("button", { type: "button", class: "chip", title: STATES[state], "aria-pressed": String(table.states.has(state)), onclick: () => toggle(state) }, glyph("peer", state, 14), `${state} `, h("b", {}, count(number))));
-  const shown = h("span", { id: "shown" }, "");
-  byId("chips").replaceChildren(...made, shown);
-}
-
 function toggle(state) {
   if (!table.states.delete(state)) table.states.add(state);
-  chips();
+  frame.showChips(world, view.mesh, table.states, toggle);
   table.arrange();
   filtered();
 }
@@ -127,48 +109,38 @@ function filtered() {
   graph.matching = table.matching;
   graph.draw();
   const all = table.lines.length;
-  byId("shown").textContent = table.matching ? `${count(table.shown.length)} of ${count(all)} shown` : `${count(all)} ${all === 1 ? "member" : "members"}`;
-}
-
-function empty() {
-  const place = byId("empty");
-  const alone = world.meshes.length && world.nodes.size === 1;
-  document.body.classList.toggle("none", !world.meshes.length);
-  place.hidden = world.meshes.length > 0 && !alone;
-  place.className = alone ? "alone" : "";
-  if (place.hidden) return;
-  place.replaceChildren(...(alone
-    ? [h("p", {}, "This node is alone here."), h("p", { class: "buttons" }, h("button", { class: "main", type: "button", onclick: () => dialogs.invite(client, world.meshes, view.mesh) }, "Invite somebody"))]
-    : [h("h2", {}, "This node is in no mesh yet"), h("p", {}, "A mesh needs no server: make one here and invite others, or join one by a token that somebody gave you."),
-      h("p", { class: "buttons" }, h("button", { class: "main", type: "button", onclick: () => dialogs.makeMesh(client, changed) }, "Make a mesh"), h("button", { type: "button", onclick: () => dialogs.join(client, changed) }, "Join by a token"))]));
+  byId("shown").textContent = table.matching
+    ? `${count(table.shown.length)} of ${count(all)} shown`
+    : `${count(all)} ${all === 1 ? "member" : "members"}`;
 }
 
 function detail() {
   if (!world.nodes.has(view.chosen)) return showOverview(byId("detail"), world, view.mesh, { choose, remove });
-  showDetail(byId("detail"), world, view.chosen, { actions, from: view.from });
+  showDetail(byId("detail"), world, view.chosen, { actions });
 }
 
 function actions(node) {
-  if (node.marks.has("self")) return [h("button", { type: "button", onclick: () => dialogs.rename(client, world, node, changed) }, "Alias, description…")];
+  if (node.marks.has("self"))
+    return [
+      h(
+        "button",
+        { type: "button", onclick: () => dialogs.rename(client, world, node, changed) },
+        "Alias, description…",
+      ),
+    ];
   return [
     h("button", { type: "button", onclick: () => way(world.self?.id, node.id) }, "Way from here"),
     h("button", { type: "button", onclick: () => ping(node) }, "Ping"),
-    h("button", { type: "button", class: "danger", onclick: () => dialogs.evict(client, world, node, changed) }, "Evict…"),
+    h(
+      "button",
+      { type: "button", class: "danger", onclick: () => dialogs.evict(client, world, node, changed) },
+      "Evict…",
+    ),
   ];
 }
 
 function remove(device) {
   dialogs.removeDevice(client, device, changed);
-}
-
-function hover(id, at) {
-  const tip = byId("tip");
-  const node = world.nodes.get(id);
-  tip.hidden = !node;
-  if (!node) return;
-  tip.replaceChildren(h("b", {}, node.first.alias || node.name), h("span", {}, ` ${node.state}`), h("div", { class: "mono" }, node.first.address));
-  tip.style.left = `${Math.min(at.x + 14, byId("graph").clientWidth - 300)}px`;
-  tip.style.top = `${at.y + 14}px`;
 }
 
 // What somebody does.
@@ -210,9 +182,22 @@ async function way(from, to) {
   graph.way = ids ?? [];
   graph.draw();
   const names = (ids ?? [from, to]).map((id) => world.nodes.get(id).name);
-  const list = steps.length ? h("ol", {}, steps.map((step) => h("li", {}, h("b", {}, step.to), h("small", {}, step.rule)))) : null;
+  const list = steps.length
+    ? h(
+        "ol",
+        {},
+        steps.map((step) => h("li", {}, h("b", {}, step.to), h("small", {}, step.rule))),
+      )
+    : null;
   const place = byId("way");
-  place.replaceChildren(...[h("b", {}, ids ? names.join(" → ") : `No way from ${names[0]} to ${names.at(-1)}`), h("small", {}, said), list, h("button", { class: "icon", type: "button", "aria-label": "Close", onclick: noWay }, "×")].filter(Boolean));
+  place.replaceChildren(
+    ...[
+      h("b", {}, ids ? names.join(" → ") : `No way from ${names[0]} to ${names.at(-1)}`),
+      h("small", {}, said),
+      list,
+      h("button", { class: "icon", type: "button", "aria-label": "Close", onclick: noWay }, "×"),
+    ].filter(Boolean),
+  );
   place.hidden = false;
 }
 
@@ -220,7 +205,11 @@ async function ping(node) {
   toast(`Pinging ${node.name} …`);
   try {
     const answer = await client.ask("POST", "/pings", { node: node.first.address, count: 3 });
-    toast(answer.received ? `${node.name}: ${answer.received} of ${answer.sent} back, ${answer.mean_ms} ms` : `${node.name}: nothing came back`);
+    toast(
+      answer.received
+        ? `${node.name}: ${answer.received} of ${answer.sent} back, ${answer.mean_ms} ms`
+        : `${node.name}: nothing came back`,
+    );
   } catch (error) {
     toast(error.message);
   }
@@ -242,8 +231,18 @@ function more() {
   dialogs.meshes([
     ["Make a mesh", "this node becomes its first member", () => dialogs.makeMesh(client, changed)],
     ["Join a mesh", "by a token that somebody gave you", () => dialogs.join(client, changed)],
-    ...(world.meshes.length ? [["Let a phone in", "or another device that cannot run smeg-node, behind this node", () => dialogs.addDevice(client, world.meshes, first, refresh)]] : []),
-    ...(world.meshes.length ? [["Leave a mesh", "its members are told", () => dialogs.leave(client, world.meshes, first, changed)]] : []),
+    ...(world.meshes.length
+      ? [
+          [
+            "Let a phone in",
+            "or another device that cannot run smeg-node, behind this node",
+            () => dialogs.addDevice(client, world.meshes, first, refresh),
+          ],
+        ]
+      : []),
+    ...(world.meshes.length
+      ? [["Leave a mesh", "its members are told", () => dialogs.leave(client, world.meshes, first, changed)]]
+      : []),
     ["Forget the token", "this page asks for it again", () => restart()],
   ]);
 }
@@ -271,9 +270,18 @@ function recolour() {
 }
 
 const PRESSED = {
-  "/": () => byId("search").focus(), g: () => byId("graph").focus(), l: () => byId("table").focus(), i: () => byId("invite").click(),
-  t: theme, v: nextView, "?": dialogs.keys, p: () => view.chosen && way(world.self?.id, view.chosen),
-  "+": () => graph.zoom(1.3), "-": () => graph.zoom(1 / 1.3), 0: () => graph.fit(), Escape: () => choose(null),
+  "/": () => byId("search").focus(),
+  g: () => byId("graph").focus(),
+  l: () => byId("table").focus(),
+  i: () => byId("invite").click(),
+  t: theme,
+  v: nextView,
+  "?": dialogs.keys,
+  p: () => view.chosen && way(world.self?.id, view.chosen),
+  "+": () => graph.zoom(1.3),
+  "-": () => graph.zoom(1 / 1.3),
+  0: () => graph.fit(),
+  Escape: () => choose(null),
 };
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -299,15 +307,13 @@ byId("help").addEventListener("click", dialogs.keys);
 byId("more").addEventListener("click", more);
 byId("health").addEventListener("click", () => world.status && dialogs.problems(world.status));
 byId("invite").addEventListener("click", () => world.meshes.length && dialogs.invite(client, world.meshes, view.mesh));
-byId("zoom").addEventListener("click", (event) => ({ in: () => graph.zoom(1.3), out: () => graph.zoom(1 / 1.3), fit: () => graph.fit() })[event.target.dataset.zoom]?.());
+byId("zoom").addEventListener("click", (event) =>
+  ({ in: () => graph.zoom(1.3), out: () => graph.zoom(1 / 1.3), fit: () => graph.fit() })[
+    event.target.dataset.zoom
+  ]?.(),
+);
 document.addEventListener("visibilitychange", () => client && !document.hidden && refresh());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-
-function legend() {
-  const kinds = Object.keys(KINDS).map((kind) => h("span", {}, glyph(kind, "alive", 15), kind));
-  const states = Object.keys(STATES).slice(1).map((state) => h("span", {}, glyph("peer", state, 15), state));
-  byId("legend").replaceChildren(...kinds, h("span", {}, h("i", { class: "star" }, "★"), "leader"), h("span", {}, h("i", { class: "own" }, "◎"), "this node"), ...states);
-}
 
 function restart(wrong) {
   keepToken("");
@@ -331,8 +337,9 @@ async function begin(token) {
 byId("dialog").addEventListener("cancel", (event) => {
   if (!client) event.preventDefault();
 });
-if (localStorage.getItem("smegmesh-theme")) document.documentElement.dataset.theme = localStorage.getItem("smegmesh-theme");
-legend();
+if (localStorage.getItem("smegmesh-theme"))
+  document.documentElement.dataset.theme = localStorage.getItem("smegmesh-theme");
+frame.showLegend();
 detail();
 const token = knownToken();
 if (token) begin(token).catch((error) => restart(error.status === 401 ? "That token is not the one." : error.message));

@@ -45,7 +45,9 @@ export class Graph {
           return { id: node.id, client: row.role === "client", carrier: row.via[0]?.node, bridge };
         }),
     }));
-    const ghosts = world.ghosts.filter((ghost) => shown.has(ghost.from) || !world.meshes.some((m) => m.id === ghost.from));
+    const ghosts = world.ghosts.filter(
+      (ghost) => shown.has(ghost.from) || !world.meshes.some((m) => m.id === ghost.from),
+    );
     const before = this.signature;
     this.signature = `${only} ${drawn.map((mesh) => mesh.id + mesh.members.length)} ${ghosts.length}`;
     const { places, hubs } = layout(drawn, meshes.length ? ghosts : []);
@@ -59,7 +61,12 @@ export class Graph {
 
   fit() {
     if (!this.hubs.length || !this.canvas.clientWidth) return;
-    const edges = this.hubs.map((hub) => [hub.x - hub.radius, hub.y - hub.radius, hub.x + hub.radius, hub.y + hub.radius]);
+    const edges = this.hubs.map((hub) => [
+      hub.x - hub.radius,
+      hub.y - hub.radius,
+      hub.x + hub.radius,
+      hub.y + hub.radius,
+    ]);
     const [left, top] = [0, 1].map((side) => Math.min(...edges.map((edge) => edge[side])));
     const [right, bottom] = [2, 3].map((side) => Math.max(...edges.map((edge) => edge[side])));
     const legend = 34;
@@ -210,10 +217,14 @@ export class Graph {
       this.onhover(null);
       this.draw();
     });
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      this.zoom(Math.exp(-event.deltaY * 0.0015), this.#at(event));
-    }, { passive: false });
+    canvas.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        this.zoom(Math.exp(-event.deltaY * 0.0015), this.#at(event));
+      },
+      { passive: false },
+    );
     canvas.addEventListener("dblclick", () => this.fit());
   }
 }

@@ -17,12 +17,18 @@ export function labels(graph) {
     write(graph, taken, said, at.x, at.y + size * 0.45 + 11, `12px ${font}`, graph.colour("dim"), true, 12);
   }
   const important = (node) =>
-    (node.id === graph.chosen || node.id === graph.hovered ? 8 : 0) + (graph.way.includes(node.id) ? 6 : 0) +
-    (node.marks.has("self") ? 5 : 0) + (node.marks.has("leader") ? 4 : 0) + (node.marks.has("bridge") ? 3 : 0) +
-    (node.marks.has("exit") ? 2 : 0) + (node.state === "alive" ? 0 : 1);
+    (node.id === graph.chosen || node.id === graph.hovered ? 8 : 0) +
+    (graph.way.includes(node.id) ? 6 : 0) +
+    (node.marks.has("self") ? 5 : 0) +
+    (node.marks.has("leader") ? 4 : 0) +
+    (node.marks.has("bridge") ? 3 : 0) +
+    (node.marks.has("exit") ? 2 : 0) +
+    (node.state === "alive" ? 0 : 1);
   const shown = graph.nodes
     .map((node) => ({ node, weight: important(node) }))
-    .filter(({ weight, node }) => weight > 1 || (graph.radius * camera.scale > (graph.dense ? 9 : 4) && seen(graph, node)))
+    .filter(
+      ({ weight, node }) => weight > 1 || (graph.radius * camera.scale > (graph.dense ? 9 : 4) && seen(graph, node)),
+    )
     .sort((one, other) => other.weight - one.weight)
     .slice(0, 400);
   for (const { node, weight } of shown) {
@@ -40,7 +46,12 @@ export function labels(graph) {
 function beside(graph, taken, text, at, away, colour, always) {
   const { pen } = graph;
   const half = pen.measureText(text).width / 2 + 2;
-  const spots = [[0, away + 12], [0, -away - 5], [away + half + 1, 4], [-away - half - 1, 4]];
+  const spots = [
+    [0, away + 12],
+    [0, -away - 5],
+    [away + half + 1, 4],
+    [-away - half - 1, 4],
+  ];
   const free = spots.find(([x, y]) => clear(taken, [at.x + x - half, at.y + y - 11, at.x + x + half, at.y + y + 3]));
   if (!free && !always) return;
   const [x, y] = free ?? spots[0];

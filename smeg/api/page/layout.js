@@ -31,7 +31,7 @@ function rounds(mesh) {
   const lost = own.filter((member) => member.client && !known.has(member.carrier));
   const few = peers.length + lost.length <= FEW;
   const clusters = [...peers, ...lost].map((member) => {
-    const around = member.client ? [] : carried.get(member.id) ?? [];
+    const around = member.client ? [] : (carried.get(member.id) ?? []);
     return { id: member.id, around, ...satellites(around.length, few) };
   });
   const spots = new Map();
@@ -83,7 +83,8 @@ function satellites(number, few) {
     const room = Math.min(number - offsets.length, most);
     // A few stand outside of their peer, seen from the middle of the mesh; many all around it.
     const apart = room > most / 2 ? TURN / room : Math.min(0.9, TURN / 2 / room);
-    for (let index = 0; index < room; index++) offsets.push({ angle: (index - (room - 1) / 2) * apart, distance: ring });
+    for (let index = 0; index < room; index++)
+      offsets.push({ angle: (index - (room - 1) / 2) * apart, distance: ring });
     ring += step;
   }
   return { offsets, radius: number ? ring - step + (few ? 10 : 6) : few ? 13 : 7 };
@@ -158,12 +159,22 @@ function beyond(hubs, ghosts, places) {
     const spots = [...ghost.bridges].map((id) => places.get(id)).filter(Boolean);
     const x = spots.reduce((sum, spot) => sum + spot.x - from.x, 0);
     const y = spots.reduce((sum, spot) => sum + spot.y - from.y, 0);
-    const hub = { id: `beyond ${ghost.name}`, name: ghost.name, ghost: true, radius: 46, members: [], from, bridges: ghost.bridges };
-    let angle = x || y ? Math.atan2(y, x) : from.angle ?? Math.atan2(from.y, from.x || 1);
+    const hub = {
+      id: `beyond ${ghost.name}`,
+      name: ghost.name,
+      ghost: true,
+      radius: 46,
+      members: [],
+      from,
+      bridges: ghost.bridges,
+    };
+    let angle = x || y ? Math.atan2(y, x) : (from.angle ?? Math.atan2(from.y, from.x || 1));
     for (let turn = 0; turn < 24; turn++) {
       hub.x = from.x + (from.radius + 120) * Math.cos(angle);
       hub.y = from.y + (from.radius + 120) * Math.sin(angle);
-      const free = [...hubs, ...made].every((other) => Math.hypot(other.x - hub.x, other.y - hub.y) > other.radius + 70);
+      const free = [...hubs, ...made].every(
+        (other) => Math.hypot(other.x - hub.x, other.y - hub.y) > other.radius + 70,
+      );
       if (free) break;
       angle += (turn % 2 ? 1 : -1) * (turn + 1) * 0.26;
     }

@@ -179,7 +179,10 @@ function wayline(graph) {
   const spots = graph.way.map((id) => graph.places.get(id)).filter(Boolean);
   if (spots.length < 2) return;
   pen.lineJoin = "round";
-  for (const [width, colour] of [[7, "ground"], [3.5, "way"]]) {
+  for (const [width, colour] of [
+    [7, "ground"],
+    [3.5, "way"],
+  ]) {
     pen.beginPath();
     spots.forEach((spot, index) => (index ? pen.lineTo(spot.x, spot.y) : pen.moveTo(spot.x, spot.y)));
     pen.lineWidth = width * graph.thin;

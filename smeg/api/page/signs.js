@@ -69,7 +69,10 @@ export function glyph(kind, state, size = 16) {
   svg.setAttribute("height", size);
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("class", `sign ${state}`);
-  for (const [shape, draw] of [["shape", outline], ["mark", inner]]) {
+  for (const [shape, draw] of [
+    ["shape", outline],
+    ["mark", inner],
+  ]) {
     const recorded = recorder();
     draw(recorded, shape === "shape" ? kind : state, 0, 0, 6);
     const path = document.createElementNS(space, "path");

@@ -9,7 +9,12 @@ export function bytes(number) {
 
 export function age(seconds) {
   if (seconds === null || seconds === undefined) return "never";
-  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const units = [
+    ["d", 86400],
+    ["h", 3600],
+    ["min", 60],
+    ["s", 1],
+  ];
   const at = units.findIndex(([, length]) => seconds >= length);
   if (at < 0) return "now";
   const [unit, length] = units[at];

@@ -36,7 +36,9 @@ export class World {
       node.state = worst([...node.rows.values()].map((row) => row.state));
     }
     this.nodes = nodes;
-    this.devices = meshes.flatMap((mesh, index) => (members[index].statics ?? []).map((row) => ({ ...row, mesh: mesh.id })));
+    this.devices = meshes.flatMap((mesh, index) =>
+      (members[index].statics ?? []).map((row) => ({ ...row, mesh: mesh.id })),
+    );
     this.ghosts = this.#beyond(routes);
     for (const node of nodes.values()) this.#sample(node, now);
   }
