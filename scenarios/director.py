@@ -20,6 +20,7 @@ from scenarios.script import Event, Expectation, Script, When
 from scenarios.script_values import EventName
 from scenarios.selectors import Selection
 from scenarios.stage import Deed, Stage
+from scenarios.story import Story
 from scenarios.truth import Truth
 from scenarios.verdicts import Done, Play, Verdict
 from scenarios.witnesses import Witnesses
@@ -59,6 +60,7 @@ class Director:
         self._witnesses = Witnesses(self._truth)
         choosing = Choosing(script, self._truth, stage, seed)
         self._checks = Checks(script, self._truth, stage, self._witnesses, choosing, patience)
+        self._story = Story(script, self._truth, stage)
         self._later: list[tuple[float, int, Deed, str]] = []
         self._order = count()
         self._over: dict[str, float] = {}
@@ -86,6 +88,7 @@ class Director:
         stage.set_up(self._witnesses)
         started = dict(stage.sent())
         self._checks.begin()
+        self._story.begin()
         self._tell(0.0, "all is at rest")
         self._look_always()
         events, look_at = list(self._script.timeline), LOOK
@@ -100,6 +103,7 @@ class Director:
             if stage.now >= look_at - STEP / 2:
                 look_at += LOOK
                 self._look_always()
+                self._story.look()
             self._progress()
         if not self._broken_off:
             self._look_at_the_end()
@@ -208,6 +212,7 @@ class Director:
             self._cannot(line, event, error.problem.message)
             return
         self._truth.note(deed, self._stage.now)
+        self._story.done(deed, event, self._stage.now)
 
     def _cannot(self, line: int, name: str, why: str) -> None:
         self._tell(self._stage.now, f"{name} cannot be done: {why}")
@@ -241,9 +246,9 @@ class Director:
                 continue
             wrong = self._checks.wrong(self._about(one.check, event))
             if not wrong:
-                self._judge(place, one, True, f"after {max(0.0, now - since):.1f} s")
+                self._judge(place, one, True, f"after {max(0.0, now - since):.1f} s", since)
             elif now >= since + one.within * self._patience - STEP / 2:
-                self._judge(place, one, False, f"after {now - since:.1f} s: {wrong}")
+                self._judge(place, one, False, f"after {now - since:.1f} s: {wrong}", since)
 
     def _about(self, check: Check, event: str) -> Check:
         """Of what is known it is asked of the event from which it counts, unless another is named."""
@@ -265,9 +270,9 @@ class Director:
             wrong = self._checks.wrong(one.check)
             self._judge(place, one, not wrong, wrong or "it held")
 
-    def _judge(self, place: int, one: Expectation, held: bool, what: str) -> None:
+    def _judge(self, place: int, one: Expectation, held: bool, what: str, since: float = 0.0) -> None:
         now = self._stage.now
-        verdict = Verdict(one.line, f"{one.when.value}: {one.text}", held, round(now, 6), what)
+        verdict = Verdict(one.line, f"{one.when.value}: {one.text}", held, round(now, 6), what, round(since, 6))
         self._verdicts[place] = verdict
         self._broken_off = self._broken_off or self._enough(verdict)
         if not held:
@@ -297,6 +302,7 @@ class Director:
             sent,
             known,
             self._stage.marks(),
+            self._story.record(),
         )
 
 

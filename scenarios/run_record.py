@@ -53,6 +53,7 @@ def write(
         "hosts": play.hosts,
         "sent": play.sent,
         "seen": play.seen,
+        "story": play.story,
         "trace": play.trace,
         "marks": play.marks,
     }

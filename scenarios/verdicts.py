@@ -17,6 +17,8 @@ class Verdict:
     """seconds since the world came to rest, when it was certain."""
     what: str
     """How it came about, or what was wrong."""
+    since: float = 0.0
+    """From when it counts, of one that should come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Play:
     """Who knew what when, as JSON values."""
     marks: tuple[str, ...]
     """A digest of all that happened until each full second, and at the end."""
+    story: Mapping[str, Any]
+    """What became of the hosts, who led and what was sent, as JSON values."""
 
     @property
     def held(self) -> bool:
