@@ -52,7 +52,7 @@ def volume(value: float) -> str:
 
 
 def picture(rows: Sequence[bytes], palette: Sequence[Colour]) -> str:
-    """A PNG as a `data:` address; each byte of a row is a place in the palette. Rows are equally long, and not empty."""
+    """A PNG as a `data:` address; each byte of a row is a place in the palette. Rows are equally long, not empty."""
     head = pack(">IIBBBBB", len(rows[0]), len(rows), 8, 3, 0, 0, 0)
     colours = b"".join(bytes(colour[:3]) for colour in palette)
     opaque = bytes(colour[3] for colour in palette)

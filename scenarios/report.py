@@ -109,7 +109,10 @@ def _verdicts(verdicts: Sequence[Judged]) -> str:
         tag(
             "tr",
             tag("td", "✓ holds" if one.held else "✗ fails", class_="sign")
-            + tag("td", tag("span", words(one.when or "event"), class_="when") + words(one.about.removeprefix(f"{one.when}: ")))
+            + tag(
+                "td",
+                tag("span", words(one.when or "event"), class_="when") + words(one.about.removeprefix(f"{one.when}: ")),
+            )
             + tag("td", words(one.what), class_="what")
             + tag("td", words(seconds(one.at)), class_="at"),
             class_="good" if one.held else "bad",
@@ -121,7 +124,9 @@ def _verdicts(verdicts: Sequence[Judged]) -> str:
 
 
 def _keys(*keys: tuple[str, str]) -> str:
-    return tag("figcaption", "".join(tag("span", tag("i", class_=kind) + words(text)) for kind, text in keys), class_="keys")
+    return tag(
+        "figcaption", "".join(tag("span", tag("i", class_=kind) + words(text)) for kind, text in keys), class_="keys"
+    )
 
 
 def _kinds() -> str:
@@ -137,7 +142,9 @@ def _legend() -> str:
 
 
 def _lines() -> str:
-    return _keys(("k-up", "up"), ("k-thought", "thought alive by the one in the middle"), ("k-band", "by the least to the most"))
+    return _keys(
+        ("k-up", "up"), ("k-thought", "thought alive by the one in the middle"), ("k-band", "by the least to the most")
+    )
 
 
 def _topologies(run: Told) -> str:
@@ -170,7 +177,9 @@ def _again(run: Told) -> str:
     command = f"smeg-scenario run {stem if known else run.source} --nodes {run.nodes} --seed {run.seed}{world}"
     what = "It comes out the same, byte for byte." if run.trace else "No two real runs are quite alike."
     notes = "".join(tag("li", words(f"{name} ({count:,} times)")) for name, count in run.noticed.items())
-    unable = "".join(tag("li", words(f"line {line}: {name} was not seen here: {why}")) for line, name, why in run.limits)
+    unable = "".join(
+        tag("li", words(f"line {line}: {name} was not seen here: {why}")) for line, name, why in run.limits
+    )
     return (
         tag("pre", tag("code", words(command)), class_="command", tabindex=0)
         + tag("p", words(what), class_="note")

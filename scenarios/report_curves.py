@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import ceil, floor
 
 from scenarios.markup import number, seconds, tag, volume, words
 from scenarios.report_minds import delays
@@ -52,6 +53,7 @@ def _reigns(told: Told, mesh: int) -> Iterable[tuple[str | None, float, float]]:
 
 def alive(told: Told) -> str:
     """How many are up, and thought alive by those who are."""
+
     def total(of: Callable[[Led], int]) -> list[Point]:
         return [(sample.at, float(sum(map(of, sample.meshes)))) for sample in told.samples]
 
@@ -59,11 +61,13 @@ def alive(told: Told) -> str:
     values = [value for line in (up, least, most) for _, value in line]
     low, high = min(values), max(values)
     # A mesh that loses one of a thousand shows it.
-    floor = max(0.0, low - max(1.0, (high - low) * 0.25)) if low > high / 2 else 0.0
-    scale = _Scale(told, floor, high + max(0.5, (high - floor) * 0.06))
+    bottom = max(0.0, low - max(1.0, (high - low) * 0.25)) if low > high / 2 else 0.0
+    scale = _Scale(told, bottom, high + max(0.5, (high - bottom) * 0.06))
     band = scale.path(most) + "L" + scale.path(list(reversed(least)))[1:] + "Z"
     inside = scale.rules(lambda value: number(value))
-    inside += tag("path", d=band, class_="band") + tag("path", d=scale.path(total(lambda led: led.middle)), class_="thought")
+    inside += tag("path", d=band, class_="band") + tag(
+        "path", d=scale.path(total(lambda led: led.middle)), class_="thought"
+    )
     inside += tag("path", d=scale.stairs(up), class_="up")
     return strip(told, "alive", PLOT, inside, "How many members were up, and how many were thought alive")
 
@@ -116,9 +120,9 @@ class _Scale:
         return begun + "".join(f"H{place(self._told, at):.1f}V{self.y(value):.1f}" for at, value in rest)
 
     def rules(self, say: Callable[[float], str]) -> str:
-        whole = steps(self._high - self._low, 3)
-        base = self._low if self._low == int(self._low) else float(int(self._low) + 1)
-        values = [base + step for step in whole if base + step <= self._high and self.y(base + step) > 6]
+        step = steps(self._high - self._low, 3)[1]
+        begin = ceil(self._low / step)
+        values = [step * k for k in range(begin, floor(self._high / step) + 1) if self.y(step * k) > 6]
         return "".join(
             tag("line", x1=LEFT, x2=LEFT + LONG, y1=self.y(value), y2=self.y(value), class_="rule")
             + tag("text", words(say(value)), x=LEFT - 8, y=self.y(value) + 4, class_="tick end")
@@ -154,11 +158,13 @@ def spread(told: Told) -> str:
         half = next((at for at, share in curve if share >= 0.5), None)
         said = f"{name}: half knew after {seconds(half)}" if half is not None else f"{name}: half never knew"
         said += f", all after {seconds(whole)}" if whole is not None else f", {curve[-1][1]:.0%} in the end"
-        inside += tag("path", tag("title", words(f"{said} ({pairs} had to learn of it)")), d=stairs, class_=f"curve c{place_}")
+        inside += tag(
+            "path", tag("title", words(f"{said} ({pairs} had to learn of it)")), d=stairs, class_=f"curve c{place_}"
+        )
         inside += tag("text", words(name), x=LEFT + LONG - 138, y=22 + 18 * place_, class_=f"key c{place_}")
     return tag(
-        "svg", tag("title", "How fast it was known who is gone") + inside, viewBox=f"0 0 {WIDE} {high + 34}", role="img",
-        class_="spread",
+        "svg", tag("title", "How fast it was known who is gone") + inside,
+        viewBox=f"0 0 {WIDE} {high + 34}", role="img", class_="spread",
     )  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from scenarios.truth import Standing
 COLUMNS = 960
 MOST_ROWS = 440
 """Beyond it, neighbouring hosts share a row, which shows the worst of them."""
+MOST_NAMED = 40
+"""Hosts that all have rows; of more, only those of which there is something to tell."""
 SHADES = 8
 OUTSIDE, ALIVE, KNOWN, UNKNOWN = 0, 1, 2, 2 + SHADES
 """What a raster holds: no member; up and thought so; down, and by so many eighths known; down, and known to nobody."""
@@ -34,10 +36,8 @@ class Raster:
 def raster(told: Told, columns: int = COLUMNS) -> Raster:
     minds = _Minds(told, columns)
     rows = minds.rows()
-    if len(rows) > 40:
-        shown = {host: row for host, row in rows.items() if row.count(ALIVE) < columns}
-    else:
-        shown = rows
+    few = len(rows) <= MOST_NAMED
+    shown = {host: row for host, row in rows.items() if few or row.count(ALIVE) < columns}
     quiet = len(rows) - len(shown)
     together = -(-len(shown) // MOST_ROWS) or 1
     names = list(shown)
@@ -66,7 +66,7 @@ class _Minds:
         self._drawn: dict[str, bytearray] = {}
         self._since: dict[str, tuple[int, int]] = {}
         """By host: what it has been shown as, and since which column."""
-        for host, state in self._state.items():
+        for host in self._state:
             if self._up(host):
                 self._running.update(self._meshes[host])
         off = [host for host, state in self._state.items() if state == Standing.OFF.value]
@@ -157,7 +157,7 @@ class _Minds:
 def delays(told: Told) -> list[tuple[str, int, Sequence[tuple[float, float]]]]:
     """How fast it was known that somebody is gone, event by event: its name, how many have to learn of how many in
     all, and the curve of seconds and shares of these."""
-    found = []
+    found: list[tuple[str, int, Sequence[tuple[float, float]]]] = []
     for event in told.events:
         if event.verb not in ("stop", "kill", "power-off") or not event.hosts:
             continue

@@ -174,9 +174,8 @@ def _events(record: Mapping[str, Any], script: Script) -> tuple[Happened, ...]:
     for one in record["events"]:
         event = by_name[one["name"]]
         until = max(float(one["at"]), last.get(one["name"], 0.0))
-        if not getattr(event.action, "lasts", 1.0) and isinstance(event.action, _UNTIL_UNDONE):
-            until = _undone(event, record, by_name)
-        elif isinstance(event.action, a.Partition | a.Isolate):
+        endless = isinstance(event.action, _UNTIL_UNDONE) and not getattr(event.action, "lasts", 0.0)
+        if endless or isinstance(event.action, a.Partition | a.Isolate):
             until = _undone(event, record, by_name)
         found.append(Happened(float(one["at"]), until, one["name"], a.WORDS[type(event.action)], tuple(one["hosts"])))
     return tuple(found)

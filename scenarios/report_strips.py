@@ -83,11 +83,13 @@ def faults(told: Told) -> str:
     drawn = []
     left_out = 0
     for event in told.events:
-        text = _said(event)
+        text = _said(event, len(told.hosts))
         begin, end = place(told, event.at), place(told, event.until)
         wide = 14 + 6.7 * len(text)
         free = end + wide if end + wide < WIDE else max(end, begin + 8)
-        lane = next((number for number, taken in enumerate(lanes) if taken + 14 < _starts(begin, end, wide)), len(lanes))
+        lane = next(
+            (number for number, taken in enumerate(lanes) if taken + 14 < _starts(begin, end, wide)), len(lanes)
+        )
         if lane >= MOST_LANES:
             left_out += 1
             continue
@@ -102,8 +104,10 @@ def _starts(begin: float, end: float, wide: float) -> float:
     return begin - 8 if end + wide < WIDE else begin - wide
 
 
-def _said(event: Happened) -> str:
-    whom = event.hosts[0] if len(event.hosts) == 1 else f"{len(event.hosts)} hosts" if event.hosts else ""
+def _said(event: Happened, all_hosts: int) -> str:
+    count = len(event.hosts)
+    some = f"{count} hosts" if count < all_hosts else "everyone"
+    whom = event.hosts[0] if count == 1 else some if count else ""
     named = f"{event.name}: " if event.name != event.verb and not event.name.startswith(f"{event.verb}-") else ""
     return f"{named}{event.verb} {whom}".strip() if event.verb != "heal" else f"{named}heal"
 
@@ -153,13 +157,10 @@ def _wait(told: Told, one: Judged, lane: int) -> str:
     inside += tag("rect", x=begin, y=middle - 4, width=max(4.0, end - begin), height=8, rx=4, class_=f"bar {kind}")
     sign, label = "✓" if one.held else "✗", f"{text}: {took}"
     after = max(end, limit) + 10
-    if after + 7 * len(label) + 16 < WIDE:
-        inside += tag("text", tag("tspan", sign, class_=f"sign {kind}") + words(f" {label}"), x=after, y=middle + 4.2,
-                      class_="label")  # fmt: skip
-    else:
-        inside += tag("text", tag("tspan", sign, class_=f"sign {kind}") + words(f" {label}"), x=begin - 8, y=middle + 4.2,
-                      class_="label end")  # fmt: skip
-    return tag("g", inside)
+    right = after + 7 * len(label) + 16 < WIDE
+    said = tag("tspan", sign, class_=f"sign {kind}") + words(f" {label}")
+    x, side = (after, "label") if right else (begin - 8, "label end")
+    return tag("g", inside + tag("text", said, x=x, y=middle + 4.2, class_=side))
 
 
 # Who knew what.
@@ -169,7 +170,8 @@ def knowledge(told: Told) -> str:
     seen = minds.raster(told)
     if not seen.rows:
         return ""
-    high = max(1.0, min(18.0, 420 / len(seen.rows)))
+    least = 14.0 if len(seen.rows) <= minds.MOST_NAMED else 1.0
+    high = max(least, min(18.0, 420 / len(seen.rows)))
     height = high * len(seen.rows)
     images = "".join(
         tag("image", href=picture(seen.rows, palette), x=LEFT, y=0, width=LONG, height=height,

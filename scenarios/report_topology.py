@@ -37,7 +37,9 @@ class Layout:
             if len(meshes) > 1:
                 bridges.append(before)
             elif meshes:
-                homes[meshes[0]].append(Site(before.name, before.group, before.role, "", meshes, before.via or after.via))
+                homes[meshes[0]].append(
+                    Site(before.name, before.group, before.role, "", meshes, before.via or after.via)
+                )
             else:
                 nowhere.append(before)
         self.dot = max(1.1, min(9.0, 105 / sqrt(max(1, len(told.hosts)))))
@@ -150,7 +152,9 @@ def _links(layout: Layout, sites: Sequence[Site]) -> str:
                 far = max(1.0, sqrt((to_x - x) ** 2 + (to_y - y) ** 2))
                 part = max(0.0, (far - radius * 0.82) / far) if far > radius else 0.35
                 spans += f"M{x:.1f} {y:.1f}L{x + (to_x - x) * part:.1f} {y + (to_y - y) * part:.1f}"
-    return (tag("path", d=hung, class_="hung") if hung else "") + (tag("path", d=spans, class_="spans") if spans else "")
+    return (tag("path", d=hung, class_="hung") if hung else "") + (
+        tag("path", d=spans, class_="spans") if spans else ""
+    )
 
 
 def _host(layout: Layout, site: Site, leads: bool) -> str:
@@ -165,8 +169,8 @@ def _host(layout: Layout, site: Site, leads: bool) -> str:
         inside += tag("circle", cx=x, cy=y, r=size + 4, class_="crown")
     if bridges:
         wide = size * 1.35
-        inside += tag("path", d=f"M{x:.1f} {y - wide:.1f}l{wide:.1f} {wide:.1f}l{-wide:.1f} {wide:.1f}l{-wide:.1f} {-wide:.1f}z",
-                      class_=f"host {kind} {state}")  # fmt: skip
+        edge = f"l{wide:.1f} {wide:.1f}l{-wide:.1f} {wide:.1f}l{-wide:.1f} {-wide:.1f}z"
+        inside += tag("path", d=f"M{x:.1f} {y - wide:.1f}{edge}", class_=f"host {kind} {state}")
     elif site.role == "client":
         inside += tag("rect", x=x - size, y=y - size, width=2 * size, height=2 * size, rx=size * 0.35,
                       class_=f"host {kind} {state}")  # fmt: skip

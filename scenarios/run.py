@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from scenarios import report as report_page
 from scenarios import run_record
 from scenarios.abilities import find_out
 from scenarios.attempt import DEFECTS
@@ -113,6 +114,7 @@ def _refuse(error: LocalError) -> int:
     return BEYOND if problem.code in (UNABLE, *NO_WORLD) else IMPOSSIBLE
 
 
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 _PATIENCE = "Stretches what may take some time, for a slow machine; what happens does not change."
 
 
@@ -132,7 +134,7 @@ for command in (draw_command, shrink_command, soak_command):
 @click.option("--nodes", type=click.IntRange(2, LARGEST), help="How many hosts; else as the script says.")
 @click.option("--seed", type=int, default=1, show_default=True, help="What chance is drawn from.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, help="So many runs, each with the next seed.")
-@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="A folder for records of the runs.")
+@click.option("--report", type=_FOLDER, help="A folder for records and pages of the runs.")
 @click.option("--patience", type=click.FloatRange(1, 100), default=1.0, show_default=True, help=_PATIENCE)
 @click.option("--quiet", is_flag=True, help="No progress, only verdicts.")
 def run_command(
@@ -191,14 +193,19 @@ def _run(path: Path, asked: Asked) -> int:
                 continue
             show(run, done, limits, time.monotonic() - began)
             if asked.report is not None:
-                written = run_record.write(asked.report, str(path), text, run.world, run.nodes, seed, limits, done)
-                _say(f"recorded in {written}")
+                _record(asked.report, str(path), text, run, limits, done)
             if not done.held:
                 worst = FAILED
                 _say(again)
     except LocalError as error:
         return _refuse(error)
     return worst
+
+
+def _record(folder: Path, source: str, text: str, run: Run, limits: Sequence[Limit], done: Play) -> None:
+    """Raises `LocalError`."""
+    written = run_record.write(folder, source, text, run.world, run.nodes, run.seed, limits, done)
+    _say(f"recorded in {written}, to look at in {report_page.write(written)}")
 
 
 @main.command("list")
@@ -226,20 +233,23 @@ def check_command(files: Sequence[str]) -> None:
 
 @main.command("replay")
 @click.argument("record", type=click.Path(path_type=Path))
+@click.option("--report", type=_FOLDER, help="A folder for its record and page.")
 @click.option("--quiet", is_flag=True, help="No progress, only verdicts.")
-def replay_command(record: Path, quiet: bool) -> None:
+def replay_command(record: Path, report: Path | None, quiet: bool) -> None:
     """Play a recorded run again, and see whether everything happens as it did."""
     try:
-        sys.exit(_replay(run_record.read(record), quiet))
+        sys.exit(_replay(run_record.read(record), report, quiet))
     except LocalError as error:
         sys.exit(_refuse(error))
 
 
-def _replay(recorded: run_record.Recorded, quiet: bool) -> int:
+def _replay(recorded: run_record.Recorded, report: Path | None, quiet: bool) -> int:
     run = Run(parse(recorded.text, recorded.source), recorded.nodes, recorded.seed, recorded.world)
     began = time.monotonic()
     done, limits = play(run, quiet)
     show(run, done, limits, time.monotonic() - began)
+    if report is not None:
+        _record(report, recorded.source, recorded.text, run, limits, done)
     if run.world == "real":
         same = _judged(done) == recorded.verdicts
         click.echo(f"{_mark(same)} it came to the same verdicts; of real runs no two are quite alike")

@@ -377,14 +377,17 @@ def test_equal_seeds_give_equal_runs_in_two_processes_and_another_seed_another(t
     for process in running:
         _, said = process.communicate(timeout=110)
         assert process.returncode == HELD, said
-    one, two, three = (next((tmp_path / folder).iterdir()).read_bytes() for folder, _, _ in runs)
+    one, two, three = (next((tmp_path / folder).glob("*.json")).read_bytes() for folder, _, _ in runs)
     assert one == two
+    pages = [next((tmp_path / folder).glob("*.html")).read_bytes() for folder, _, _ in runs]
+    assert pages[0] == pages[1]
+    assert pages[0] != pages[2]
     assert orjson.loads(one)["trace"] != orjson.loads(three)["trace"]
 
 
 def test_a_record_replays_and_one_that_was_altered_does_not(tmp_path: Path, file: Path) -> None:
     assert scenario("run", str(file), "--nodes", "6", "--report", str(tmp_path / "out")).exit_code == HELD
-    (record,) = (tmp_path / "out").iterdir()
+    (record,) = (tmp_path / "out").glob("*.json")
     file.unlink()
     same = scenario("replay", str(record), "--quiet")
     assert same.exit_code == HELD, same.output

@@ -1,0 +1,165 @@
+"""The report of a run: a real browser shows what the record says, nothing is loaded, and equal runs have equal pages."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from struct import unpack
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenarios import report, run_record
+from scenarios.director import Director
+from scenarios.markup import picture
+from scenarios.report_minds import ALIVE, COLUMNS, KNOWN, OUTSIDE, SHADES, UNKNOWN, WRONG, raster
+from scenarios.report_run import told
+from scenarios.script_reading import parse
+from scenarios.simulated_stage import SimulatedStage
+from smeg.errors import LocalError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SCRIPT = """
+about: <b>one</b> dies & returns; too much is asked
+hosts:
+  peers: {count: rest}
+  laptops: {count: 2, role: client, nat: yes}
+  guests: {count: 1, begins: outside}
+timeline:
+  - at: 4 s
+    power-off: peers-2
+    as: blackout
+  - wait: 8 s
+    start: of blackout
+    as: return
+  - wait: 3 s
+    join: guests
+expect:
+  always: [no-live-node-pruned]
+  eventually:
+    - known-by-all: blackout
+      within: 1 s
+      after: blackout
+    - known-by-all: return
+      within: 10 s
+      after: return
+"""
+
+
+def recorded(folder: Path, text: str = SCRIPT, nodes: int = 9, seed: int = 1) -> Path:
+    script = parse(text, "made.yaml")
+    stage = SimulatedStage(script, nodes, seed)
+    done = Director(script, stage, nodes, seed).play()
+    return run_record.write(folder, "made.yaml", text, "simulated", nodes, seed, stage.limits(script), done)
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra `page`)")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this host")
+    with sync_api.sync_playwright() as playwright:
+        # Its sandbox needs what root in a container lacks; it is shown this page only.
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+def moments(row: bytes, begin: float, end: float, span: float) -> set[int]:
+    """What a row of the raster holds between two times."""
+    return set(row[int(begin / span * COLUMNS) : int(end / span * COLUMNS)])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_the_run_from_a_file_and_asks_for_nothing_else(
+    browser: Browser, record: Path, scheme: Any
+) -> None:
+    written = report.write(record)
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text))
+    page.on("request", lambda asked: wrong.append(asked.url) if asked.url.startswith("http") else None)
+    page.goto(written.as_uri())
+    text = page.inner_text("body")
+    assert "<b>one</b> dies & returns" in text
+    assert "✗ 1 of 3 failed" in text
+    assert "smeg-scenario run made.yaml --nodes 9 --seed 1" in text
+    for name in ("What had to hold", "Who knew what when", "Leader and liveness", "What was sent", "Before and after"):
+        assert name in text
+    drawn = page.text_content(".faults") or ""
+    assert "blackout: power-off peers-2" in drawn
+    assert page.locator(f".raster.{scheme}").is_visible()
+    assert page.locator(".topology").count() == 2
+    page.focus(".strip.faults")
+    page.keyboard.press("Shift+ArrowRight")
+    assert "thought alive" in page.inner_text("#cursor")
+    context.close()
+    assert wrong == []
+
+
+def test_a_page_is_whole_without_its_script_and_names_no_other_place(record: Path) -> None:
+    page = report.page(orjson.loads(record.read_bytes()))
+    marked, _, _ = page.partition("<script")
+    for verdict in orjson.loads(record.read_bytes())["verdicts"]:
+        assert verdict["about"].partition(": ")[2] in marked
+    assert "<b>one" not in page
+    assert not any(f'{key}="http' in page or f"{key}='http" in page for key in ("src", "href"))
+    assert "url(" not in page
+
+
+def test_equal_seeds_make_equal_pages_and_another_seed_another(tmp_path: Path, record: Path) -> None:
+    first = report.write(record).read_bytes()
+    assert report.write(recorded(tmp_path / "again")).read_bytes() == first
+    assert report.write(recorded(tmp_path / "other", seed=2)).read_bytes() != first
+
+
+def test_the_raster_shows_who_was_down_since_when_that_was_known_and_who_came_late(record: Path) -> None:
+    run = told(orjson.loads(record.read_bytes()))
+    seen = raster(run)
+    rows = {names[0]: row for names, row in zip(seen.hosts, seen.rows, strict=True)}
+    dead = rows["peers-2"]
+    assert moments(dead, 0.5, 3.8, run.span) == {ALIVE}
+    assert moments(dead, 4.1, 5.5, run.span) == {UNKNOWN}
+    assert moments(dead, 9.0, 11.8, run.span) == {KNOWN + SHADES - 1}
+    assert dead[-1] == ALIVE
+    assert moments(rows["guests-1"], 0.5, 14.5, run.span) == {OUTSIDE}
+    assert set(rows["peers-1"]) == {ALIVE}
+    assert not any(value >= WRONG for value in rows["guests-1"])
+
+
+def test_what_is_no_record_or_tells_no_story_makes_no_page(record: Path) -> None:
+    said = orjson.loads(record.read_bytes())
+    del said["story"]
+    for wrong in (said, {}, {**said, "story": {"meshes": 5}}):
+        with pytest.raises(LocalError, match="no report"):
+            report.page(wrong)
+
+
+ROWS = st.integers(1, 40).flatmap(lambda wide: st.lists(st.binary(min_size=wide, max_size=wide), min_size=1, max_size=9))
+
+
+@given(ROWS)
+def test_a_picture_holds_its_rows(rows: list[bytes]) -> None:
+    image = b64decode(picture(rows, [(value, value, value, 255) for value in range(256)]).partition(",")[2])
+    assert unpack(">II", image[16:24]) == (len(rows[0]), len(rows))
+    at = image.index(b"IDAT")
+    length = unpack(">I", image[at - 4 : at])[0]
+    assert zlib.decompress(image[at + 4 : at + 4 + length]) == b"".join(b"\0" + row for row in rows)
