@@ -267,11 +267,13 @@ class Faults:
     def _partition(self) -> None:
         if not self._is_free("", "cut"):
             return
-        groups = [group for group in self.topology.hosts if group.begins is Begins.MEMBER]
+        # Clients that are left without a peer reach nobody, not even each other.
+        groups = [group for group in self.topology.hosts if group.begins is Begins.MEMBER and group.role == "peer"]
         group = self.chance.choice(groups)
         few = self.chance.randint(1, max(1, int(group.count) - 1))
-        side = [Some(few, group.name)] if self.chance.random() < 0.5 else [Part(self.chance.choice((0.2, 0.5)))]
-        self._say(a.Partition(Sides((Selection(tuple(side)), Selection((Rest(),))))))
+        part: tuple[Selector, ...] = (Part(self.chance.choice((0.2, 0.5)), group.name),)
+        side = Selection((Some(few, group.name),) if self.chance.random() < 0.5 else part)
+        self._say(a.Partition(Sides((side, Selection((Rest(),))))))
         self._heal_after(float(self.chance.choice((1, 4, 12, 40, 90))))
 
     def _isolate(self) -> None:
@@ -319,7 +321,8 @@ class Faults:
             if not self._calm():
                 return
         mesh = self.chance.choice(list(self.topology.meshes))
-        able = [name for name in self._hosts() if name.rpartition("-")[0] in self.topology.meshes[mesh]]
+        groups = self.topology.meshes[mesh]
+        able = [name for name in self._hosts("", "daemon", "link", "disk") if name.rpartition("-")[0] in groups]
         peers = {group.name for group in self.topology.hosts if group.role == "peer"}
         spare = sum(name.rpartition("-")[0] in peers for name in able)
         able = [name for name in able if name.rpartition("-")[0] not in peers or spare > 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -12,8 +13,8 @@ from smeg.errors import LocalError, Problem
 
 STARTS = 60.0
 """seconds in which all daemons have to start, and again to form their meshes."""
-STARTING = 3
-"""daemons that start at a time: more would only wait for each other."""
+AT_A_TIME = 3
+"""daemons that start, or join a mesh: more would only wait for each other."""
 Wait = Callable[[float, str, Callable[[], bool]], None]
 """For so many seconds at most, for what, until it holds. Raises `LocalError`."""
 
@@ -29,7 +30,7 @@ class Forming:
         """Start all daemons, and return when they answer. Raises `LocalError`."""
         waiting = list(self._hosts.values())
         while waiting:
-            some, waiting = waiting[:STARTING], waiting[STARTING:]
+            some, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
             up: set[str] = set()
 
             def answered(name: str, answer: Answer, up: set[str] = up) -> None:
@@ -76,11 +77,18 @@ class Forming:
 
         def invited(joiners: list[RealHost], answer: Answer) -> None:
             assert not isinstance(answer, Problem)
-            for host in joiners:
-                self._ask(host, partial(joined, host.name), "join-mesh", token=answer["token"])
+            waiting, token = deque(joiners), str(answer["token"])
+            for _ in range(min(AT_A_TIME, len(waiting))):
+                join_next(waiting, token)
 
-        def joined(name: str, answer: Answer) -> None:
+        def join_next(waiting: deque[RealHost], token: str) -> None:
+            host = waiting.popleft()
+            self._ask(host, partial(joined, host.name, waiting, token), "join-mesh", token=token)
+
+        def joined(name: str, waiting: deque[RealHost], token: str, answer: Answer) -> None:
             done.append(name)
+            if waiting:
+                join_next(waiting, token)
 
         self._ask(founder, founded, "new-mesh", name=mesh)
 

@@ -30,6 +30,8 @@ DRAWS = 16
 """of somebody thought dead, until it is one who can be dialled."""
 REVIVE_EVERY = 2.0
 """seconds between two attempts to reach somebody who was pruned."""
+RETURNED = 2
+"""intervals more until a leader that has come back is given up."""
 HURRY = 1.1
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
 TELL_CLIENTS = 0.8
@@ -114,12 +116,21 @@ class Epochs:
         leader = self.leader
         if leader != self._expected:
             # Whoever leads now had no time yet to let us hear of it.
-            self._expected, self._heard_at = leader, now
+            self._heard_at = now + self._learns(leader)
+            self._expected = leader
         if leader != self._own:
             self._next_epoch_at = None
         elif self._next_epoch_at is None:
             self._next_epoch_at = now + self._share() * self._interval
         return leader
+
+    def _learns(self, leader: NodeKey | None) -> float:
+        """The seconds more that a leader has who returned: it may wait itself for one before it, of whom only the
+        refresh has found that it is dead.
+        """
+        if leader is None or self._expected is None or leader > self._expected:
+            return 0.0
+        return RETURNED * self._interval
 
     def _share(self) -> float:
         """The part of an interval that a new leader waits: two that believe they lead seldom start at once."""

@@ -34,7 +34,7 @@ from smeg.members import Members
 from smeg.refresh import SILENT_EPOCHS, Refresh
 from smeg.rings import NOBODY
 from smeg.verdicts import Kind, Verdicts
-from smeg.watch import BEAT_BYTES, BEAT_EVERY, BEAT_HEAD, STALLED, Accusation, Beat, Watch
+from smeg.watch import BEAT_BYTES, BEAT_EVERY, BEAT_HEAD, NEWCOMER, STALLED, Accusation, Beat, Watch
 from smeg.wire import Word, expect, pack, unpack
 
 EMPTY_ROOT = bytes(8)
@@ -74,13 +74,15 @@ class Heartbeat:
         self._mesh = mesh
         self._own = own
         self._fast = detection.fast
-        self._deaf_after = detection.suspect_after
+        self._deaf_after = DOUBT_PATIENCE * detection.suspect_after
         self._heard_at = 0.0
         """When anything was heard of anybody."""
         self._random = random
         self._refresh = parts.refresh(own, detection.interval, random)
         self._verdicts = parts.verdicts(detection.restart_grace)
-        self._watch = parts.watch(own, detection.suspect_after, self._verdicts)
+        # Of whom the refresh alone has found dead, a new one learns by three epochs.
+        learns = max(NEWCOMER, SILENT_EPOCHS * detection.interval + self._refresh.grace)
+        self._watch = parts.watch(own, detection.suspect_after, self._verdicts, learns)
         self._doubt = parts.doubt(random)
         self._circle = Circle(mesh, own, self._verdicts, self._doubt)
         self._epochs = parts.epochs(mesh, own, self._refresh, self._verdicts, self._doubt, self._circle, random)

@@ -47,20 +47,29 @@ def _packed(ways: list[Way]) -> bytes:
     return packed
 
 
+def is_paper(label: str) -> bool:
+    """Whether a certificate stands under this label."""
+    return label.startswith(_PAPER)
+
+
 def papers(annexes: Mapping[str, Annex]) -> list[bytes]:
     """The certificates among somebody's annexes."""
-    return [annex.body for label, annex in sorted(annexes.items()) if label.startswith(_PAPER) and annex.body]
+    return [annex.body for label, annex in sorted(annexes.items()) if is_paper(label) and annex.body]
 
 
 def offered(annexes: Mapping[str, Annex]) -> dict[IPv6Network, Annex]:
     """Those of somebody's annexes that offer a prefix; others' labels are not ours to judge."""
     found: dict[IPv6Network, Annex] = {}
     for label, annex in annexes.items():
-        if label.startswith(_OFFER) and annex.body:
-            prefix = read_prefix(label.removeprefix(_OFFER))
-            if prefix is not None:
-                found[prefix] = annex
+        prefix = offered_prefix(label)
+        if prefix is not None and annex.body:
+            found[prefix] = annex
     return found
+
+
+def offered_prefix(label: str) -> IPv6Network | None:
+    """For which prefix an annex of this label is an offer, if for any."""
+    return read_prefix(label.removeprefix(_OFFER)) if label.startswith(_OFFER) else None
 
 
 def read_offer(prefix: IPv6Network, annex: Annex) -> Offer:

@@ -19,7 +19,7 @@ from smeg.certificates import Grant
 from smeg.errors import Problem, RemoteError
 from smeg.keys import NodeKey
 from smeg.notary import Notary
-from smeg.offer_labels import offered, papers, read_offer
+from smeg.offer_labels import is_paper, offered_prefix, papers, read_offer
 from smeg.passports import Passports
 from smeg.records import Member, Standing
 from smeg.shares import DEFAULT
@@ -57,9 +57,12 @@ class Speaker:
         self._judged: tuple[Standing, frozenset[IPv6Network], int] | None = None
         """By which standing, own meshes and time (seconds since 1970) the offers count that do."""
         self._papers: tuple[bytes, ...] = ()
-        self._read: dict[IPv6Network, tuple[bytes, _Read]] = {}
-        """By prefix: the hash of the annex, and what it says."""
-        self._refused: dict[IPv6Network, str] = {}
+        self._read: dict[str, _Read] = {}
+        """By label: what an annex offers."""
+        self._counted: dict[str, Offer] = {}
+        """Those of them that count. Of one prefix there is one: others are not written as prefixes are."""
+        self._refused: dict[str, str] = {}
+        """And why the others do not."""
         self.problem: Problem | None = None
         """That some of its offers do not count now."""
         self._allowance = Allowance(LOOK_RATE, LOOK_BURST)
@@ -88,11 +91,18 @@ class Speaker:
             self.look_at, fresh = now + self._allowance.wait(), False
         if not fresh and self._still(member.standing, overlays, wall):
             return None
+        proven, changed = self.passports, set[str]()
         if fresh:
-            self._allowance.spend(now, self._take(annexes))
+            cost, changed = self._take(annexes)
+            self._allowance.spend(now, cost)
+        if self.passports is proven and self._still(member.standing, overlays, wall):
+            # What counted still does.
+            changed |= self._refused.keys()
+        else:
+            changed |= self._read.keys()
         self._judged = member.standing, overlays, wall
         self.until = self.passports.next_expiry(wall)
-        return self._judge(member, overlays, here, wall)
+        return self._judge(changed, member, overlays, here, wall)
 
     def _still(self, standing: Standing, overlays: frozenset[IPv6Network], wall: int) -> bool:
         """Whether all is as it was when this was judged."""
@@ -103,23 +113,25 @@ class Speaker:
         expired = wall < at or (self.until is not None and wall >= self.until)
         return then is standing and known == overlays and not expired
 
-    def _take(self, annexes: Mapping[str, Annex]) -> int:
-        """Read what is new in these; what it cost, in bytes."""
+    def _take(self, annexes: Mapping[str, Annex]) -> tuple[int, set[str]]:
+        """Read what is new in these: what it cost, in bytes, and the labels under which something else stands now."""
         cost = LOOK_BASE * len(annexes)
-        self._annexes = annexes
-        brought = tuple(papers(annexes))
-        if brought != self._papers:
-            self._papers, self.passports = brought, _prove(brought, self._notary)
-            cost += sum(map(len, brought)) // PAPER_SHARE
-        read: dict[IPv6Network, tuple[bytes, _Read]] = {}
-        for prefix, annex in sorted(offered(annexes).items()):
-            known = self._read.get(prefix)
-            if known is None or known[0] != annex.hash:
+        before, self._annexes = self._annexes, annexes
+        changed = {label for label, annex in annexes.items() if before.get(label) is not annex}
+        changed |= {label for label in before if label not in annexes}
+        if any(map(is_paper, changed)):
+            brought = tuple(papers(annexes))
+            if brought != self._papers:
+                self._papers, self.passports = brought, _prove(brought, self._notary)
+                cost += sum(map(len, brought)) // PAPER_SHARE
+        for label in sorted(changed):
+            prefix, annex = offered_prefix(label), annexes.get(label)
+            if prefix is None or annex is None or not annex.body:
+                self._read.pop(label, None)
+            else:
                 cost += len(annex.body)
-                known = annex.hash, self._verify(prefix, annex)
-            read[prefix] = known
-        self._read = read
-        return cost
+                self._read[label] = self._verify(prefix, annex)
+        return cost, changed
 
     def _verify(self, prefix: IPv6Network, annex: Annex) -> _Read:
         name = (self._into, self._node, annex.label, annex.body)
@@ -133,35 +145,42 @@ class Speaker:
             _offers[name] = found
         return found
 
-    def _judge(self, member: Member, overlays: frozenset[IPv6Network], here: GrantHere, wall: int) -> Problem | None:
+    def _judge(
+        self, labels: Iterable[str], member: Member, overlays: frozenset[IPv6Network], here: GrantHere, wall: int
+    ) -> Problem | None:
+        """Which of what stands under these labels counts; about the others nothing has changed."""
+
         def allowed(mesh: str, node: NodeKey) -> Grant | None:
             return here(mesh, node) or self.passports.grant(mesh, node, wall)
 
-        offers: dict[IPv6Network, Offer] = {}
-        refused: dict[IPv6Network, str] = {}
-        for prefix, (_, found) in self._read.items():
+        refused = dict(self._refused)
+        for label in sorted(labels):
+            self._counted.pop(label, None)
+            refused.pop(label, None)
+            found = self._read.get(label)
             try:
                 if isinstance(found, RemoteError):
                     raise found
-                check_allowed(found, self._into, self._node, allowed)
-                _check_prefix(found, overlays)
+                if found is not None:
+                    check_allowed(found, self._into, self._node, allowed)
+                    _check_prefix(found, overlays)
+                    self._counted[label] = found
             except RemoteError as error:
-                refused[prefix] = error.problem.message
-            else:
-                offers[prefix] = found
-        before, self._refused = self._refused, refused
+                refused[label] = error.problem.message
+        offers = {offer.prefix: offer for offer in self._counted.values()}
+        before, self._refused = self._refused, dict(sorted(refused.items()))
         if offers.keys() != self.offers.keys() or any(offers[prefix] is not self.offers[prefix] for prefix in offers):
             self.offers = offers
         if refused != before:
-            self.problem = self._problem(member, list(refused)) if refused else None
-        new = [prefix for prefix, why in refused.items() if before.get(prefix) != why]
+            self.problem = self._problem(member, list(self._refused)) if refused else None
+        new = [label for label, why in self._refused.items() if before.get(label) != why]
         return self._problem(member, new) if new else None
 
-    def _problem(self, member: Member, refused: list[IPv6Network]) -> Problem:
+    def _problem(self, member: Member, refused: list[str]) -> Problem:
         """One for all of them: a member may offer a thousand."""
         first, more = refused[0], len(refused) - 1
         others = f", and {more} others likewise" if more else ""
-        what = f"{member.record.name} ({node_id(self._node)[:8]}) offers {first}, which does not count"
+        what = f"{member.record.name} ({node_id(self._node)[:8]}) offers {offered_prefix(first)}, which does not count"
         hint = "an admin can invite it with --prefix or --exit, or evict it"
         return Problem("route-refused", f"{what}: {self._refused[first]}{others}", hint)
 

@@ -136,4 +136,3 @@ def revised(
 
 def still_valid(clients: Iterable[StaticClient], wall: int) -> tuple[StaticClient, ...]:
     return tuple(client for client in clients if client.expires > wall)
-

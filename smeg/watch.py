@@ -102,14 +102,17 @@ class Accusation:
 
 
 class Watch:
-    """`suspect_after` in seconds: the least patience with anybody."""
+    """`suspect_after` in seconds: the least patience with anybody. `learns`, too: what one has more that is back."""
 
-    def __init__(self, own: NodeKey, suspect_after: float, verdicts: Verdicts) -> None:
+    def __init__(self, own: NodeKey, suspect_after: float, verdicts: Verdicts, learns: float = NEWCOMER) -> None:
         self._own = own
         self._suspect_after = suspect_after
+        self._learns = learns
         self._verdicts = verdicts
         self._rings = Rings.of(())
         self._all_met = 0.0
+        self._dead_before: set[NodeKey] = set()
+        """Who was thought dead when it was arranged last who watches whom."""
         self._met: dict[NodeKey, float] = {}
         """Until when somebody counts as new here."""
         self._wards: set[NodeKey] = set()
@@ -129,14 +132,22 @@ class Watch:
         """Nobody was known before."""
         self._all_met = now + NEWCOMER
 
-    def meet(self, new: Iterable[NodeKey], now: float) -> None:
-        """Somebody became known: it may not know yet who its observers are."""
+    def meet(self, new: Iterable[NodeKey], now: float, time: float = NEWCOMER) -> None:
+        """Somebody became known: it may not know yet who its observers are, and has so many seconds to learn it."""
         self._met = {key: until for key, until in self._met.items() if until > now}
-        self._met.update((key, now + NEWCOMER) for key in new)
+        self._met.update((key, now + time) for key in new)
+
+    def _meet_returned(self, back: set[NodeKey], now: float) -> None:
+        if back:
+            self.meet(back, now, self._learns)
 
     def arrange(self, rings: Rings, now: float) -> None:
         """Watch whom the rings say. Who was watched before goes on to be, with the time that has passed."""
         self._rings = rings
+        dead = set(self._verdicts.dead)
+        # Whose daemon was started anew does not know yet who is dead, and so not who watches it in their place.
+        self._meet_returned(self._dead_before - dead, now)
+        self._dead_before = dead
         edges: dict[NodeKey, Edge] = {}
         fresh: set[NodeKey] = set()
         for key in rings.subjects(self._own, self._verdicts.dead):

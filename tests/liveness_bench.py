@@ -198,6 +198,8 @@ class Bench:
             MESH.id, key, detection or Detection(), Random(self.random.random()), parts or Parts()
         )
         self._cut: Callable[[NodeKey, NodeKey], bool] = lambda one, other: False
+        self.lost: dict[tuple[NodeKey, NodeKey], tuple[Word, ...]] = {}
+        """Words that never arrive, by who says them to whom."""
         self._asleep: dict[NodeKey, float] = {}
         self._events: list[tuple[float, int, NodeKey, Message]] = []
         self._numbers = count()
@@ -330,6 +332,8 @@ class Bench:
                 self._watched[key] = message.members
         for to, payload in sent(messages):
             self.sent[payload[:1]] = self.sent.get(payload[:1], 0) + 1
+            if payload[:1] in self.lost.get((key, to), ()):
+                continue
             if to not in self.cores or self._cut(key, to) or self.random.random() < self.loss:
                 continue
             self._at(self.now + self.latency * self.random.lognormvariate(0, 0.5), to, received(key, payload))

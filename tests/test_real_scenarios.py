@@ -109,7 +109,8 @@ hosts:
   asleep: {count: 1, begins: off}
 timeline:
   - join: new
-  - leave: gone
+  - after: {known-by-all: join}
+    leave: gone
   - after: {known-by-all: leave}
     kill: peers-2
   - after: {known-by-all: kill}

@@ -351,6 +351,25 @@ def test_dead_leaders_are_followed_by_the_next_however_many_they_are(dead: int) 
             assert bench.wrongly() == set()
 
 
+class GivesUpTheReturned(Epochs):
+    def _learns(self, leader: NodeKey | None) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize(("epochs", "kept"), [(Epochs, True), (GivesUpTheReturned, False)])
+def test_a_leader_that_has_come_back_has_longer_to_start_an_epoch(epochs: type[Epochs], kept: bool) -> None:
+    """It may wait three intervals itself, for one before it that is dead and was never told to be."""
+    watcher = Watcher(THIRD, parts=Parts(epochs=epochs))
+    run_epochs(watcher, (1,))
+    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 0, 1, Kind.GONE).pack()]))
+    assert watcher.leader == SECOND
+    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 1, 1, Kind.ALIVE).pack()]))
+    watcher.pass_time(3.5 * HB)
+    assert (watcher.leader == FIRST) == kept
+    watcher.pass_time(2 * HB)
+    assert watcher.leader != FIRST, "not for ever"
+
+
 class StartsAtOnce(Epochs):
     def _share(self) -> float:
         return 0.0

@@ -424,17 +424,17 @@ class LeavesAccusersAlone(Claims):
 
 
 def seconds_until_both_know(claims: type[Claims]) -> float:
-    """Of three one dies, and all is lost that the second says to the third until it knows; how long after that
-    the third knows."""
+    """Of three one dies, and what the second says of it to the third is lost until it knows; how long after that the
+    third knows."""
     one, other, dead = known = members(3)
     bench = Bench(known, parts=Parts(claims=claims))
     bench.run(23.0)
     bench.kill(dead)
-    bench.mute([one])
+    bench.lost[one, other] = (Word.ACCUSE, Word.CLAIMS)
     assert bench.run(4.5, lambda: bench.silent(one) == {dead})
     bench.run(0.1)
     assert not bench.silent(other), "one accuser is not enough"
-    bench.heal()
+    bench.lost.clear()
     began = bench.now
     assert bench.run(5.0, lambda: bench.agree(dead))
     return bench.now - began

@@ -134,7 +134,7 @@ def test_who_stood_still_itself_accuses_nobody(watch: type[Watch], accused: int)
 
 
 class NoGraceForNewcomers(Watch):
-    def meet(self, new: Iterable[NodeKey], now: float) -> None:
+    def meet(self, new: Iterable[NodeKey], now: float, time: float = 0.0) -> None:
         return
 
     def meet_all(self, now: float) -> None:
@@ -294,6 +294,28 @@ def condemned_after_two_were_cut_off(watch: type[Watch]) -> set[NodeKey]:
 def test_those_whose_lines_were_cut_at_once_do_not_believe_each_other_when_they_are_back() -> None:
     assert condemned_after_two_were_cut_off(Watch) == set()
     assert condemned_after_two_were_cut_off(KnowsNotThatItWasCutOff)
+
+
+class MeetsOnlyOnce(Watch):
+    def _meet_returned(self, back: set[NodeKey], now: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("watch", "accused"), [(Watch, False), (MeetsOnlyOnce, True)])
+def test_a_restarted_daemon_has_time_to_learn_who_watches_it_in_place_of_the_dead(
+    watch: type[Watch], accused: bool
+) -> None:
+    """Whom only the refresh has found dead, a daemon learns by three epochs; until then it beats to the dead."""
+    observer = Observer(watch)
+    observer.run(2.0)
+    observer.die([SUBJECT])
+    observer.run(2.0, SUBJECT)
+    observer.verdicts.take(Claim(SUBJECT, 1, 1, Kind.ALIVE), observer.now, answered=False)
+    observer.watch.arrange(RINGS_OF_ALL, observer.now)
+    observer.run(T + 1.0, SUBJECT)
+    assert bool(observer.said) == accused
+    observer.run(NEWCOMER, SUBJECT)
+    assert {accusation for _, accusation in observer.said} == {GONE}, "not for ever"
 
 
 # The daemon is down, and its host says so.

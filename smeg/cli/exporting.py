@@ -27,12 +27,21 @@ from smeg.wg_quick import static_client, wg_quick
 @click.option("--output", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
               help="Write a new file of mode 0600, not to standard output.")  # fmt: skip
 @click.option("--with-private-key", is_flag=True, help="With the key of this node in the mesh: keep the file secret.")
-@click.option("--static", "static", metavar="NAME",
-              help="Not this node: a new device NAME, which cannot run smeg-node, behind this node.")
+@click.option(
+    "--static",
+    "static",
+    metavar="NAME",
+    help="Not this node: a new device NAME, which cannot run smeg-node, behind this node.",
+)
 @click.option("--expires", type=duration, help="How long NAME is let in: 12h, 30d, ...; by default a year.")
 @click.option("--qr", is_flag=True, help="Show the file of NAME as a QR code, for a phone to read.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), metavar="FILE",
-              help="The configuration, which says where the key is; by default /etc/smegmesh/node.yaml if it exists.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration, which says where the key is; by default /etc/smegmesh/node.yaml if it exists.",
+)
 @shared_options
 @click.make_pass_decorator(Settings, ensure=True)
 def export(
