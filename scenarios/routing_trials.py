@@ -96,7 +96,7 @@ def topologies(members: int, seed: int, loss: float, count: float = 10) -> Outco
     return Outcome("topologies", members, seed, loss, {}, counts)
 
 
-LOOKED_AT = 10
+LOOKED_AT = 3
 APART = 0.25
 """seconds between the starts of two meshes."""
 IDLE = 20.0
