@@ -52,7 +52,7 @@ class Shrinking:
         self._try(r.only(r.counted(self._best.script, self._best.nodes), self._kinds))
         smaller = True
         # First what makes each run cheaper, and what takes none of the time in which it has to fail.
-        self._fewer_hosts(others=0)
+        self._fewer_hosts(OTHER_SEEDS)
         while smaller and self._runs < self._tries:
             before = self._best
             self._fewer_events()

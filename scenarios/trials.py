@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from actors.virtual import WALL_START
 from scenarios.at_size import Mass, Node
 from scenarios.chronicle import Event
+from scenarios.joined_meshes import hundred
 from scenarios.outcomes import Known, Outcome
-from scenarios.routing_trials import hundred, topologies
+from scenarios.routing_trials import topologies
 from smeg.ledger import Ledger
 from smeg.wire import Word, unpack
 

@@ -74,7 +74,7 @@ class Heartbeat:
         self._mesh = mesh
         self._own = own
         self._fast = detection.fast
-        self._deaf_after = detection.suspect_after
+        self._deaf_after = DOUBT_PATIENCE * detection.suspect_after
         self._heard_at = 0.0
         """When anything was heard of anybody."""
         self._random = random

@@ -54,7 +54,8 @@ def is_paper(label: str) -> bool:
 
 def papers(annexes: Mapping[str, Annex]) -> list[bytes]:
     """The certificates among somebody's annexes."""
-    return [annex.body for label, annex in sorted(annexes.items()) if is_paper(label) and annex.body]
+    found = [(label, annex.body) for label, annex in annexes.items() if is_paper(label) and annex.body]
+    return [body for _, body in sorted(found)]
 
 
 def offered(annexes: Mapping[str, Annex]) -> dict[IPv6Network, Annex]:

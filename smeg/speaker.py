@@ -91,11 +91,11 @@ class Speaker:
             self.look_at, fresh = now + self._allowance.wait(), False
         if not fresh and self._still(member.standing, overlays, wall):
             return None
-        proven, changed = self.passports, set[str]()
+        changed = set[str]()
         if fresh:
             cost, changed = self._take(annexes)
             self._allowance.spend(now, cost)
-        if self.passports is proven and self._still(member.standing, overlays, wall):
+        if self._still(member.standing, overlays, wall):
             # What counted still does.
             changed |= self._refused.keys()
         else:
@@ -122,6 +122,9 @@ class Speaker:
         if any(map(is_paper, changed)):
             brought = tuple(papers(annexes))
             if brought != self._papers:
+                if not set(self._papers) <= set(brought):
+                    # Some of it may have been what proved an offer.
+                    self._judged = None
                 self._papers, self.passports = brought, _prove(brought, self._notary)
                 cost += sum(map(len, brought)) // PAPER_SHARE
         for label in sorted(changed):

@@ -150,7 +150,7 @@ def test_a_host_that_gets_another_address_says_so(world: World) -> None:
     moving.host.run(["ip", "address", "del", f"{before}/16", "dev", "eth0"])
     # The kernel removes the second address with the first, of which it was a part.
     moving.host.run(["ip", "address", "replace", f"{after}/16", "dev", "eth0"])
-    wait_for("its new address is known", lambda: str(after) in hosts_of(nodes[1], "m3"), 60)
+    wait_for("its new address is known", lambda: str(after) in hosts_of(nodes[1], "m3"), 100)
     assert str(before) not in hosts_of(nodes[1], "m3")
     address = nodes[1].members("paris")["m3"]["address"]
     wait_for("it is reached", lambda: nodes[1].pings(address), 30)
@@ -161,6 +161,7 @@ def hosts_of(node: Node, name: str) -> list[str]:
     return [endpoint.rpartition(":")[0] for endpoint in node.members("paris")[name]["endpoints"]]
 
 
+@pytest.mark.timeout(400)
 def test_a_peer_behind_a_nat_is_found_at_the_address_that_others_see(world: World) -> None:
     nat = Nat(world, 1)
     nat.router.run(["nft", "-f", "-"], input=FORWARDED)
@@ -184,5 +185,5 @@ def test_a_peer_behind_a_nat_is_found_at_the_address_that_others_see(world: Worl
     assert hosts_of(first, name) == [nat.outside, INSIDE]
 
     nat.move()
-    wait_for("its new address is known", lambda: hosts_of(first, name) == [nat.outside, INSIDE], 60)
+    wait_for("its new address is known", lambda: hosts_of(first, name) == [nat.outside, INSIDE], 120)
     wait_for("it is reached", lambda: peers[2].pings(address), 30)

@@ -70,7 +70,7 @@ def shrunk(name: str, nodes: int, check: str) -> Shrunk:
     case = Case(script, nodes, 1)
     outcome = attempt(case)
     assert check in outcome.failures, outcome.failures
-    found = Shrinking(case, Outcome({check: outcome.failures[check]}), attempt, tries=60).shrink()
+    found = Shrinking(case, Outcome({check: outcome.failures[check]}), attempt, tries=90).shrink()
     assert check in found.outcome.failures
     return found
 

@@ -123,6 +123,7 @@ function between(hubs, places) {
       if (member.bridge) homes.set(member.id, [...(homes.get(member.id) ?? []), hub]);
     }
   }
+  const taken = hubs.map(({ x, y, radius }) => ({ x, y, radius }));
   const kinds = Map.groupBy(homes, ([, found]) => found.map((hub) => hub.id).join(" "));
   for (const group of kinds.values()) {
     const found = group[0][1];
@@ -132,15 +133,25 @@ function between(hubs, places) {
     const line = Math.atan2(other.y - one.y, other.x - one.x) + Math.PI / 2;
     group.forEach(([id], index) => {
       const off = (index - (group.length - 1) / 2) * 64;
-      const at = { x: x + off * Math.cos(line), y: y + off * Math.sin(line) };
+      const wished = { x: x + off * Math.cos(line), y: y + off * Math.sin(line) };
+      const clients = found.flatMap((hub) => hub.carried.get(id) ?? []);
+      const { offsets, radius } = satellites(clients.length, true);
+      const at = free(taken, wished, radius);
       places.set(id, at);
-      for (const hub of found) {
-        const clients = hub.carried.get(id) ?? [];
-        const { offsets } = satellites(clients.length, hub.few);
-        clients.forEach((client, place) => places.set(client, spread(at, 0, offsets[place])));
-      }
+      clients.forEach((client, place) => places.set(client, spread(at, 0, offsets[place])));
     });
   }
+}
+
+// The next spot where nothing is yet, in turns around the wished one: two pairs of meshes may have one middle.
+function free(taken, wished, radius) {
+  let at = wished;
+  const stands = (one) => Math.hypot(one.x - at.x, one.y - at.y) < one.radius + radius + 20;
+  for (let turn = 1; taken.some(stands); turn++) {
+    at = spread(wished, 0, { angle: turn * 2.4, distance: 24 * Math.sqrt(turn) });
+  }
+  taken.push({ ...at, radius });
+  return at;
 }
 
 // From the middle of a hub to its edge, on the way to the other.
