@@ -15,8 +15,8 @@ import orjson
 from scenarios import report_curves as curves
 from scenarios import report_strips as strips
 from scenarios.markup import seconds, tag, volume, words
-from scenarios.report_run import Judged, Site, Told, told
-from scenarios.report_topology import ENDED, Layout, topology
+from scenarios.report_run import Judged, Sample, Site, Told, told
+from scenarios.report_topology import ENDED, Layout, topology, worst
 from scenarios.script_files import LIBRARY
 from smeg.errors import LocalError
 
@@ -149,17 +149,33 @@ def _lines() -> str:
 
 def _topologies(run: Told) -> str:
     layout = Layout(run)
-    last = run.samples[-1].meshes
+    shown: list[tuple[str, Sequence[Site], Sample]] = [("Before", run.before, run.samples[0])]
+    bad = worst(run)
+    if bad is not None:
+        at, sites = bad
+        shown.append((f"At the worst, until {seconds(at)}", sites, _last_before(run, at)))
+    shown.append(("After", run.after, run.samples[-1]))
     found = "".join(
-        tag("figure", topology(layout, sites, [led.leader for led in leds], name) + tag("figcaption", words(
-            f"{name}: {_standing(sites)}")))
-        for name, sites, leds in (
-            ("Before", run.before, run.samples[0].meshes), ("After", run.after, last),
+        tag(
+            "figure",
+            topology(layout, sites, [led.leader for led in sample.meshes], name)
+            + tag("figcaption", words(f"{name}: {_standing(sites)}")),
         )
-    )  # fmt: skip
-    keys = _keys(("k-peer", "peer"), ("k-client", "client"), ("k-bridge", "bridge"), ("k-leader", "leader"),
-                 ("k-dead", "down"), ("k-paused", "stands still"))  # fmt: skip
-    return tag("div", found, class_="two") + keys
+        for name, sites, sample in shown
+    )
+    keys = _keys(
+        ("k-peer", "peer"),
+        ("k-client", "client"),
+        ("k-bridge", "bridge"),
+        ("k-leader", "leader"),
+        ("k-dead", "down"),
+        ("k-paused", "stands still"),
+    )
+    return tag("div", found, class_="several") + keys
+
+
+def _last_before(run: Told, at: float) -> Sample:
+    return next((sample for sample in reversed(run.samples) if sample.at < at), run.samples[0])
 
 
 def _standing(sites: Sequence[Site]) -> str:

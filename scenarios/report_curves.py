@@ -120,7 +120,7 @@ class _Scale:
         return begun + "".join(f"H{place(self._told, at):.1f}V{self.y(value):.1f}" for at, value in rest)
 
     def rules(self, say: Callable[[float], str]) -> str:
-        step = steps(self._high - self._low, 3)[1]
+        step = steps(self._high - self._low, 4)[1]
         begin = ceil(self._low / step)
         values = [step * k for k in range(begin, floor(self._high / step) + 1) if self.y(step * k) > 6]
         return "".join(

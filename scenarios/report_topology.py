@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import atan2, cos, pi, sin, sqrt
 
 from scenarios.markup import tag, words
@@ -52,7 +53,7 @@ class Layout:
 
     def _place_discs(self, sizes: Mapping[int, int]) -> None:
         count, middle = len(sizes), (WIDE / 2, HIGH / 2)
-        far = 0.0 if count == 1 else 132.0
+        far = 0.0 if count == 1 else 132.0 if count == 2 else 112.0
         room = 172.0 if count == 1 else min(118.0, far * sin(pi / count) * 0.86)
         largest = max(1, *sizes.values()) if sizes else 1
         for mesh, size in sizes.items():
@@ -103,6 +104,39 @@ class Layout:
             for number, site in enumerate(sites):
                 aside = (number - (len(sites) - 1) / 2) * step
                 self.spots[site.name] = (x + aside * cos(along), y + aside * sin(along))
+
+
+def worst(told: Told) -> tuple[float, list[Site]] | None:
+    """When most were down, just before the first of them was back, and what all were then. None where that is how it
+    began or ended. Which peer a client hung on is taken from the beginning, and from nowhere if that peer was down."""
+    state = {site.name: site.state for site in told.before}
+
+    def down() -> int:
+        return sum(one in ENDED for one in state.values())
+
+    most = max(down(), sum(site.state in ENDED for site in told.after))
+    found: tuple[float, dict[str, str]] | None = None
+    lasts = False
+    for at, host, becomes in told.turns:
+        if lasts and state[host] in ENDED and becomes not in ENDED:
+            found, lasts = (at, dict(state)), False
+        state[host] = becomes
+        if becomes in ENDED and down() > most:
+            most, lasts = down(), True
+    if lasts:
+        found = (told.seconds, dict(state))
+    if found is None:
+        return None
+    at, then = found
+    return at, [
+        replace(
+            before,
+            state=then[before.name],
+            meshes=() if then[before.name] == "outside" else before.meshes or after.meshes,
+            via=before.via if then.get(before.via or "") not in ENDED else None,
+        )
+        for before, after in zip(told.before, told.after, strict=True)
+    ]
 
 
 def topology(layout: Layout, sites: Sequence[Site], leaders: Iterable[str | None], title: str) -> str:
