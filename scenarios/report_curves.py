@@ -150,14 +150,14 @@ def spread(told: Told) -> str:
         for share in (0.0, 0.5, 1.0)
     )
     inside += "".join(
-        tag("text", words(seconds(at)), x=x(at), y=high + 26, class_="tick middle") for at in steps(longest, 8)
+        tag("text", f"{number(at)} s", x=x(at), y=high + 26, class_="tick middle") for at in steps(longest, 8)
     )
     for place_, (name, pairs, curve) in enumerate(found):
         stairs = f"M{x(0):.1f} {y(0):.1f}" + "".join(f"H{x(at):.1f}V{y(share):.1f}" for at, share in curve)
         whole = curve[-1][0] if curve[-1][1] >= 1 else None
         half = next((at for at, share in curve if share >= 0.5), None)
-        said = f"{name}: half knew after {seconds(half)}" if half is not None else f"{name}: half never knew"
-        said += f", all after {seconds(whole)}" if whole is not None else f", {curve[-1][1]:.0%} in the end"
+        said = f"{name}: half knew after {number(half)} s" if half is not None else f"{name}: half never knew"
+        said += f", all after {number(whole)} s" if whole is not None else f", {curve[-1][1]:.0%} in the end"
         inside += tag(
             "path", tag("title", words(f"{said} ({pairs} had to learn of it)")), d=stairs, class_=f"curve c{place_}"
         )
