@@ -49,6 +49,8 @@ class Node(Actor):
         self._underlay: m.GossipReady | None = None
         self._seen: tuple[str, ...] = ()
         """Under which addresses other members see this host."""
+        self._early: list[m.Request] = []
+        """Those that came before the daemon worked."""
         self._reachable = False
         """Whether the command line ever reached this daemon."""
         self._ending = False
@@ -186,7 +188,8 @@ class Node(Actor):
             return []
         for entry in self._meshes.values():
             self._start_group(entry)
-        return self._publish()
+        early, self._early = self._early, []
+        return [*self._publish(), *(reply for request in early for reply in self._request(request, self.runtime.now()))]
 
     # Meshes.
 
@@ -292,8 +295,12 @@ class Node(Actor):
 
     def _request(self, request: m.Request, now: float) -> Iterable[Message]:
         try:
-            if self._keys is None or not self._works or self._ending:
-                raise LocalError("not-ready", "the daemon is starting or ending", "try again in a moment")
+            if self._ending:
+                raise LocalError("not-ready", "the daemon is ending", "start it again")
+            if self._keys is None or not self._works:
+                # Control, which is there, says how many may wait.
+                self._early.append(request)
+                return []
             match request.command:
                 case "new-mesh":
                     self._check_may_found()

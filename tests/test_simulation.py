@@ -584,3 +584,13 @@ def test_a_clock_that_is_wrong_or_started_elsewhere_changes_nothing() -> None:
     made.hosts[2].runtime.wall_error = 10 * 24 * 3600
     made.run(30.0)
     assert all_see(made.hosts, "alive", made.hosts)
+
+
+def test_a_request_that_comes_while_the_daemon_starts_is_answered_once_it_works() -> None:
+    world = World(1, 1)
+    (host,) = world.hosts
+    host.start()
+    host._node.tell(m.Request(77, "new-mesh", {"name": "early"}))
+    assert world.run(5.0, lambda: 77 in host.replies)
+    assert host.replies[77].problem is None
+    assert list(host.members("early").values()) == ["alive"]
