@@ -211,14 +211,7 @@ def rule(value: object) -> PrefixRule:
 
 def target(value: object) -> PublicEndpoint:
     """What a probe dials: an IPv6 address and a port."""
-    found = public_endpoint(text_line(value))
-    try:
-        IPv6Address(found.host)
-    except ValueError:
-        raise ValueError(f"is {shown(value)}, which is no IPv6 address") from None
-    if found.port is None:
-        raise ValueError(f"is {shown(value)}, which has no port")
-    return found
+    return _literal(value, IPv6Address, "IPv6 address")
 
 
 def listen(value: object) -> PublicEndpoint:
@@ -227,11 +220,16 @@ def listen(value: object) -> PublicEndpoint:
         if not 0 <= value <= 65535:
             raise ValueError(f"is out of range, {shown(value)}")
         return PublicEndpoint("127.0.0.1", value)
+    return _literal(value, ip_address, "IP address")
+
+
+def _literal(value: object, read: Callable[[str], object], what: str) -> PublicEndpoint:
+    """An address, of what `read` takes, and a port."""
     found = public_endpoint(text_line(value))
     try:
-        ip_address(found.host)
+        read(found.host)
     except ValueError:
-        raise ValueError(f"is {shown(value)}, which is no IP address") from None
+        raise ValueError(f"is {shown(value)}, which is no {what}") from None
     if found.port is None:
         raise ValueError(f"is {shown(value)}, which has no port")
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,23 +29,10 @@ Scheme = Literal["light", "dark"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 FILES = Path(__file__).parent.parent / "smeg" / "api" / "page"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICTURES = os.environ.get("SMEG_PICTURES")
 """A folder in which pictures of the page are kept."""
 MESHES = st.lists(st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=90), max_size=4)
 """Of each node whether it is a client, and of whom, and whether it is in each mesh that has a bridge of its place."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra `page`)")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this host")
-    with sync_api.sync_playwright() as playwright:
-        # Its sandbox needs what root in a container lacks; it is shown this page only.
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

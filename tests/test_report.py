@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import zlib
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
 from struct import unpack
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,6 @@ from smeg.errors import LocalError
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCRIPT = """
 about: <b>one</b> dies & returns; too much is asked
 hosts:
@@ -65,18 +62,6 @@ def recorded(folder: Path, text: str = SCRIPT, nodes: int = 9, seed: int = 1) ->
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra `page`)")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this host")
-    with sync_api.sync_playwright() as playwright:
-        # Its sandbox needs what root in a container lacks; it is shown this page only.
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 def moments(row: bytes, begin: float, end: float, span: float) -> set[int]:
