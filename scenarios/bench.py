@@ -69,7 +69,10 @@ def full(seeds: int) -> dict[str, list[Job]]:
         "size": [Job("size", members, 1, 0.0) for members in SIZES],
         "repair": [Job("repair", members, 1, 0.0) for members in (3000, 10000)],
         "topologies": [Job("topologies", 300, seed, 0.05 * (seed % 2)) for seed in range(20)],
-        "hundred": [Job("hundred", 10000, 1, 0.0)],
+        "hundred": [
+            Job("hundred", 10000, 1, 0.0, (("backbone", 2),)),
+            Job("hundred", 4000, 1, 0.0, (("meshes", 40), ("bridges", 60))),
+        ],
         "large": [
             *(Job("faults", 10000, 1, loss) for loss in (0.05, 0.0)),
             Job("quiet", 10000, 1, 0.05, (("seconds", 60.0),)),

@@ -1,6 +1,7 @@
 """Many meshes joined by bridges: what a node holds of the others, how fast ways settle, and what all that costs.
 
 python -m scenarios.joined_meshes --meshes 20 --each 20 --bridges 30
+python -m scenarios.joined_meshes --meshes 20 --each 20 --backbone 2
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from random import Random
 import click
 
 from scenarios.figures import show
-from scenarios.many_meshes import BridgedWorld, Place, Topology, joined
+from scenarios.many_meshes import BridgedWorld, Place, Topology, by_backbone, joined
 from scenarios.measurement import tell
 from scenarios.outcomes import Outcome
 
@@ -21,32 +22,41 @@ SETTLING = 12.0
 LOOKED_AT = 3
 """plain nodes of each mesh, beside the bridges."""
 APART = 0.25
-"""seconds between the starts of two meshes."""
+"""seconds between the starts of two meshes that are joined at random: all at once would have every bridge try the same
+thousand ways. By a backbone there is one length of ways, and all start at once."""
 IDLE = 20.0
 """seconds over which idle traffic is counted."""
 
 
-def hundred(members: int, seed: int, loss: float, meshes: float = 100, bridges: float = 150) -> Outcome:
-    """So many meshes, with `members` hosts in all, joined by bridges; then one of the bridges crashes.
+def hundred(
+    members: int, seed: int, loss: float, meshes: float = 100, bridges: float = 150, backbone: float = 0
+) -> Outcome:
+    """So many meshes, with `members` hosts in all, joined at random by so many bridges, or by so many of each mesh that
+    are in a backbone; then one of the bridges crashes.
 
     All take part in their meshes in full. Routes are looked at of the bridges and of `LOOKED_AT` others of each mesh.
     """
     began = time.process_time()
-    topology = joined(seed, int(meshes), members // int(meshes), int(bridges))
+    each = members // int(meshes)
+    random = joined(seed, int(meshes), each, int(bridges))
+    topology = by_backbone(int(meshes), each, int(backbone)) if backbone else random
     world, chance = BridgedWorld(seed, topology), Random(seed)
     world.network.loss = loss
     world.leave_out(_unlooked_at(topology))
-    outcome = Outcome(f"{meshes:g} joined meshes", members, seed, loss)
+    how = "by a backbone" if backbone else "at random"
+    outcome = Outcome(f"{meshes:g} meshes joined {how}", members, seed, loss)
     count = outcome.counts
+    last = 0.0
     for mesh in range(int(meshes)):
-        # One after another: all at once would have every bridge try the same thousand ways, and nobody starts so.
+        last = world.runtime.time
         for number in (number for number, within in enumerate(topology.hosts) if within[0] == mesh):
             world.start_host(number)
-        world.run(APART)
-        if (mesh + 1) % 10 == 0:
-            tell(f"{mesh + 1} meshes have started, after {time.process_time() - began:.0f} s of processor time")
-    last = world.runtime.time - APART
+        if not backbone:
+            world.run(APART)
+            if (mesh + 1) % 10 == 0:
+                tell(f"{mesh + 1} meshes have started, after {time.process_time() - began:.0f} s of processor time")
     world.run(SETTLING)
+    tell(f"settled, after {time.process_time() - began:.0f} s of processor time")
     count["seconds from the last mesh's start to the last new route"] = world.routed_at - last
     count["pairs that were not as they should be, after the start"] = len(world.check(_some(world, chance)))
     _sizes(world, count)
@@ -106,11 +116,13 @@ def _sizes(world: BridgedWorld, count: dict[str, float]) -> None:
 @click.option("--meshes", default=20, show_default=True, type=click.IntRange(2))
 @click.option("--each", default=20, show_default=True, type=click.IntRange(4), help="Nodes of a mesh.")
 @click.option("--bridges", default=30, show_default=True, type=click.IntRange(1), help="Nodes that are in two meshes.")
-def main(meshes: int, each: int, bridges: int) -> None:
+@click.option("--backbone", default=0, show_default=True, type=click.IntRange(0),
+              help="Instead: nodes of each mesh that are in a backbone.")
+def main(meshes: int, each: int, bridges: int, backbone: int) -> None:
     """Join so many meshes, let one bridge crash, and tell what was counted."""
     from scenarios.targets import rows
 
-    show(rows([hundred(meshes * each, 1, 0.0, meshes, bridges)]), False)
+    show(rows([hundred(meshes * each, 1, 0.0, meshes, bridges, backbone)]), False)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,12 @@ def joined(seed: int, meshes: int, each: int, bridges: int) -> Topology:
     return Topology(tuple(hosts))
 
 
+def by_backbone(meshes: int, each: int, bridges: int) -> Topology:
+    """So many meshes of so many hosts, of each of which so many are in one mesh more, the backbone, that joins all."""
+    within = [(mesh, meshes) if number < bridges else (mesh,) for mesh in range(meshes) for number in range(each)]
+    return Topology(tuple(within))
+
+
 class Bridge(Host):
     """A host that tells the world of each change of one of its interfaces."""
 

@@ -1,8 +1,10 @@
 """What the members of one mesh offer there, verified: the entry to the path vector.
 
 An offer counts while who makes it is a live member, every hop of it is signed and proven (`speaker`), and the user's
-filter lets it in. Only who offers something is ever looked at, so that a change among thousands of members costs
-little.
+filter lets it in. The ways over other bridges that somebody had before it was away count no sooner than it has had time
+to withdraw them: meanwhile they may have become longer ones, through those who would now go by it.
+
+Only who offers something is ever looked at, so that a change among thousands of members costs little.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ from smeg.errors import Problem
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.notary import Notary
+from smeg.own_offers import AFTER_START
 from smeg.passports import Passports
 from smeg.route_policy import MeshPolicy
 from smeg.shares import DEFAULT
 from smeg.speaker import GrantHere, Speaker
 from smeg.ways import Offers
+
+BACK = AFTER_START + 1.0
+"""seconds before the ways of somebody who comes back count again: it withdraws them after `AFTER_START`, and then
+everybody hears of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +47,30 @@ class HeardOffers:
         self._own = own
         self._notary = notary
         self.members = Members()
-        self.pruned: frozenset[NodeKey] = frozenset()
+        self._pruned: frozenset[NodeKey] = frozenset()
         self.annexes: Mapping[NodeKey, Mapping[str, Annex]] = {}
         self._speakers: dict[NodeKey, Speaker] = {}
         self._passed: dict[NodeKey, _Passed] = {}
         self._told: dict[NodeKey, Offers] = {}
+        self._back: dict[NodeKey, float] = {}
+        """Who has come back, and when all that it offers counts again."""
         self.problems: list[Problem] = []
         """Of what did not count since they were last taken."""
         self.proven_anew = False
         """Whether anybody's papers have changed since this was last set to False."""
+
+    def judge(self, pruned: frozenset[NodeKey], now: float) -> None:
+        """These count as dead from now on, and no others."""
+        self._back = {node: at for node, at in self._back.items() if node not in pruned and at > now}
+        self._back |= {node: now + BACK for node in self._pruned - pruned if node in self._speakers}
+        self._pruned = pruned
 
     def update(
         self, policy: MeshPolicy, overlays: frozenset[IPv6Network], here: GrantHere, wall: int, now: float
     ) -> dict[NodeKey, Offers]:
         """What members offer now, of those of whom that changed. `overlays` are the prefixes of all own meshes."""
         changed: dict[NodeKey, Offers] = {}
+        self._back = {node: at for node, at in self._back.items() if at > now}
         for node in sorted(self.annexes.keys() | self._told.keys()):
             offers = self._offers(node, policy, overlays, here, wall, now)
             before = self._told.get(node, {})
@@ -87,8 +103,9 @@ class HeardOffers:
         return bool(self._speakers)
 
     def next_look(self) -> float | None:
-        """When somebody is looked at again who had said too much, in monotonic seconds."""
-        return min((s.look_at for s in self._speakers.values() if s.look_at is not None), default=None)
+        """When somebody is looked at again who had said too much, or has come back, in monotonic seconds."""
+        put_off = [speaker.look_at for speaker in self._speakers.values() if speaker.look_at is not None]
+        return min([*put_off, *self._back.values()], default=None)
 
     def _offers(
         self,
@@ -111,7 +128,12 @@ class HeardOffers:
         problem = speaker.look(member, annexes, overlays, here, wall, now)
         self.problems += [problem] if problem is not None else []
         self.proven_anew |= speaker.passports is not proven
-        return {} if node in self.pruned else self._let_in(node, speaker.offers, policy)
+        if node in self._pruned:
+            return {}
+        offers = self._let_in(node, speaker.offers, policy)
+        if node not in self._back:
+            return offers
+        return {prefix: offer for prefix, offer in offers.items() if offer.length == 1}
 
     def _let_in(self, node: NodeKey, offers: Offers, policy: MeshPolicy) -> Offers:
         known = self._passed.get(node)

@@ -7,7 +7,8 @@ choice is this node's alone, between members that have one prefix behind themsel
 No packet goes in a circle, not even while news is on its way, as long as that takes less than `HOLD`. Every node has a
 *distance* to a prefix: the meshes that its way crosses. It changes at once to a way that is no longer than its
 distance. When all those are gone it says so first and has no way at all for `HOLD`, in which everybody hears of it;
-then it may take a longer one. So whoever sends to a node is further away than that node is, at every moment.
+then it may take a longer one. What it offered before it was started anew binds it likewise. So whoever sends to a node
+is further away than that node is, at every moment.
 
 Nothing here looks at signatures, or at what a certificate allows: that was done before an offer came here.
 """
@@ -66,6 +67,8 @@ class _State:
     """None while there is no way."""
     taken: tuple[Taken, ...] = ()
     held_until: float | None = None
+    stands_until: float = 0.0
+    """How long an offer from before the start of this node may stand."""
 
 
 class PathVector:
@@ -131,6 +134,13 @@ class PathVector:
             side.offers.pop(node, None)
         self._dirty |= {p for p in before.keys() | offers.keys() if before.get(p) is not offers.get(p)}
 
+    def stand(self, prefix: IPv6Network, distance: int, until: float) -> None:
+        """What this node offered before it started stands until then, and others follow it: it is bound by that."""
+        state = self._states.setdefault(prefix, _State())
+        state.distance = distance if state.distance is None else min(distance, state.distance)
+        state.stands_until = until
+        self._dirty.add(prefix)
+
     # What follows.
 
     def settle(self, now: float) -> set[IPv6Network]:
@@ -161,9 +171,10 @@ class PathVector:
     def _choose(self, prefix: IPv6Network, state: _State, now: float) -> None:
         found = self.candidates(prefix)
         shortest = min((len(taken.way.hops) for taken in found), default=None)
-        if state.distance is not None and self._is_followed() and (shortest is None or shortest > state.distance):
+        followed = self._is_followed() or now < state.stands_until
+        if state.distance is not None and followed and (shortest is None or shortest > state.distance):
             if state.held_until is None:
-                state.held_until = now + HOLD
+                state.held_until = max(now, state.stands_until) + HOLD
             if now < state.held_until:
                 state.taken = ()
                 return

@@ -11,19 +11,23 @@ what it forwards there is one for each address, which knows its own mesh alone a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv6Network
 
 from smeg import messages as m
 from smeg.addresses import host_prefix, overlay_prefix
+from smeg.annexes import Annex
 from smeg.certificates import Grant
 from smeg.chosen_routes import chosen_routes
 from smeg.core import Message
-from smeg.errors import Problem
+from smeg.errors import Problem, RemoteError
 from smeg.heard_offers import HeardOffers
 from smeg.keys import NodeKey
 from smeg.notary import Notary
+from smeg.offer_labels import offered, read_offer
+from smeg.own_offers import AFTER_START
 from smeg.path_vector import PathVector
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
@@ -35,6 +39,8 @@ from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 GRACE = 3.0
 """seconds after its start in which nothing is said in a mesh while other meshes are still starting: a daemon that comes
 back would else withdraw what it offered, and offer it again."""
+STANDS = max(GRACE, AFTER_START) + 0.2
+"""seconds in which offers from before the start have been withdrawn."""
 MOST_PROBLEMS = 8
 """of one mesh that are told of at a time."""
 EXPIRY_EVERY = 60.0
@@ -61,6 +67,8 @@ class _Side:
         self.own_papers: tuple[bytes, ...] = ()
         self.routes: dict[IPv6Network, tuple[Route, ...]] = {}
         self.own_routes: dict[IPv6Network, tuple[Route, ...]] = {}
+        self.began = False
+        """Whether it is known what was offered before the start."""
         self.routed = False
         """Whether the device has been told since `routes` changed."""
         self.route_at = 0.0
@@ -107,9 +115,13 @@ class RoutingTable:
             case m.MembersChanged():
                 self._side(message.mesh).heard.members = message.members
             case m.LivenessChanged():
-                self._side(message.mesh).heard.pruned = message.pruned
+                self._side(message.mesh).heard.judge(message.pruned, now)
             case m.AnnexesChanged():
-                self._side(message.mesh).heard.annexes = message.annexes
+                side = self._side(message.mesh)
+                side.heard.annexes = message.annexes
+                if not side.began:
+                    side.began = True
+                    self._stand(message.annexes.get(self._own, {}), now)
             case m.Admitted():
                 self._side(message.mesh).own_papers = message.certificates
                 for side in self._sides.values():
@@ -175,6 +187,12 @@ class RoutingTable:
         expiry = [] if self._expiry_at is None else [self._expiry_at]
         untold = [side.route_at for side in self._sides.values() if side.place is not None and not side.routed]
         return min([*held, *waiting, *put_off, *expiry, *untold], default=None)
+
+    def _stand(self, own: Mapping[str, Annex], now: float) -> None:
+        """Others go by what stands of this node's offers until it is withdrawn."""
+        for prefix, annex in offered(own).items():
+            with suppress(RemoteError):
+                self._table.stand(prefix, read_offer(prefix, annex).length - 1, now + STANDS)
 
     def _lead(self) -> None:
         self._behind = self._policy.behind if self._reached or not self._policy.probed else frozenset()

@@ -15,9 +15,12 @@ from smeg.addresses import overlay_prefix
 from smeg.annexes import Annex
 from smeg.certificates import Grant
 from smeg.config_values import rule
+from smeg.heard_offers import BACK
 from smeg.keys import NodeKey
+from smeg.own_offers import AFTER_START
+from smeg.path_vector import HOLD
 from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
-from smeg.routing import APART
+from smeg.routing import APART, STANDS
 from smeg.shares import DEFAULT, part_of
 from smeg.ways import Hop, Offer, Way
 from tests.builders import QUICK, WALL, grant
@@ -69,8 +72,42 @@ def test_when_a_bridge_dies_what_lies_behind_it_is_not_reached_until_it_is_back(
     assert world.daemons["one"].vias(world["a"]).keys() == {overlay_prefix(world["b"].id)}
     world.daemons["bc"].alive = True
     world.settle()
-    world.wait()
+    world.wait(BACK)
     assert len(world.daemons["one"].vias(world["a"])) == 3
+
+
+def test_what_a_bridge_offered_before_it_was_away_counts_once_it_had_time_to_withdraw_it() -> None:
+    world = chain()
+    one, bridge = world.daemons["one"], world.daemons["ab"]
+    bridge.alive = False
+    world.settle()
+    world.wait()
+    bridge.alive = True
+    world.settle()
+    back_at = world.now
+    # What is its own counts at once.
+    assert one.vias(world["a"]).keys() == {overlay_prefix(world["b"].id)}
+    world.wait(AFTER_START)
+    assert one.vias(world["a"]).keys() == {overlay_prefix(world["b"].id)}
+    assert one.table.next_deadline() == pytest.approx(back_at + BACK, abs=2 * APART)
+    world.wait(BACK - AFTER_START)
+    assert len(one.vias(world["a"])) == 3
+
+
+def test_a_bridge_that_starts_takes_no_longer_way_than_it_offers_before_that_can_be_withdrawn() -> None:
+    world = Meshes("a", "b", "c", "d")
+    for label in ("ab", "bc", "bd", "dc"):
+        world.add(label, label, BRIDGE)
+    world.settle()
+    a, beyond = world["a"].id, overlay_prefix(world["c"].id)
+    offered = world.annexes[a][world.daemons["ab"].key]
+    world.daemons["bc"].alive = False
+    bridge = world.add("ab", "ab", BRIDGE)
+    world.annexes[a][bridge.key] = offered
+    world.settle()
+    assert beyond not in bridge.vias(world["b"])
+    world.wait(STANDS + HOLD)
+    assert bridge.vias(world["b"])[beyond] == world.daemons["bd"].key
 
 
 def test_a_mesh_that_is_left_is_no_longer_offered() -> None:
