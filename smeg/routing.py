@@ -1,7 +1,8 @@
 """The core of the routing table: which prefixes are reached in which mesh and through whom, and what is offered on.
 
 `heard_offers` says what counts of what members offer, `path_vector` which ways are taken, `routed_mesh` what of that is
-routed and offered in one mesh, and this joins them for all meshes of the daemon. Out come the routes of each mesh's device and the offers that `mesh` signs and publishes.
+routed and offered in one mesh, and this joins them for all meshes of the daemon. Out come the routes of each mesh's
+device and the offers that `mesh` signs and publishes.
 
 A node in several meshes has an address in each. What it sends from its address in a mesh has to take the way that an
 ordinary member there, at that address, would take: only for that one do the others expect it. So beside the table for
