@@ -23,6 +23,8 @@ COUNT_EVERY = 10.0
 """seconds between reports of how often names were asked for."""
 LOOK_EVERY = 0.1
 """seconds between two looks at what resolvectl does."""
+DEVICES_EVERY = 30.0
+"""seconds between two looks whether the time of a device without a daemon is over."""
 
 
 class DnsActor(Actor):
@@ -42,7 +44,7 @@ class DnsActor(Actor):
         self._addresses = addresses
         self._port = port
         self._resolved = resolved
-        self._zone = Zone(addresses)
+        self._zone = Zone(addresses, runtime.wall)
         self._responder = Responder(self._zone)
         self._servers: dict[IPv4Address | IPv6Address, DnsServer] = {}
         self._unusable: dict[IPv4Address | IPv6Address, Problem] = {}
@@ -54,6 +56,7 @@ class DnsActor(Actor):
         """By mesh id."""
         self._registered = ""
         """The mesh that `_registration` is about."""
+        self._devices_at: float | None = None
         self._version = 0
         self._said: m.NamesServed | None = None
         self._counted_at = 0.0
@@ -72,6 +75,9 @@ class DnsActor(Actor):
                     server.tick(now)
                 if self._open_at is not None and now >= self._open_at:
                     self._open(now)
+                if self._devices_at is not None and now >= self._devices_at:
+                    self._devices_at = None
+                    self._zone.look()
             case m.MeshStarted(mesh):
                 if self._open_at is not None:
                     # One of the addresses may be this mesh's.
@@ -86,13 +92,15 @@ class DnsActor(Actor):
 
     def settle(self, now: float) -> Iterable[Message]:
         self._register(now)
+        if self._devices_at is None and self._zone.has_devices():
+            self._devices_at = now + DEVICES_EVERY
         return self._report(now)
 
     def next_deadline(self) -> float | None:
         deadlines = [server.next_deadline() for server in self._servers.values()]
         looking = self.runtime.now() + LOOK_EVERY if self._registration is not None else None
         counting = self._counted_at + COUNT_EVERY if self._news() else None
-        found = (self._open_at, looking, counting, *deadlines)
+        found = (self._open_at, self._devices_at, looking, counting, *deadlines)
         return min((each for each in found if each is not None), default=None)
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ LISTENERS: Mapping[type[Message], tuple[Role, ...]] = {
     m.RootChanged: (Role.HEARTBEAT, Role.CONTROL),
     m.RootDiffers: (Role.MEMBERSHIP,),
     m.StaticsServed: (Role.DEVICE,),
-    m.AnnexesChanged: (Role.ROUTING, Role.MESH, Role.CONTROL),
+    m.AnnexesChanged: (Role.ROUTING, Role.MESH, Role.CONTROL, Role.DNS),
     m.OffersChanged: (Role.MESH, Role.CONTROL),
     m.Admitted: (Role.ROUTING, Role.CONTROL),
     m.Reconfigured: (Role.ROUTING, Role.CONTROL),

@@ -65,7 +65,7 @@ def made(count: int) -> tuple[str, Members]:
 def serve(count: int) -> None:
     """Be the server; say at which port, and which name has which address, on standard output."""
     mesh, members = made(count)
-    zone = Zone([HERE])
+    zone = Zone([HERE], lambda: 0)
     zone.hear(m.MeshStarted(mesh, MESH, "", ""))
     zone.hear(m.MembersChanged(mesh, 1, members))
     responder, server = Responder(zone), DnsServer(HERE, 0)

@@ -44,6 +44,8 @@ class Daemon:
     gossip_port: int
     problems: tuple[tuple[str, str], ...] = ()
     """Message and hint."""
+    backends: frozenset[str] = frozenset()
+    """By which its interfaces are made: that works, whatever this process can see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,9 @@ def _wireguard(facts: Facts, config: Config) -> Iterable[Finding]:
         if facts.tun and facts.daemon is None:
             yield Finding("wireguard", State.WARNING, f"/dev/net/tun cannot be used by this user: {facts.tun}",
                           "start smeg-node as root, or give it the device")  # fmt: skip
+    elif facts.daemon is not None and facts.daemon.backends & {"kernel", "userspace"}:
+        words = " and ".join(sorted(facts.daemon.backends))
+        yield Finding("wireguard", State.GOOD, f"smeg-node has interfaces by the backend {words}")
     else:
         missing = [] if kernel else [f"the kernel {facts.release} has no WireGuard"]
         missing += [] if facts.program else [f"{config.wireguard_program} is not installed"]

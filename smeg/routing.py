@@ -1,7 +1,8 @@
 """The core of the routing table: which prefixes are reached in which mesh and through whom, and what is offered on.
 
-`heard_offers` says what counts of what members offer, `path_vector` which ways are taken, and this joins the two for
-all meshes of the daemon. Out come the routes of each mesh's device and the offers that `mesh` signs and publishes.
+`heard_offers` says what counts of what members offer, `path_vector` which ways are taken, `routed_mesh` what of that is
+routed and offered in one mesh, and this joins them for all meshes of the daemon. Out come the routes of each mesh's
+device and the offers that `mesh` signs and publishes.
 
 A node in several meshes has an address in each. What it sends from its address in a mesh has to take the way that an
 ordinary member there, at that address, would take: only for that one do the others expect it. So beside the table for
@@ -17,23 +18,21 @@ from dataclasses import replace
 from ipaddress import IPv6Network
 
 from smeg import messages as m
-from smeg.addresses import host_prefix, overlay_prefix
+from smeg.addresses import overlay_prefix
 from smeg.annexes import Annex
 from smeg.certificates import Grant
 from smeg.chosen_routes import chosen_routes
 from smeg.core import Message
-from smeg.errors import Problem, RemoteError
-from smeg.heard_offers import HeardOffers
+from smeg.errors import RemoteError
 from smeg.keys import NodeKey
 from smeg.notary import Notary
 from smeg.offer_labels import offered, read_offer
 from smeg.own_offers import AFTER_START
 from smeg.path_vector import PathVector
-from smeg.records import Route
-from smeg.route_policy import MeshPolicy, RoutePolicy
+from smeg.route_policy import RoutePolicy
 from smeg.route_problems import advertise_refused, bridged_around, name_doubled
+from smeg.routed_mesh import RoutedMesh
 from smeg.shares import DEFAULT, part_of
-from smeg.static_clients import static_clients
 from smeg.ways import MAX_NAME, Offer, Way, may_offer, places
 
 GRACE = 3.0
@@ -45,38 +44,6 @@ MOST_PROBLEMS = 8
 """of one mesh that are told of at a time."""
 EXPIRY_EVERY = 60.0
 """seconds between two looks whether a certificate of another mesh has expired, by the wall clock."""
-APART = 0.1
-"""seconds between two changes of one device's routes: the first is told at once, what follows it closely together."""
-
-
-class _Side:
-    """One of the own meshes."""
-
-    def __init__(self, mesh: str, own: NodeKey, notary: Notary) -> None:
-        self.heard = HeardOffers(mesh, own, notary)
-        self.policy = MeshPolicy()
-        self.started_at: float | None = None
-        self.name = ""
-        self.place: int | None = None
-        """Of this node; None until it takes part in routing."""
-        self.alone: PathVector | None = None
-        """For packets from this node's address here, where it has others too."""
-        self.offers: dict[IPv6Network, Offer] = {}
-        self.statics: dict[IPv6Network, tuple[Route, ...]] = {}
-        """Of devices without a daemon, through the peers that vouch for them."""
-        self.own_papers: tuple[bytes, ...] = ()
-        self.routes: dict[IPv6Network, tuple[Route, ...]] = {}
-        self.own_routes: dict[IPv6Network, tuple[Route, ...]] = {}
-        self.began = False
-        """Whether it is known what was offered before the start."""
-        self.routed = False
-        """Whether the device has been told since `routes` changed."""
-        self.route_at = 0.0
-        """When it may be told next."""
-        self.said = False
-        """Likewise for `offers`."""
-        self.problems: tuple[Problem, ...] = ()
-        """Those that were told last."""
 
 
 class RoutingTable:
@@ -89,7 +56,7 @@ class RoutingTable:
         self._policy = policy
         self._wall = wall
         self._notary = notary or Notary()
-        self._sides: dict[str, _Side] = {}
+        self._sides: dict[str, RoutedMesh] = {}
         self._reached = False
         """Whether a probe reached beyond this node."""
         self._behind = frozenset() if policy.probed else policy.behind
@@ -164,7 +131,7 @@ class RoutingTable:
                 # What is passed on may rest on them.
                 side.heard.proven_anew = side.said = False
         if self._expiry_at is None or now >= self._expiry_at:
-            speaks = any(side.heard.speaks or side.statics for side in self._sides.values())
+            speaks = any(side.speaks for side in self._sides.values())
             self._expiry_at = now + EXPIRY_EVERY if speaks else None
         self._overlays = overlays
         self._dirty.clear()
@@ -172,8 +139,7 @@ class RoutingTable:
         self._look_from_each()
         self._move(self._table.settle(now))
         for side in self._sides.values():
-            if side.alone is not None:
-                self._move_own(side, side.alone.settle(now))
+            side.settle(now, self._policy.shard_bits)
         for mesh in sorted(self._sides):
             out += self._tell(mesh, now)
             out += self._tell_problems(mesh)
@@ -185,7 +151,7 @@ class RoutingTable:
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
         put_off = [at for side in self._sides.values() if (at := side.heard.next_look()) is not None]
         expiry = [] if self._expiry_at is None else [self._expiry_at]
-        untold = [side.route_at for side in self._sides.values() if side.place is not None and not side.routed]
+        untold = [at for side in self._sides.values() if (at := side.next_telling()) is not None]
         return min([*held, *waiting, *put_off, *expiry, *untold], default=None)
 
     def _stand(self, own: Mapping[str, Annex], now: float) -> None:
@@ -207,9 +173,9 @@ class RoutingTable:
         """To be looked at: by which ways which prefix is reached."""
         return self._table
 
-    def _side(self, mesh: str) -> _Side:
+    def _side(self, mesh: str) -> RoutedMesh:
         self._dirty.add(mesh)
-        return self._sides.setdefault(mesh, _Side(mesh, self._own, self._notary))
+        return self._sides.setdefault(mesh, RoutedMesh(mesh, self._own, self._notary))
 
     def _set_policies(self) -> list[Message]:
         """What is set for a mesh by its name is for one mesh: who makes another chooses what to call it."""
@@ -234,7 +200,7 @@ class RoutingTable:
             if side.name and names[side.name] > 1 and side.name in self._policy.meshes
         )
 
-    def _expired(self, side: _Side, now: float) -> bool:
+    def _expired(self, side: RoutedMesh, now: float) -> bool:
         """Whether somebody has to be looked at again, by one of the two clocks."""
         look_at = side.heard.next_look()
         # Also where nothing has expired: the clock may have gone back.
@@ -250,7 +216,7 @@ class RoutingTable:
         place = part_of(own.address)
         side.place = place
         self._table.join(mesh, place, side.policy.bridge)
-        self._hear_statics(mesh, side)
+        side.hear_statics(self._wall())
         changed = side.heard.update(side.policy, overlays, self._grant, self._wall(), now)
         for node, offers in changed.items():
             self._table.hear(mesh, node, offers)
@@ -259,21 +225,10 @@ class RoutingTable:
         problems, side.heard.problems = side.heard.problems, []
         return [m.Alarm(mesh, problem) for problem in problems]
 
-    def _hear_statics(self, mesh: str, side: _Side) -> None:
-        found = static_clients(mesh, side.heard.members, side.heard.annexes, self._wall())
-        statics: dict[IPv6Network, tuple[Route, ...]] = {
-            (prefix := host_prefix(address)): (Route(prefix, via, True),)
-            for address, (via, _) in found.items()
-            if via != self._own
-        }
-        if statics != side.statics:
-            side.statics, side.routed = statics, False
-
     def _grant(self, mesh: str, node: NodeKey) -> Grant | None:
         """What a member of one of the own meshes may do there."""
         side = self._sides.get(mesh)
-        member = side.heard.members.get(node) if side is not None else None
-        return member.standing.grant if member is not None else None
+        return side.grant(node) if side is not None else None
 
     def _look_around(self) -> list[Message]:
         """Say so where others join meshes that this node keeps apart: it cannot tell the packets of one, that pass
@@ -295,20 +250,9 @@ class RoutingTable:
 
     def _look_from_each(self) -> None:
         """Keep a table for each address, where there are several."""
-        taking_part = {mesh: side for mesh, side in self._sides.items() if side.place is not None}
-        for mesh, side in taking_part.items():
-            if len(taking_part) == 1:
-                side.alone = None
-                side.routed &= not side.own_routes
-                side.own_routes.clear()
-                continue
-            assert side.place is not None
-            if side.alone is None:
-                side.alone = PathVector(self._own, self._behind)
-                side.alone.join(mesh, side.place, bridged=False)
-                for node, offers in (*side.heard.said().items(), (self._own, dict(side.offers))):
-                    side.alone.hear(mesh, node, offers)
-            side.alone.join(mesh, side.place, bridged=False)
+        taking_part = [side for side in self._sides.values() if side.place is not None]
+        for side in taking_part:
+            side.look_from_here(self._behind, among_others=len(taking_part) > 1)
 
     # What follows.
 
@@ -319,28 +263,18 @@ class RoutingTable:
             for mesh, side in self._sides.items():
                 if side.place is None:
                     continue
-                chosen = tuple(route for via, route in routes if via == mesh)
-                if side.routes.get(prefix, ()) != chosen:
-                    side.routed = False
-                    _set(side.routes, prefix, chosen)
+                side.route(prefix, tuple(route for via, route in routes if via == mesh))
                 self._offer(mesh, side, prefix)
 
-    def _offer(self, mesh: str, side: _Side, prefix: IPv6Network) -> None:
+    def _offer(self, mesh: str, side: RoutedMesh, prefix: IPv6Network) -> None:
         offer = self._table.offer(mesh, prefix)
         if offer is None:
             self._refused.pop((mesh, prefix), None)
         else:
             offer = self._named(offer, side) if self._may_offer(mesh, side, offer) else None
-        if offer != side.offers.get(prefix):
-            side.said = False
-            if offer is None:
-                del side.offers[prefix]
-            else:
-                side.offers[prefix] = offer
-            if side.alone is not None:
-                side.alone.hear(mesh, self._own, dict(side.offers))
+        side.offer(prefix, offer)
 
-    def _named(self, offer: Offer, side: _Side) -> Offer:
+    def _named(self, offer: Offer, side: RoutedMesh) -> Offer:
         """With the names that people in other meshes have no other way to know."""
         own = side.heard.members[self._own].record.name
         ways = []
@@ -350,7 +284,7 @@ class RoutingTable:
             ways.append(Way((*before, replace(last, name=own[:MAX_NAME], mesh_name=crossed[:MAX_NAME]))))
         return Offer(offer.prefix, tuple(ways))
 
-    def _may_offer(self, mesh: str, side: _Side, offer: Offer) -> bool:
+    def _may_offer(self, mesh: str, side: RoutedMesh, offer: Offer) -> bool:
         prefix, own = offer.prefix, prefix_is_own(offer, self._own)
         if not side.policy.exports.passes(prefix) and prefix != DEFAULT:
             return False
@@ -365,17 +299,6 @@ class RoutingTable:
             self._refused.pop((mesh, prefix), None)
         return allowed
 
-    def _move_own(self, side: _Side, changed: Iterable[IPv6Network]) -> None:
-        """Route anew what is sent from one's own address, where that goes another way than what is forwarded."""
-        assert side.alone is not None
-        for prefix in sorted(changed):
-            routes = chosen_routes(self._own, prefix, side.alone.taken(prefix), self._policy.shard_bits)
-            found = tuple(route for _, route in routes if route.via != self._own)
-            chosen = found if prefix != DEFAULT else ()
-            if side.own_routes.get(prefix, ()) != chosen:
-                side.routed = False
-                _set(side.own_routes, prefix, chosen)
-
     # What is said.
 
     def _tell(self, mesh: str, now: float) -> list[Message]:
@@ -383,11 +306,10 @@ class RoutingTable:
         out: list[Message] = []
         if side.place is None:
             return out
-        if not side.routed and now >= side.route_at:
-            side.routed, side.route_at = True, now + APART
+        route_at = side.next_telling()
+        if route_at is not None and now >= route_at:
             self._version += 1
-            own = _sorted(_beside(side.own_routes, side.routes))
-            out.append(m.RoutesChanged(mesh, self._version, _sorted({**side.routes, **side.statics}), own))
+            out.append(side.tell_routes(self._version, now))
         if not side.said and self._ready(side, now):
             side.said = True
             self._version += 1
@@ -411,7 +333,7 @@ class RoutingTable:
         self._version += 1
         return [m.RouteProblems(mesh, self._version, problems)]
 
-    def _ready(self, side: _Side, now: float) -> bool:
+    def _ready(self, side: RoutedMesh, now: float) -> bool:
         assert side.started_at is not None
         return now >= side.started_at + GRACE or all(each.place is not None for each in self._sides.values())
 
@@ -438,21 +360,3 @@ def prefix_is_own(offer: Offer, own: NodeKey) -> bool:
     """Whether the prefix is behind this node itself."""
     first = offer.ways[0].hops[0]
     return not first.mesh and first.node == own
-
-
-def _set(routes: dict[IPv6Network, tuple[Route, ...]], prefix: IPv6Network, chosen: tuple[Route, ...]) -> None:
-    if chosen:
-        routes[prefix] = chosen
-    else:
-        routes.pop(prefix, None)
-
-
-def _beside(
-    own: dict[IPv6Network, tuple[Route, ...]], routes: dict[IPv6Network, tuple[Route, ...]]
-) -> dict[IPv6Network, tuple[Route, ...]]:
-    """Those that go another way than what is forwarded."""
-    return {prefix: chosen for prefix, chosen in own.items() if routes.get(prefix) != chosen}
-
-
-def _sorted(routes: dict[IPv6Network, tuple[Route, ...]]) -> tuple[Route, ...]:
-    return tuple(sorted((route for chosen in routes.values() for route in chosen), key=lambda route: route.prefix))

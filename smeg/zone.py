@@ -3,27 +3,30 @@
 | Name | Records |
 |---|---|
 | `LABEL.MESH.smeg` | AAAA; TXT, the description |
+| `DEVICE.MESH.smeg`, `DEVICE.LABEL.MESH.smeg` | AAAA of a device without a daemon; LABEL is its peer |
 | `_SERVICE._PROTOCOL.LABEL.MESH.smeg` | SRV; TXT, its texts |
 | `_SERVICE._PROTOCOL.MESH.smeg` | SRV of all who offer it |
 | an address of the overlay in `ip6.arpa` | PTR |
 | `ns.smeg` | this server's addresses |
 
-MESH is a mesh's id, or its name as long as only one mesh here has it; LABEL as in `zone_index`. Values only: no DNS
-message is read or written here, and nobody is asked.
+MESH is a mesh's id, or its name as long as only one mesh here has it; LABEL as in `zone_index`, DEVICE as in
+`device_names`. Values only: no DNS message is read or written here, and nobody is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from smeg import messages as m
 from smeg.addresses import overlay_prefix
+from smeg.annexes import Annex
 from smeg.card import Service
 from smeg.core import Message
 from smeg.keys import NodeKey
+from smeg.static_clients import static_clients
 from smeg.zone_index import MeshNames
 
 Name = tuple[str, ...]
@@ -74,16 +77,19 @@ class Found:
 
 
 class Zone:
-    """`addresses` are those of the server itself. Nothing counts of a mesh before it has started."""
+    """`addresses` are those of the server itself; `wall` gives seconds since 1970. Nothing counts of a mesh before it
+    has started."""
 
-    def __init__(self, addresses: Iterable[IPv4Address | IPv6Address]) -> None:
+    def __init__(self, addresses: Iterable[IPv4Address | IPv6Address], wall: Callable[[], int]) -> None:
         found = tuple(addresses)
         self._server: dict[str, tuple[Data, ...]] = {
             kind: those
             for kind, family in (("A", IPv4Address), ("AAAA", IPv6Address))
             if (those := tuple(each for each in found if isinstance(each, family)))
         }
+        self._wall = wall
         self._names: dict[str, MeshNames] = {}
+        self._annexes: dict[str, Mapping[NodeKey, Mapping[str, Annex]]] = {}
         self._started: dict[str, str] = {}
         """Mesh id → name."""
         self.version = 0
@@ -94,6 +100,10 @@ class Zone:
         match message:
             case m.MembersChanged(mesh, members=members):
                 changed = self._names.setdefault(mesh, MeshNames()).take(members)
+                changed |= self._look_at_devices(mesh)
+            case m.AnnexesChanged(mesh, annexes=annexes):
+                self._annexes[mesh] = annexes
+                changed = self._look_at_devices(mesh)
             case m.LivenessChanged(mesh, pruned=pruned):
                 changed = self._names.setdefault(mesh, MeshNames()).prune(pruned)
             case m.MeshStarted(mesh, name):
@@ -103,9 +113,24 @@ class Zone:
             case m.MeshStopped(mesh):
                 changed = self._names.pop(mesh, None) is not None
                 self._started.pop(mesh, None)
+                self._annexes.pop(mesh, None)
             case _:
                 changed = False
         self.version += changed
+
+    def look(self) -> None:
+        """Forget the devices whose time is over."""
+        for mesh in self._annexes:
+            self.version += self._look_at_devices(mesh)
+
+    def has_devices(self) -> bool:
+        return any(index.devices.labels() for index in self._names.values())
+
+    def _look_at_devices(self, mesh: str) -> bool:
+        """Whether other devices than before count in a mesh."""
+        index = self._names.setdefault(mesh, MeshNames())
+        found = static_clients(mesh, index.members, self._annexes.get(mesh, {}), self._wall())
+        return index.devices.take(found)
 
     def serves(self, address: IPv4Address | IPv6Address) -> bool:
         """Whether somebody at this address may ask: this host itself, and members."""
@@ -128,6 +153,8 @@ class Zone:
                 found.append((label, mesh_label, *APEX))
                 places = {service.place for key in index.called(label) for service in index.services(key)}
                 found += [(f"_{name}", f"_{protocol}", *found[-1]) for name, protocol in sorted(places)]
+            for address in index.devices:
+                found += [(*index.device_labels(address), mesh_label, *APEX), reverse_name(address)]
             found += [reverse_name(member.address) for member in index.members.values()]
         return found
 
@@ -149,23 +176,31 @@ class Zone:
             case (label,) if label in ("_tcp", "_udp"):
                 return Found(APEX, exists=label[1:] in index.protocols())
             case (label,):
-                return self._node(index, index.called(label))
+                return self._node(index, index.called(label)) or self._devices(index.devices_called(label))
             case (service, protocol) if protocol in ("_tcp", "_udp"):
                 return self._service(mesh, index.offering((service[1:], protocol[1:])), service, protocol, ("SRV",))
             case (protocol, label) if protocol in ("_tcp", "_udp"):
                 keys = index.called(label)
                 return Found(APEX, any(each.protocol == protocol[1:] for key in keys for each in index.services(key)))
+            case (device, label):
+                return self._devices(index.devices_of(device, index.called(label)))
             case (service, protocol, label):
                 return self._service(mesh, index.called(label), service, protocol, ("SRV", "TXT"))
         return Found(APEX, exists=False)
 
-    def _node(self, index: MeshNames, keys: tuple[NodeKey, ...]) -> Found:
+    def _devices(self, addresses: tuple[IPv6Address, ...]) -> Found:
+        return Found(APEX, records={"AAAA": addresses}) if addresses else Found(APEX, exists=False)
+
+    def _node(self, index: MeshNames, keys: tuple[NodeKey, ...]) -> Found | None:
+        """None where nobody is meant."""
+        if not keys:
+            return None
         members = [index.members[key] for key in keys]
         said = [text.encode() for member in members if (text := member.record.card.description)]
         records: dict[str, tuple[Data, ...]] = {"AAAA": tuple(member.address for member in members)}
         if said:
             records["TXT"] = tuple(Texts(_strings(text)) for text in dict.fromkeys(said))
-        return Found(APEX, bool(keys), records if keys else {})
+        return Found(APEX, records=records)
 
     def _service(
         self, mesh: str, keys: tuple[NodeKey, ...], service: str, protocol: str, kinds: tuple[str, ...]
@@ -216,11 +251,14 @@ class Zone:
         rest = 4 * (_ADDRESS - len(name))
         if rest:
             begin = int(digits, 16)
-            return Found(apex, any(int(each.address) >> rest == begin for each in index.members.table.values()))
-        key = index.members.at(IPv6Address(int(digits, 16)))
-        if key is None:
+            held = (member.address for member in index.members.table.values())
+            return Found(apex, any(int(each) >> rest == begin for each in (*held, *index.devices)))
+        address = IPv6Address(int(digits, 16))
+        key = index.members.at(address)
+        best = (index.canonical(key),) if key is not None else index.device_labels(address)
+        if not best:
             return Found(apex, exists=False)
-        return Found(apex, records={"PTR": (Target((index.canonical(key), self._label(mesh), *APEX)),)})
+        return Found(apex, records={"PTR": (Target((*best, self._label(mesh), *APEX)),)})
 
 
 def reverse_name(address: IPv6Address) -> Name:

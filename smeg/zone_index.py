@@ -4,16 +4,19 @@ Three kinds of labels lead to a member: its id, its alias, its name. An id is on
 the lowest key's of those who claim it, dead or alive, so that nobody can take it over. A name is chosen freely: it
 leads to all who have it, unless it is also an alias. Of several the living are meant; if none lives, all are.
 
-Only what has changed is indexed anew. Nothing here knows of DNS messages.
+Only what has changed is indexed anew. Devices without a daemon come after all members (`device_names`). Nothing here
+knows of DNS messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from ipaddress import IPv6Address
 from typing import Any
 
 from smeg.addresses import node_id
 from smeg.card import LABEL, Service
+from smeg.device_names import DeviceNames
 from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.records import Member
@@ -29,6 +32,8 @@ class MeshNames:
 
     def __init__(self) -> None:
         self.members = Members()
+        self.devices = DeviceNames()
+        """Those that the members above vouch for."""
         self._pruned: frozenset[NodeKey] = frozenset()
         self._ids: dict[str, NodeKey] = {}
         self._aliases: dict[str, set[NodeKey]] = {}
@@ -74,6 +79,27 @@ class MeshNames:
             return record.card.alias
         alone = self._names.get(record.name) == {key} and record.name not in self._aliases
         return record.name if alone and self.called(record.name) == (key,) else node_id(key)
+
+    def devices_called(self, label: str) -> tuple[IPv6Address, ...]:
+        """The devices that a label means, where it means no member."""
+        if self.called(label):
+            return ()
+        found = self.devices.called(label)
+        return tuple(found[peer] for peer in self._living(found))
+
+    def devices_of(self, label: str, peers: Collection[NodeKey]) -> tuple[IPv6Address, ...]:
+        """Those of this name of some peers."""
+        found = self.devices.called(label)
+        return tuple(found[peer] for peer in peers if peer in found)
+
+    def device_labels(self, address: IPv6Address) -> tuple[str, ...]:
+        """The best labels that mean this device alone; none if there is no device."""
+        found = self.devices.at(address)
+        if found is None:
+            return ()
+        peer, name = found
+        alone = len(self.devices.called(name)) == 1 and not self.called(name)
+        return (name,) if alone else (name, self.canonical(peer))
 
     def services(self, key: NodeKey) -> tuple[Service, ...]:
         return self.members[key].record.card.services

@@ -13,7 +13,7 @@ from smeg.keys import NodeKey
 from smeg.members import Members
 from smeg.records import Member, OwnRecord
 from smeg.zone import Name, Zone
-from tests.builders import Desk, MadeMesh
+from tests.builders import WALL, Desk, MadeMesh
 
 SERVER = IPv6Address("::1")
 HOME = MadeMesh("home of names")
@@ -42,7 +42,7 @@ def alias(label: str) -> Card:
 def zone_of(
     known: Mapping[NodeKey, Member], dead: Collection[NodeKey] = (), mesh: MadeMesh = HOME, name: str = "home"
 ) -> Zone:
-    zone = Zone([SERVER])
+    zone = Zone([SERVER], lambda: WALL)
     show(zone, known, dead, mesh, name)
     return zone
 

@@ -20,7 +20,8 @@ from smeg.members import Members
 from smeg.offer_labels import bodies
 from smeg.records import Route
 from smeg.route_policy import MeshPolicy, RoutePolicy
-from smeg.routing import APART, GRACE, RoutingTable
+from smeg.routed_mesh import APART
+from smeg.routing import GRACE, RoutingTable
 from smeg.ways import Offer
 from tests.builders import WALL, Desk, MadeMesh, Node, grant, secret
 

@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from starlette.datastructures import Headers
 from smeg.api.guard import MAX_BODY, WRONG_BURST, Rules, judge, judge_body
 from smeg.api.main import known_hosts
 from smeg.api.rates import Bucket
+from smeg.api.serving import MAX_CONNECTIONS
 from smeg.keys import Secret
 from tests.api_service import Service, api_service
 from tests.canned_daemon import CannedDaemon, canned_daemon
@@ -203,6 +205,16 @@ def test_a_connection_on_which_nothing_whole_comes_is_closed(api: Service) -> No
     with silent, half:
         assert silent.recv(1) == b""
         assert half.recv(1) == b""
+
+
+def test_who_holds_connections_in_silence_keeps_nobody_out(api: Service) -> None:
+    with ExitStack() as held:
+        for number in range(2 * MAX_CONNECTIONS):
+            silent = held.enter_context(socket.create_connection(("127.0.0.1", api.port)))
+            with suppress(ConnectionError):
+                silent.sendall(b"GET /api/v2/meshes HTTP/1.1\r\nHost: " if number % 2 else b"")
+        for _ in range(3):
+            assert api.get(PATH) == {"meshes": []}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -64,6 +64,15 @@ def said(found: Facts, text: str = "") -> dict[str, State]:
     return worst
 
 
+def test_what_a_daemon_has_made_works_whatever_is_seen_from_here() -> None:
+    blind = replace(WELL, module=None, tun=None)
+    assert said(blind)["wireguard"] is State.WRONG
+    working = replace(blind, daemon=Daemon("1.0", 51800, backends=frozenset({"userspace"})))
+    assert said(working)["wireguard"] is State.GOOD
+    idle = replace(blind, daemon=Daemon("1.0", 51800, backends=frozenset({"dry-run"})))
+    assert said(idle)["wireguard"] is State.WRONG
+
+
 def test_of_a_host_where_all_is_well_every_check_says_so() -> None:
     found = findings(WELL, CONFIG)
     assert {one.state for one in found} == {State.GOOD}

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import dns.message
 import dns.resolver
@@ -73,6 +74,18 @@ def test_each_node_is_found_by_its_name_and_its_id_and_its_address_leads_back(no
             assert addresses(resolver, f"{row['node']}.{MESH}.smeg") == [row["address"]]
             back = resolver.resolve(dns.reversename.from_address(row["address"]), "PTR")
             assert [rdata.target.to_text() for rdata in back] == [f"{name}.{MESH}.smeg."]
+
+
+def test_a_device_without_a_daemon_is_found_by_its_name_while_it_is_let_in(nodes: list[Daemon], tmp_path: Path) -> None:
+    resolver, two = resolvers(nodes[0])[0], nodes[1]
+    made = two.does("export", MESH, "--static", "phone", "--output", str(tmp_path / "phone.conf"))
+    for name in ("phone", "phone.two"):
+        full = f"{name}.{MESH}.smeg"
+        wait_for("its name is known", lambda full=full: addresses(resolver, full) == [made["address"]], 20)  # type: ignore[misc]
+    back = resolver.resolve(dns.reversename.from_address(made["address"]), "PTR")
+    assert [rdata.target.to_text() for rdata in back] == [f"phone.{MESH}.smeg."]
+    two.does("delete-static", MESH, "phone")
+    wait_for("it is gone", lambda: addresses(resolver, f"phone.{MESH}.smeg") == [], 20)
 
 
 def test_what_another_node_says_of_itself_is_answered_within_seconds(nodes: list[Daemon]) -> None:

@@ -20,7 +20,8 @@ from smeg.keys import NodeKey
 from smeg.own_offers import AFTER_START
 from smeg.path_vector import HOLD
 from smeg.route_policy import MeshPolicy, PrefixFilter, PrefixRule, RoutePolicy
-from smeg.routing import APART, STANDS
+from smeg.routed_mesh import APART
+from smeg.routing import STANDS
 from smeg.shares import DEFAULT, part_of
 from smeg.ways import Hop, Offer, Way
 from tests.builders import QUICK, WALL, grant

@@ -16,7 +16,7 @@ from smeg.members import Members
 from smeg.records import Member
 from smeg.zone import Name, Server, Target, Texts, Zone, reverse_name
 from smeg.zone_index import MOST, MeshNames
-from tests.builders import QUICK, MadeMesh
+from tests.builders import QUICK, WALL, MadeMesh
 from tests.named_meshes import HOME, SERVER, alias, id_of, labels, members, show, zone_of
 
 WEB = Service("http", 80, text=("path=/",))
@@ -220,7 +220,7 @@ def test_members_and_this_host_itself_may_ask_and_nobody_else() -> None:
 
 
 def test_a_mesh_counts_once_it_has_started_and_no_more_when_it_has_stopped() -> None:
-    zone = Zone([SERVER])
+    zone = Zone([SERVER], lambda: WALL)
     everybody = members([("a", BLANK)])
     zone.hear(m.MembersChanged(HOME.id, 1, everybody))
     assert addresses(zone, f"a.{HOME.id}.smeg") == []

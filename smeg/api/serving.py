@@ -13,6 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from smeg.errors import LocalError
 
 MAX_CONNECTIONS = 64
+ROOM = 56
+"""connections beyond which one that waits is closed for each new one, so that nobody keeps others out by silence."""
 MAX_HEAD = 16 * 1024
 """bytes of a request's line and headers."""
 IDLE_SECONDS = 10
@@ -26,12 +28,27 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._made_at = self.loop.time()
+        self._make_room()
         self._waited_after: object = self
         """What had been answered last when it was seen to wait; itself while it was not."""
         self._timer = self.loop.call_later(IDLE_SECONDS, self._look)
 
+    @property
+    def _waits(self) -> bool:
+        """Whether no whole request is being answered. Who lacks the token is answered at once, so it always waits."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _make_room(self) -> None:
+        """Close who waits without having asked anything, the oldest first, then who has been answered."""
+        connections = (each for each in self.connections if isinstance(each, Connection))
+        open_now = [each for each in connections if not each.transport.is_closing()]
+        waiting = [each for each in open_now if each is not self and each._waits]
+        if len(open_now) > ROOM and waiting:
+            min(waiting, key=lambda each: (each.cycle is not None, each._made_at)).transport.close()
+
     def _look(self) -> None:
-        waits = self.cycle is None or self.cycle.response_complete
+        waits = self._waits
         if waits and self._waited_after is self.cycle:
             self.transport.close()
             return

@@ -75,13 +75,16 @@ def _daemon(ask: Ask) -> tuple[Daemon | None, tuple[str, str], list[str]]:
 
     try:
         status = ask("status", {"mesh": None})
-        hosts = [host for mesh in _rows(status, "meshes") for host in _hosts(ask, mesh)]
+        meshes = _rows(status, "meshes")
+        hosts = [host for mesh in meshes for host in _hosts(ask, mesh)]
     except SmegError as error:
         return None, (error.problem.message, error.problem.hint), []
     problems = tuple((str(row.get("message", "")), str(row.get("hint", ""))) for row in _rows(status, "problems"))
     gossip = status.get("gossip")
     port = gossip.get("port") if isinstance(gossip, dict) else None
-    return Daemon(str(status.get("version", "")), port if isinstance(port, int) else 0, problems), ("", ""), hosts
+    backends = frozenset(backend for mesh in meshes if (backend := str(mesh.get("backend") or "")))
+    version = str(status.get("version", ""))
+    return Daemon(version, port if isinstance(port, int) else 0, problems, backends), ("", ""), hosts
 
 
 def _hosts(ask: Ask, mesh: Mapping[str, Any]) -> list[str]:
