@@ -189,6 +189,15 @@ class CorruptState:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyState:
+    """These hosts, whose daemons are down, have a copy of another's state directory and configuration from now on, as a
+    cloned virtual machine does: the same keys, name and meshes at another address."""
+
+    hosts: Hosts
+    of: Annotated[Selection, "whose; the first one of these"]
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
     """These hosts join a mesh, with an invitation by its founder that has as many uses."""
 
@@ -249,14 +258,15 @@ class Traffic:
 
 Action = (
     Start | Stop | Kill | PowerOff | Pause | Resume | Restart | Partition | Heal | Isolate | Loss | Delay | Duplicate
-    | Reorder | Flap | Roam | NatRebind | Clock | DiskFull | CorruptState | Join | Leave | Invite | Evict | Advertise
-    | Withdraw | Traffic
+    | Reorder | Flap | Roam | NatRebind | Clock | DiskFull | CorruptState | CopyState | Join | Leave | Invite | Evict
+    | Advertise | Withdraw | Traffic
 )  # fmt: skip
 VERBS: dict[str, type[Action]] = {
     "start": Start, "stop": Stop, "kill": Kill, "power-off": PowerOff, "pause": Pause, "resume": Resume,
     "restart": Restart, "partition": Partition, "heal": Heal, "isolate": Isolate, "loss": Loss, "delay": Delay,
     "duplicate": Duplicate, "reorder": Reorder, "flap": Flap, "roam": Roam, "nat-rebind": NatRebind, "clock": Clock,
-    "disk-full": DiskFull, "corrupt-state": CorruptState, "join": Join, "leave": Leave, "invite": Invite,
+    "disk-full": DiskFull, "corrupt-state": CorruptState,
+    "copy-state": CopyState, "join": Join, "leave": Leave, "invite": Invite,
     "evict": Evict, "advertise": Advertise, "withdraw": Withdraw, "traffic": Traffic,
 }  # fmt: skip
 WORDS: dict[type[Action], str] = {kind: word for word, kind in VERBS.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -16,6 +17,8 @@ from scenarios.witnesses import Witnesses
 
 MOST_PAIRS = 100
 """Of hosts between which packets are looked at."""
+RATED = 10.0
+"""seconds over which what hosts send is counted, at least."""
 NAMED = 3
 """hosts or pairs that a verdict names."""
 Pair = tuple[str, str]
@@ -37,11 +40,14 @@ class Checks:
     addresses: dict[str, dict[str, str]] = field(default_factory=dict)
     """By host and mesh, as they were at the start."""
     _pairs: dict[int, list[Pair]] = field(default_factory=dict)
+    _sent: deque[tuple[float, Mapping[str, tuple[int, int]]]] = field(default_factory=deque)
+    """When, and what each host had sent by then; the first of them is `RATED` ago or longer, if there is one."""
 
     def begin(self) -> None:
         """The world has come to rest."""
         for host in self.truth.hosts:
             self.addresses[host] = self._own_addresses(host)
+        self._sent.append((self.stage.now, dict(self.stage.sent())))
 
     def wrong(self, check: e.Check) -> str:
         """What does not hold; empty if all does."""
@@ -72,6 +78,10 @@ class Checks:
                 return _some([f"{host} has {count} of them" for host, count in found if count])
             case e.Bounded():
                 return self._bounded(check)
+            case e.Told(problem, hosts):
+                told = self.witnesses.told
+                deaf = [host for host in self.choosing.hosts(hosts) if (host, problem) not in told]
+                return f"{problem} was not told by {_names(deaf)}" if deaf else ""
             case e.Outage(longest):
                 seconds, what = self.stage.longest_outage()
                 return what if seconds > longest * self.patience else ""
@@ -175,7 +185,23 @@ class Checks:
             wrong.append(f"{deepest} messages waited for one actor")
         if memory is not None and memory > check.memory:
             wrong.append(f"a daemon took {memory:.0f} MiB")
+        busiest, rate = self._busiest() if check.rate else ("", 0.0)
+        if rate > check.rate:
+            wrong.append(f"{busiest} sent {rate:.0f} messages a second")
         return _some(wrong)
+
+    def _busiest(self) -> tuple[str, float]:
+        """Who has sent most of late, and how many messages a second."""
+        now, sent = self.stage.now, self.stage.sent()
+        while len(self._sent) > 1 and self._sent[1][0] <= now - RATED:
+            self._sent.popleft()
+        since, before = self._sent[0]
+        if now > self._sent[-1][0]:
+            self._sent.append((now, dict(sent)))
+        if now < since + RATED:
+            return "", 0.0
+        host = max(sent, key=lambda one: sent[one][0] - before.get(one, (0, 0))[0])
+        return host, (sent[host][0] - before.get(host, (0, 0))[0]) / (now - since)
 
     # Packets.
 

@@ -168,6 +168,8 @@ class Director:
             case a.Traffic(_, to):
                 pairs = self._checks.pairs(hosts, choosing.hosts(to))
                 return Deed(action, hosts, (tuple(one for one, _ in pairs), tuple(other for _, other in pairs)))
+            case a.CopyState(_, of):
+                return Deed(action, hosts, (choosing.hosts(of)[:1],))
             case a.Restart():
                 return Deed(a.Stop(action.hosts), hosts)
         return Deed(action, hosts)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import Annotated
 
-from scenarios.script_values import Count, EventName, Factor, MeshName, Seconds
+from scenarios.script_values import Count, EventName, Factor, MeshName, ProblemCode, Seconds
 from scenarios.selectors import EVERYONE, Selection
 
 FIRST = MeshName("")
 LAST = EventName("")
-QUEUE, MEMORY = Count(10_000), Count(100)
+QUEUE, MEMORY, ANY_RATE = Count(10_000), Count(100), Count(0)
 Mesh = Annotated[MeshName, "in which mesh; the first one if it is not said"]
 
 
@@ -105,10 +105,19 @@ class NoInterfaceLeft:
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """No queue of any daemon, and no daemon's memory, was ever beyond these."""
+    """No queue of any daemon, no daemon's memory, and nothing that a host sends, was ever beyond these."""
 
     queue: Annotated[Count, "messages that wait for one actor"] = QUEUE
     memory: Annotated[Count, "MiB of a daemon"] = MEMORY
+    rate: Annotated[Count, "messages a second from any host, over ten seconds or longer; 0 is any number"] = ANY_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Each of these hosts has told its user of a problem, as `status` shows it, at some time since the start."""
+
+    problem: Annotated[ProblemCode, "its code"]
+    hosts: Annotated[Selection, "who has"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +129,13 @@ class Outage:
 
 Check = (
     Converged | KnownByAll | Reachable | Unreachable | OneLeader | NoLiveNodePruned | NoLoop | SharesWithin
-    | LeadsThrough | SameAddress | NoInterfaceLeft | Bounded | Outage
+    | LeadsThrough | SameAddress | NoInterfaceLeft | Bounded | Told | Outage
 )  # fmt: skip
 CHECKS: dict[str, type[Check]] = {
     "converged": Converged, "known-by-all": KnownByAll, "reachable": Reachable, "unreachable": Unreachable,
     "one-leader": OneLeader, "no-live-node-pruned": NoLiveNodePruned, "no-loop": NoLoop,
     "shares-within": SharesWithin, "leads-through": LeadsThrough,
     "same-address": SameAddress, "no-interface-left": NoInterfaceLeft,
-    "bounded": Bounded, "outage": Outage,
+    "bounded": Bounded, "told": Told, "outage": Outage,
 }  # fmt: skip
 WORDS: dict[type[Check], str] = {kind: word for word, kind in CHECKS.items()}

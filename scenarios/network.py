@@ -72,7 +72,9 @@ class Station:
     __slots__ = (
         "curve",
         "heard",
+        "lately",
         "link",
+        "linked",
         "messages",
         "name",
         "receiver",
@@ -96,6 +98,10 @@ class Station:
         """How often a daemon began to listen here."""
         self.heard: dict[bytes, int] = {}
         """Keys with whom a connection was made, and with which start of theirs: it stands while that is the last."""
+        self.lately: dict[bytes, Station] = {}
+        """Of keys that several hosts have: who of them said something last."""
+        self.linked: dict[bytes, tuple[Station, int]] = {}
+        """Of such keys: to whom of them, at which start of its, a connection goes from here."""
         self.watchers: dict[str, Receiver] = {}
         """By host: who wants to know when connections with this one are reset."""
         self.messages = 0
@@ -127,16 +133,19 @@ class Network:
         self._latencies = [median * exp(sigma * quantile((k + 0.5) / _DRAWS)) for k in range(_DRAWS)]
         self._stations: dict[bytes, Station] = {}
         self._named: dict[str, Station] = {}
-        self._places: dict[str, bytes] = {}
+        self._places: dict[str, Station] = {}
+        """By address."""
+        self.shared: set[bytes] = set()
+        """Keys that several hosts have."""
 
     @property
     def messages(self) -> int:
-        return sum(station.messages for station in self._stations.values())
+        return sum(station.messages for station in self._named.values())
 
     @property
     def volume(self) -> int:
         """bytes sent so far."""
-        return sum(station.volume for station in self._stations.values())
+        return sum(station.volume for station in self._named.values())
 
     # Stations.
 
@@ -145,11 +154,35 @@ class Network:
         found = self._stations.get(curve)
         if found is None:
             found = self._stations[curve] = self._named[name] = Station(name, curve)
-            self._places[address] = curve
+            self._places[address] = found
         return found
 
-    def find(self, curve: bytes) -> Station | None:
-        return self._stations.get(curve)
+    def share_key(self, station: Station, curve: bytes) -> None:
+        """This host has the key of another from now on."""
+        self._stations = {key: one for key, one in self._stations.items() if one is not station}
+        station.curve = curve
+        if curve not in self.shared:
+            self.shared.add(curve)
+            first = self._stations[curve]
+            for other in self._named.values():
+                if other.heard.get(curve) == first.starts:
+                    other.linked[curve] = first, first.starts
+
+    def find(self, curve: bytes, endpoints: tuple[Endpoint, ...] = (), source: Station | None = None) -> Station | None:
+        """Who is reached under a key. Of several with one key: to whom a connection goes from `source`, as long as it
+        stands; then who is dialled, and then who said something last."""
+        first = self._stations.get(curve)
+        if curve not in self.shared or source is None:
+            return first
+        linked, starts = source.linked.get(curve, (None, 0))
+        if linked is not None and linked.state is State.LISTENING and linked.starts == starts:
+            return linked
+        dialled = [place for place in map(self._places.get, (one.host for one in endpoints)) if place is not None]
+        able = [one for one in (*dialled, source.lately.get(curve), first) if one is not None and one.curve == curve]
+        found = next((one for one in able if one.state is State.LISTENING), None)
+        if found is not None and endpoints:
+            source.linked[curve] = found, found.starts
+        return found or first
 
     def listen(self, station: Station, receiver: Receiver) -> None:
         station.state, station.receiver = State.LISTENING, receiver
@@ -172,7 +205,7 @@ class Network:
 
     def forget(self, station: Station) -> None:
         """Its connections are gone, and nobody has noticed: whoever sends next makes a new one, if it can."""
-        for other in self._stations.values():
+        for other in self._named.values():
             other.heard.pop(station.curve, None)
         station.heard.clear()
 
@@ -196,7 +229,7 @@ class Network:
         self.blocked.clear()
 
     def _sides(self, *groups: Iterable[bytes]) -> None:
-        for station in self._stations.values():
+        for station in self._named.values():
             station.side = 0
         for number, group in enumerate(groups, start=1):
             for curve in group:
@@ -225,8 +258,9 @@ class Network:
 
     def probe(self, source: Station, curve: bytes, endpoints: tuple[Endpoint, ...]) -> State:
         """What somebody finds who dials: whoever cannot be reached both ways seems to be off."""
-        target = self._stations.get(curve)
-        if target is None or not any(self._places.get(endpoint.host) == curve for endpoint in endpoints):
+        target = self.find(curve, endpoints, source)
+        places = [self._places.get(endpoint.host) for endpoint in endpoints]
+        if target is None or not any(place is not None and place.curve == curve for place in places):
             return State.OFF
         if self._cut_off(source, target) or self._cut_off(target, source):
             return State.OFF
@@ -240,6 +274,8 @@ class Network:
             self.payloads[payload[:1]] += len(payload)
         if self.recorder is not None:
             self.recorder(source.name, target.name, payload)
+        if self.shared and source.curve in self.shared:
+            target.lately[source.curve] = source
         if target.receiver is None or self._cut_off(source, target):
             return
         draw = self._draw

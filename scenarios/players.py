@@ -78,6 +78,12 @@ class FailingDisk(MemoryDisk):
         if self.full:
             raise LocalError("disk-full", "no space left on the simulated disk", "make room")
 
+    def copy(self) -> FailingDisk:
+        made = FailingDisk(self._identity, self._curve)
+        made._meshes = dict(self._meshes)
+        made._documents = {mesh: dict(documents) for mesh, documents in self._documents.items()}
+        return made
+
     def corrupt(self) -> None:
         """The database is found unreadable, set aside, and begun anew; keys and meshes are files beside it."""
         for documents in self._documents.values():
@@ -215,6 +221,15 @@ class Player(Host):
         self.crash()
         self.devices.clear()
         self.seats.clear()
+
+    def become(self, other: Player) -> None:
+        """A copy of another host, but for the address. Raises `LocalError` while the daemon is up."""
+        if self.console is not None and not (self._ending and self.ended):
+            raise LocalError("daemon-up", f"the daemon of {self.name} is up: it would not notice another state")
+        self.die()
+        self.disk, self.remembers = other.disk.copy(), other.remembers
+        self.called, self.arguments, self.behind = other.called, other.arguments, other.behind
+        self.world.network.share_key(self.station, other.station.curve)
 
     # What a person does.
 

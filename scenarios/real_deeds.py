@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from scenarios import actions as a
 from scenarios.consoles import Answer
 from scenarios.real_hosts import RealHost
-from scenarios.stage import Deed
+from scenarios.stage import Deed, original_of
 from smeg.errors import Problem
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class RealDeeds:
                 return
             case a.Traffic():
                 self._traffic(deed, action)
+                return
+            case a.CopyState():
+                original = self._stage.hosts[original_of(deed)]
+                for name in deed.hosts:
+                    self._stage.hosts[name].become(original)
                 return
             case _:
                 for name in deed.hosts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import IPv6Network
@@ -15,6 +16,7 @@ from scenarios.nat import Nat
 from scenarios.reactor import Reactor
 from scenarios.script import Group
 from scenarios.wrong_clocks import SITECUSTOMIZE
+from smeg.errors import LocalError
 from smeg.shares import DEFAULT
 
 ENDING_AGAIN = 0.1
@@ -45,6 +47,9 @@ class RealHost:
         self._again = False
         self._moves = 0
         self._environment: dict[str, str] = {}
+        self._settings: Mapping[str, object] = {}
+        self.called = name
+        """As its configuration says."""
         self.largest = 0.0
         """MiB: the most that a daemon of this host ever took."""
         run = self.host.folder.parent
@@ -65,9 +70,8 @@ class RealHost:
             self.host.run(["ip", "-4", "address", "flush", "dev", "eth0"])
         if self.group.advertises:
             self.reach(reached=True)
-        keys = {"name": self.name, "stateDir": STATE, "role": self.group.role, **self._leads(), **settings}
-        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
-        (self.host.folder / "node.yaml").write_text(text)
+        self._settings = settings
+        self._configure(self.group)
         if may_fill:
             self.host.run(["mkdir", "-p", "-m", "700", STATE])
             self.host.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "tmpfs", STATE])
@@ -78,13 +82,18 @@ class RealHost:
             self._environment = {"PYTHONPATH": MISLED}
         self.pinger = Pinger(self._reactor, self.host, PROBE_PORT if self.group.advertises else None)
 
-    def _leads(self) -> dict[str, object]:
+    def _configure(self, group: Group) -> None:
+        keys = {"name": self.called, "stateDir": STATE, "role": group.role, **self._leads(group), **self._settings}
+        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in keys.items())
+        (self.host.folder / "node.yaml").write_text(text)
+
+    def _leads(self, group: Group) -> dict[str, object]:
         keys: dict[str, object] = {"publicEndpoint": self._endpoints()}
-        if self.group.role == "peer":
+        if group.role == "peer":
             keys["forwarding"] = "host"
-        if self.group.advertises:
-            keys["advertise"] = [str(prefix) for prefix in self.group.advertises if prefix != DEFAULT]
-            keys["advertiseDefaults"] = DEFAULT in self.group.advertises
+        if group.advertises:
+            keys["advertise"] = [str(prefix) for prefix in group.advertises if prefix != DEFAULT]
+            keys["advertiseDefaults"] = DEFAULT in group.advertises
             keys["exitProbe"] = f"[{self._probed()}]:{PROBE_PORT}"
         return keys
 
@@ -223,6 +232,26 @@ class RealHost:
         """The database, not the keys."""
         for path in (self.host.folder / "state").glob("state.db*"):
             path.write_bytes(b"\xa5" * max(4096, path.stat().st_size))
+
+    def become(self, other: RealHost) -> None:
+        """A copy of another host, but for the address. Raises `LocalError` while the daemon is up."""
+        if self.daemon is not None and self.daemon.running:
+            raise LocalError("daemon-up", f"the daemon of {self.name} is up: it would not notice another state")
+        self.die()
+        state = self.host.folder / "state"
+        for old in state.iterdir() if state.exists() else ():
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        # As it is at one moment.
+        stands = other.up and not other.paused
+        if stands:
+            other.stand_still()
+        shutil.copytree(other.host.folder / "state", state, dirs_exist_ok=True)
+        if stands:
+            other.go_on()
+        self.called, self._settings = other.called, other._settings
+        self._configure(other.group)
+        if other.group.advertises:
+            self.reach(reached=True)
 
     def set_clock(self, ahead: float, rate: float) -> None:
         """Seconds that the wall clock is ahead; seconds that the monotonic clock counts in a second."""

@@ -115,9 +115,9 @@ class Views:
             view = self.by_mesh.get(event["mesh"])
             if view is not None:
                 view.changed = True
-            self._happened(event["kind"], event["mesh"], event["name"], event["text"])
+            self._happened(event["kind"], event["mesh"], event["name"], event["code"])
 
-    def _happened(self, kind: str, mesh: str, name: str, text: str) -> None:
+    def _happened(self, kind: str, mesh: str, name: str, code: str) -> None:
         silent = self._silent.setdefault(mesh, set())
         match kind:
             case "pruned" | "daemon-down":
@@ -128,7 +128,7 @@ class Views:
                 silent.discard(name)
                 self._observer.changed_mind(self._host.name, mesh, (), (name,), ())
             case "problem":
-                self._observer.noticed(self._host.name, text[:100])
+                self._observer.noticed(self._host.name, code)
 
     def _metrics(self, answer: Answer) -> None:
         if not isinstance(answer, Problem):

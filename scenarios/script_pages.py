@@ -35,6 +35,7 @@ EXAMPLES: Mapping[str, str] = {
     "clock": "clock: {hosts: 10 % of peers, jump: -6 h, drift: 1.01}",
     "disk-full": "disk-full: {hosts: peers-2, lasts: 40 s}",
     "corrupt-state": "corrupt-state: down",
+    "copy-state": "copy-state: {hosts: guests-1, of: peers-3}",
     "join": "join: {hosts: guests, mesh: office}",
     "leave": "leave: peers-4",
     "invite": "invite: {uses: 20, expires: 10 min}",
@@ -54,6 +55,7 @@ EXAMPLES: Mapping[str, str] = {
     "same-address": "same-address: clients",
     "no-interface-left": "no-interface-left: guests",
     "bounded": "bounded: {queue: 5000, memory: 100}",
+    "told": "told: {problem: second-daemon, hosts: peers-3}",
     "outage": "outage: 5 s",
 }
 """One of each word, of a script with the hosts and meshes of `EXAMPLE`."""

@@ -27,6 +27,8 @@ MeshName = NewType("MeshName", str)
 """Empty for the first mesh, or the only one."""
 EventName = NewType("EventName", str)
 """Of an event in the timeline; empty for the last one."""
+ProblemCode = NewType("ProblemCode", str)
+"""By which a daemon names a problem."""
 Sides = NewType("Sides", tuple[Selection, ...])
 """Groups of hosts, each apart from the others."""
 
@@ -158,6 +160,7 @@ KINDS: dict[object, Kind] = {
     Factor: Kind("a number from 0.1 to 1000", factor, r"[0-9]+(\.[0-9]+)?", numbers=True),
     MeshName: Kind("a mesh of this script", name, NAME.pattern),
     EventName: Kind("an event of this script, by its `as` or its verb", name, NAME.pattern),
+    ProblemCode: Kind("the code of a problem, like second-daemon", name, NAME.pattern),
     IPv6Network: Kind("an IPv6 prefix", prefix),
     bool: Kind("yes or no", truth, "yes|no|true|false"),
     Selection: SELECTION,

@@ -8,7 +8,7 @@ from scenarios import actions as a
 from scenarios.network import Link
 from scenarios.players import Answered, Player
 from scenarios.simulated_traffic import SimulatedTraffic
-from scenarios.stage import Deed
+from scenarios.stage import Deed, original_of
 from smeg import messages as m
 from smeg.errors import LocalError
 
@@ -34,6 +34,10 @@ class Deeds:
         match action:
             case a.Partition():
                 network.partition(*(self._curves(side) for side in deed.sides))
+                for number, side in enumerate(deed.sides, 1):
+                    for name in side:
+                        # Two hosts with one key may be on different ones.
+                        self._stage.players[name].station.side = number
             case a.Heal():
                 network.heal()
                 for player in self._stage.players.values():
@@ -48,6 +52,10 @@ class Deeds:
                 self._join(deed, action)
             case a.Evict():
                 self._evict(deed, action)
+            case a.CopyState():
+                original = self._stage.players[original_of(deed)]
+                for name in deed.hosts:
+                    self._stage.players[name].become(original)
             case a.Traffic():
                 self._traffic(deed, action)
             case _:

@@ -84,7 +84,7 @@ class SimulatedGossip(Actor):
             case m.SendMember():
                 self._send(message.mesh, message.channel, message.to, message.payload)
             case m.SendGuest():
-                target = self._network.find(message.to)
+                target = self._network.find(message.to, (), self._station)
                 if target is not None:
                     self._network.send(self._station, target, message.mesh, message.channel, message.payload)
             case m.MembersChanged():
@@ -115,7 +115,7 @@ class SimulatedGossip(Actor):
 
     def _send(self, mesh: str, channel: m.Channel, to: NodeKey, payload: bytes) -> None:
         lines = self._lines.setdefault(mesh, {})
-        if to not in lines:
+        if to not in lines or self._network.shared:
             lines[to] = self._line(mesh, to)
         line = lines[to]
         if line is None or not (line[1] or self._station.heard.get(line[0].curve) == line[0].starts):
@@ -128,7 +128,7 @@ class SimulatedGossip(Actor):
             line = self._switchboard.member(mesh, to)
         except RemoteError:
             return None
-        target = self._network.find(line.curve)
+        target = self._network.find(line.curve, line.endpoints, self._station)
         return None if target is None else (target, bool(line.endpoints))
 
     def arrive(self, curve: bytes, mesh: str, channel: m.Channel, payload: bytes) -> None:
@@ -182,15 +182,16 @@ class SimulatedGossip(Actor):
 
     def _dial(self, curve: bytes) -> None:
         """Dial who is watched, and see what comes of it after a while."""
-        target = self._network.find(curve)
+        places = self._switchboard.places(curve)
+        target = self._network.find(curve, places, self._station)
         if target is None or target not in self._ends:
             return
-        state = self._network.probe(self._station, curve, self._switchboard.places(curve))
+        state = self._network.probe(self._station, curve, places)
         wait = SILENT_AFTER if state is State.OFF else self._network.latency() + self._network.latency()
         self._later(wait, Dialled(curve, state))
 
     def _dialled(self, message: Dialled) -> list[Message]:
-        target = self._network.find(message.curve)
+        target = self._network.find(message.curve, self._switchboard.places(message.curve), self._station)
         if target not in self._ends or message.state is State.LISTENING:
             return []
         if message.state is State.REFUSING:

@@ -37,6 +37,8 @@ class Host:
     def __init__(self, world: World, number: int, name: str = "") -> None:
         self.world = world
         self.name = name or f"host{number}"
+        self.called = self.name
+        """As its configuration says."""
         self.address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         self.replies: dict[int, m.Reply] = {}
         self.console: Address | None = None
@@ -69,7 +71,7 @@ class Host:
     def _cast(self, settings: Mapping[str, Any]) -> Cast:
         world = self.world
         return Cast(
-            Settings(self.name, **settings),
+            Settings(self.called, **settings),
             lambda: self.disk,
             self._gossip,
             self._console,
@@ -92,7 +94,7 @@ class Host:
         console = Console(runtime, incarnation, supervisor, self)
         self.console = Address(console)
         own, said = node_key(keys.identity), self._settings
-        self.dashboard = Dashboard(own, self.name, runtime.now(), said.routes, said.keepalive)
+        self.dashboard = Dashboard(own, self.called, runtime.now(), said.routes, said.keepalive)
         return console
 
     def hear(self, message: Message) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from scenarios.actions import Action
 from scenarios.script import Script
+from smeg.errors import LocalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,19 @@ class Deed:
     action: Action
     hosts: tuple[str, ...] = ()
     sides: tuple[tuple[str, ...], ...] = ()
-    """Of a partition; they are all hosts."""
+    """Of a partition; they are all hosts. Of a copy: the one whose it is."""
     undo: bool = False
     """Whether its time is up."""
+
+
+def original_of(deed: Deed) -> str:
+    """Of whom others become a copy. Raises `LocalError` when it is nobody, or one of them."""
+    (originals,) = deed.sides
+    if not originals:
+        raise LocalError("no-original", "there is nobody now whose state could be copied")
+    if originals[0] in deed.hosts:
+        raise LocalError("own-copy", f"{originals[0]} would be a copy of itself", "name another host")
+    return originals[0]
 
 
 @dataclass(frozen=True, slots=True)

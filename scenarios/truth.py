@@ -9,7 +9,7 @@ from enum import Enum
 
 from scenarios import actions as a
 from scenarios.script import Begins, Script
-from scenarios.stage import Deed
+from scenarios.stage import Deed, original_of
 
 SETTLES = 5.0
 """seconds after somebody came back, or a link did, in which others may still think it dead."""
@@ -59,6 +59,8 @@ class Truth:
         """Of a partition; empty when there is none."""
         self.loose: set[str] = set()
         """Whose link is cut now and then, or one way."""
+        self.copies: dict[str, str] = {}
+        """Hosts that run with a copy of another's state, and whose."""
         self._certified = {name: group.certified for name, group in script.names(nodes) if group.certified}
         self._jumped: dict[str, float] = dict.fromkeys(self.hosts, 0.0)
         """By how many seconds each wall clock is ahead."""
@@ -94,6 +96,8 @@ class Truth:
             case a.Roam() | a.NatRebind():
                 for host in deed.hosts:
                     self._returned[host] = self._began[host] = now
+            case a.CopyState():
+                self.copies.update(dict.fromkeys(deed.hosts, original_of(deed)))
             case a.Clock(jump=jump):
                 self._jump(deed.hosts, jump)
             case a.Join(mesh=mesh):
@@ -106,6 +110,9 @@ class Truth:
 
     def _becomes(self, host: str, standing: Standing, now: float) -> None:
         before = self.standing[host]
+        if host in self.copies and before in _ALIVE:
+            # Which of the two was reached until now is anybody's guess.
+            self._returned[self.copies[host]] = self._began[self.copies[host]] = now
         if standing is Standing.UP and before is not Standing.UP:
             self._returned[host] = now
             # Who stood still must know that it did, and judge nobody by it.
@@ -133,6 +140,10 @@ class Truth:
     def running(self, host: str) -> bool:
         return self.standing[host] is Standing.UP
 
+    def doubled(self, host: str) -> bool:
+        """Whether a daemon with a copy of its state runs elsewhere: what is meant for one may reach the other."""
+        return any(one == host and self.standing[copy] in _ALIVE for copy, one in self.copies.items())
+
     def those_running(self, mesh: str) -> list[str]:
         """The members whose daemon is up."""
         members = self.members[mesh]
@@ -159,10 +170,13 @@ class Truth:
             return True
         if self.standing[by] is not Standing.UP or subject in self.loose or by in self.loose:
             return True
+        if self.doubled(subject) or self.doubled(by):
+            return True
         never = -self._settles
         since = max(self._returned.get(subject, never), self._began.get(by, never))
         return now <= since + self._settles
 
     def counts(self, host: str, now: float) -> bool:
         """Whether what it knows is to be expected to be right: it is up, on a good link, and has not just woken."""
-        return self.running(host) and host not in self.loose and now > self._woke.get(host, -self._wakes) + self._wakes
+        sound = self.running(host) and host not in self.loose and not self.doubled(host)
+        return sound and now > self._woke.get(host, -self._wakes) + self._wakes

@@ -41,6 +41,8 @@ class Witnesses:
         self.notes: list[tuple[float, str, str]] = []
         self.counted: Counter[str] = Counter()
         """All notes, by what they say."""
+        self.told: set[tuple[str, str]] = set()
+        """Likewise: who noticed what."""
         self._names = 0
 
     @property
@@ -72,6 +74,8 @@ class Witnesses:
 
     def noticed(self, host: str, what: str) -> None:
         self.counted[what] += 1
+        if len(self.told) < MOST_CHANGES:
+            self.told.add((host, what))
         if len(self.notes) < MOST_NOTES:
             # What is noticed before the world is at rest counts as noticed then.
             self.notes.append((round(max(0.0, self._now), 6), host, what))

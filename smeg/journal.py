@@ -47,7 +47,7 @@ class Event:
     text: str = ""
     """In words, what kind and name do not say."""
     code: str = ""
-    """Of a problem."""
+    """Of a problem; else empty."""
 
 
 class Journal:
@@ -79,7 +79,7 @@ class Journal:
         start = self._next - last if number is None else number if run == self._run else 1
         rows = [
             {"number": number, "time": wall, "kind": event.kind, "mesh": event.mesh, "node": event.node,
-             "name": event.name, "text": event.text}
+             "name": event.name, "text": event.text, "code": event.code}
             for number, (wall, event) in enumerate(self._events, first)
             if number >= start and (not mesh or event.mesh in ("", mesh))
         ]  # fmt: skip

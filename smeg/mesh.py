@@ -35,6 +35,7 @@ from smeg.records import Record, Standing
 from smeg.remembered import about, remember
 from smeg.roster import Verdict
 from smeg.saving import Purpose, Save, Saving
+from smeg.second_daemon import CODE, SecondDaemon
 from smeg.static_clients import COMMANDS as STATIC_COMMANDS
 from smeg.static_clients import StaticClient
 from smeg.static_clients import revised as revised_statics
@@ -113,6 +114,7 @@ class Mesh:
         """Whether the own record that goes with `ENTRY` is not on disk yet."""
         self._removed = False
         self._verdict = Verdict.MEMBER.value
+        self._second = SecondDaemon(stored.name)
         self._left = False
         self._stop_at: float | None = None
         self._settled_at: float | None = None
@@ -152,8 +154,9 @@ class Mesh:
             case _, m.MembersChanged():
                 return self._members_changed(message, now)
             case _, m.OffersChanged() | m.AnnexesChanged():
-                self._offers.hear(message, now)
                 self._devices.hear(message)
+                if self._offers.hear(message, now) and self._second.settled(now):
+                    self._second.contradicted(now)
             case _, m.LivenessChanged() | m.RoutesChanged():
                 self._carrier.hear(message)
             case _, m.Request():
@@ -185,6 +188,9 @@ class Mesh:
         if self._offers.room_again:
             self._offers.room_again = False
             out.append(m.AlarmOver(self._mesh, "too-many-offers"))
+        problem, over = self._second.news(now)
+        out += [m.Alarm(self._mesh, problem)] if problem is not None else []
+        out += [m.AlarmOver(self._mesh, CODE)] if over else []
         if documents:
             # The record waits, with a floor that voids what these replace.
             ticket, name = self._evicting or (None, "")
@@ -205,7 +211,7 @@ class Mesh:
             return None
         joining = self._joining.next_deadline() if self._joining is not None else None
         settled = self._settled_at if self._state is State.SETTLING else None
-        own = (self._revise_at(), self._offers_at(), self._carrier.next_deadline())
+        own = (self._revise_at(), self._offers_at(), self._carrier.next_deadline(), self._second.next_deadline())
         mine = (joining, settled, self._present_at, self._stop_at, *own)
         return min((at for at in (*mine, self._saving.next_deadline()) if at is not None), default=None)
 
@@ -213,11 +219,12 @@ class Mesh:
         """When to write the own record anew; None while it says what it should, or the last is not on disk yet."""
         if self._own is None or not self._own.has_news() or not self._may_publish():
             return None
-        return 0.0 if self._own.has_moved() else self._republish_at
+        return 0.0 if self._own.has_moved() else max(self._republish_at, self._second.quiet_until)
 
     def _offers_at(self) -> float | None:
         """Likewise for the own annexes."""
-        return self._offers.due() if self._may_publish() else None
+        due = self._offers.due() if self._may_publish() else None
+        return max(due, self._second.quiet_until) if due is not None else None
 
     def _may_publish(self) -> bool:
         return self._state in (State.SETTLING, State.ACTIVE) and not self._saving.publishes()
@@ -335,6 +342,7 @@ class Mesh:
 
     def _entered(self, now: float) -> list[Message]:
         self._enter(State.SETTLING)
+        self._second.begin(now)
         self._republish_at = now + REPUBLISH_AFTER
         # Who knows others from its disk is known to them, and a repair tells what it missed: thousands that start at
         # once and ask for everything would move gigabytes.
@@ -350,8 +358,8 @@ class Mesh:
         self._company.see(message)
         self._carrier.hear(message)
         self._devices.hear(message)
-        if self._own is not None:
-            self._own.see(message.members)
+        if self._own is not None and self._own.see(message.members):
+            self._second.contradicted(now)
         self._removed = message.own_verdict == Verdict.REMOVED.value
         if self._removed and self._state in (State.SETTLING, State.ACTIVE):
             return self._end(self._why_removed())

@@ -59,10 +59,11 @@ class OwnOffers:
         self._evictions = self._evictions or self._own.body(EVICTED)
         self._at = now if self._own.empty else now + AFTER_START
 
-    def hear(self, message: m.OffersChanged | m.AnnexesChanged, now: float) -> None:
+    def hear(self, message: m.OffersChanged | m.AnnexesChanged, now: float) -> bool:
+        """Whether others know newer annexes of ours."""
         if isinstance(message, m.OffersChanged):
             self._offers, self._open = message, True
-            return
+            return False
         said = message.annexes.get(self._node, {})
         if said is not self._said:
             self._said = said
@@ -70,6 +71,8 @@ class OwnOffers:
                 self._open = True
                 self._at = max(self._at, now + AFTER_SURPRISE)
                 self._evictions = self._evictions or self._own.body(EVICTED)
+                return True
+        return False
 
     def vouch(self, statics: tuple[StaticClient, ...]) -> None:
         """For these devices without a daemon, from now on."""

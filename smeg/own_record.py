@@ -47,6 +47,8 @@ class OwnRecordWriter:
         self.record: Record | None = None
         """The newest, on disk or about to be."""
         self.counter = 0
+        self._seen = b""
+        """The hash of the newest record that was known to others and not written here."""
 
     @property
     def wanted(self) -> OwnRecord:
@@ -115,17 +117,31 @@ class OwnRecordWriter:
         self.record = read_record(document)
         return document
 
-    def see(self, members: Members) -> None:
-        """Learn from what others know: a newer record of ours, or a lower key at our address."""
+    def see(self, members: Members) -> bool:
+        """Learn from what others know: a newer record of ours, or a lower key at our address. Whether there is a newer
+        one, that was not seen before."""
         own = members.get(self.standing.node)
         if own is None:
-            return
-        if own.record.counter > (self.record.counter if self.record is not None else self.counter):
+            return False
+        newer = self._is_newer(own.record)
+        if newer:
             self.go_on_above(own.record.counter)
             self._written = None
+        surprised = newer and own.record.hash != self._seen
+        if newer:
+            self._seen = own.record.hash
         self.raise_floor(own.record.floor)
         if members.at(own.address) != self.standing.node:
             self._wanted = replace(self._wanted, collision=min(own.record.collision + 1, MAX_COLLISION))
+        return surprised
+
+    def _is_newer(self, known: Record) -> bool:
+        """Whether it counts for more than ours; of two with one counter it does, since others know it."""
+        if self.record is None:
+            return known.counter > self.counter
+        if known.counter == self.record.counter:
+            return known.hash != self.record.hash
+        return known.counter > self.record.counter
 
     def identify(self, wanted: OwnRecord, provisional: bool = False) -> None:
         """How it is called and reached, as in this; `provisional` leaves the latter as it is."""

@@ -252,6 +252,7 @@ def test_each_verb_is_done_or_said_to_be_impossible() -> None:
             "partition": "[[peers-1], [rest]]", "loss": "5 %", "duplicate": "5 %", "reorder": "5 %", "delay": "1 s",
             "heal": "", "invite": "{uses: 2}", "flap": "{hosts: peers-1, lasts: 5 s}", "roam": "clients",
             "traffic": "{hosts: peers-1, to: peers-2}", "join": "new",
+            "copy-state": "{hosts: new, of: peers-1}",
         }.get(word, "peers-1")  # fmt: skip
         hosts = "hosts: {peers: {count: rest}, clients: {count: 1, role: client}, new: {count: 1, begins: outside}}\n"
         script = parse(f"{hosts}timeline: [{{{word}: {arguments}}}]\n", "made.yaml")

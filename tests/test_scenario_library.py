@@ -22,7 +22,14 @@ from smeg.ways import MAX_HOPS
 
 NAMES = [path.stem for path in library()]
 SMALL = 14
-QUICK = ("leader-dies", "minority-partition", "peer-of-a-client-dies", "join-storm", "corrupt-state")
+QUICK = (
+    "leader-dies",
+    "minority-partition",
+    "peer-of-a-client-dies",
+    "join-storm",
+    "corrupt-state",
+    "state-started-twice",
+)
 
 
 def played(name: str, nodes: int = SMALL, seed: int = 1) -> Play:

@@ -252,19 +252,22 @@ EACH: dict[str, Any] = {
     "isolate": "peers-1", "loss": "10 %", "delay": "100 ms", "duplicate": "20 %", "reorder": "20 %",
     "flap": {"hosts": "peers-1", "lasts": "8 s"}, "roam": "clients", "nat-rebind": "clients",
     "clock": {"hosts": "peers-1", "jump": "-1 h", "drift": 1.01}, "disk-full": "peers-1", "corrupt-state": "peers-1",
+    "copy-state": {"hosts": "spare", "of": "peers-3"},
     "join": "guests", "leave": "peers-2", "invite": 3, "evict": "peers-2", "advertise": "exits", "withdraw": "exits",
     "traffic": {"hosts": "peers", "to": "clients"},
 }  # fmt: skip
 MORE = HOSTS.replace("{peers", '{exits: {count: 1, advertises: "::/0"}, guests: {count: 1, begins: outside}, peers')
+SPARE = MORE.replace("{exits", "{spare: {count: 1, begins: outside}, exits")
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_can_be_played_and_undone(verb: str) -> None:
-    before = [{"power-off": "peers-3"}] if verb == "start" else []
+    before = [{"power-off": "peers-3"}] if verb == "start" else [{"stop": "spare"}] if verb == "copy-state" else []
     after = [{"wait": "10 s", "heal": None}, {"start": "everyone", "as": "all"}, {"resume": "everyone", "as": "awake"}]
     timeline = [*before, {"at": "1 s", verb: EACH[verb], "as": "tried"}, *after]
     expect = {"eventually": [{"converged": None, "within": "40 s"}], "at-end": ["one-leader"]}
-    done = played(yaml.safe_dump({"timeline": timeline, "expect": expect, "lasts": "3 s"}), 9, hosts=MORE)
+    hosts = SPARE if verb == "copy-state" else MORE
+    done = played(yaml.safe_dump({"timeline": timeline, "expect": expect, "lasts": "3 s"}), 9, hosts=hosts)
     assert [f"{one.about}: {one.what}" for one in done.verdicts if not one.held] == []
 
 

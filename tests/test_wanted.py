@@ -255,6 +255,9 @@ def test_the_higher_key_moves_away_from_a_taken_address_and_the_lower_stays() ->
     low, high = nodes()[:2]
     known[high.key] = replace(known[high.key], address=known[low.key].address)
     staying, moving = writer(low), writer(high)
+    for key, own in ((low.key, staying), (high.key, moving)):
+        assert own.record is not None
+        known[key] = replace(known[key], record=own.record)
     staying.see(Members.of(known))
     moving.see(Members.of(known))
     assert not staying.has_news()

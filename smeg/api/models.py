@@ -265,6 +265,7 @@ class Event(BaseModel):
     node: str
     name: str
     text: str
+    code: str = Field("", description="of a problem")
 
 
 class Events(BaseModel):
