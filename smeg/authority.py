@@ -21,6 +21,7 @@ from smeg.certificates import (
     new_invite,
     new_node,
 )
+from smeg.device_evictions import evictions
 from smeg.errors import LocalError
 from smeg.keys import Entropy, NodeKey, Secret, new_secret, node_key, x25519_public
 from smeg.notary import Notary
@@ -140,6 +141,11 @@ class Authority:
         )
         return (admin.document.raw, document.raw)
 
+    def evict_devices(self, devices: frozenset[bytes]) -> bytes:
+        """The body of an annex by which these WireGuard keys count as devices no more. Raises `LocalError`."""
+        admin, seed = self._admin()
+        return evictions(self._stored.id, admin, seed, devices)
+
 
 def find_member(members: Mapping[NodeKey, Member], text: str) -> Member:
     """The member with this name, alias, id, or unique beginning of its id. Raises `LocalError`."""
@@ -151,7 +157,7 @@ def find_member(members: Mapping[NodeKey, Member], text: str) -> Member:
     found += [member for member in begun if len(text) == NODE_ID and member not in found]
     found = found or begun
     if not found:
-        raise LocalError("unknown-node", f"no member is called {text!r}", "see `smeg-cli members`")
+        raise LocalError("unknown-node", f"no member is called {text!r}", "`smeg-cli members MESH` shows all")
     if len(found) > 1:
         ids = ", ".join(f"{member.record.name} {node_id(member.key)[:12]}" for member in found[:5])
         raise LocalError("ambiguous-node", f"{text!r} could be any of {ids}", "give more of the id")

@@ -176,7 +176,8 @@ class Dashboard:
         return self._reports(wall).why(destination)
 
     def _reports(self, wall: int) -> Reports:
-        return Reports(self._node, self._meshes, forecast(self._node, self._policy_now(), self._meshes, (), wall))
+        expected = forecast(self._node, self._policy_now(), self._meshes, (), wall)
+        return Reports(self._node, self._meshes, expected, wall)
 
     def _policy_now(self) -> RoutePolicy:
         """What this node leads to at this moment, if that is probed."""

@@ -20,12 +20,14 @@ from smeg.card_requests import revised
 from smeg.certificates import Role
 from smeg.company import Company, introduce
 from smeg.core import Message
+from smeg.device_evictions import read_evictions
 from smeg.errors import LocalError, Problem, RemoteError
 from smeg.joining import Joining, JoinKeys, Stage
 from smeg.keys import Entropy, node_key, x25519_public
 from smeg.mesh_settings import Keys, MeshSettings, Origin
 from smeg.notary import Notary
 from smeg.own_carrier import OwnCarrier
+from smeg.own_devices import OwnDevices
 from smeg.own_offers import OwnOffers
 from smeg.own_record import OwnRecordWriter
 from smeg.own_standing import trouble
@@ -35,6 +37,7 @@ from smeg.roster import Verdict
 from smeg.saving import Purpose, Save, Saving
 from smeg.second_daemon import CODE, SecondDaemon
 from smeg.static_clients import COMMANDS as STATIC_COMMANDS
+from smeg.static_clients import StaticClient
 from smeg.static_clients import revised as revised_statics
 from smeg.stored import Contact, StoredMesh
 from smeg.tokens import MAX_CONTACTS, Token
@@ -120,6 +123,9 @@ class Mesh:
         self._contacts_at: float = 0.0
         self._statics_before = stored.statics
         """Likewise."""
+        self._devices = OwnDevices(stored.id, wall)
+        self._evicting: tuple[int, str] | None = None
+        """Ticket of who waits for the eviction of a device, and its name."""
         self._vouched = 0
         """How often it was said for which devices this node vouches."""
         self._card_before = stored.card
@@ -148,6 +154,7 @@ class Mesh:
             case _, m.MembersChanged():
                 return self._members_changed(message, now)
             case _, m.OffersChanged() | m.AnnexesChanged():
+                self._devices.hear(message)
                 if self._offers.hear(message, now) and self._second.settled(now):
                     self._second.contradicted(now)
             case _, m.LivenessChanged() | m.RoutesChanged():
@@ -186,8 +193,10 @@ class Mesh:
         out += [m.AlarmOver(self._mesh, CODE)] if over else []
         if documents:
             # The record waits, with a floor that voids what these replace.
-            return out + self._saving.keep_own(Purpose.ANNEXES, documents, now)
-        return out + self._revise(now)
+            ticket, name = self._evicting or (None, "")
+            self._evicting = None
+            return out + self._saving.keep_own(Purpose.ANNEXES, documents, now, ticket, {"evicted": name})
+        return out + self._forget_evicted(now) + self._revise(now)
 
     def _revise(self, now: float) -> list[Message]:
         at = self._revise_at()
@@ -302,10 +311,11 @@ class Mesh:
         match save.purpose:
             case Purpose.ENTRY:
                 out += self._entered(now)
-            case Purpose.EVICT | Purpose.CARD if save.request is not None:
+            case Purpose.EVICT | Purpose.CARD | Purpose.ANNEXES if save.request is not None:
                 out.append(m.Reply(save.request, save.result))
-            case Purpose.STATICS if save.request is not None:
-                out += [*self._vouch(), m.Reply(save.request, save.result)]
+            case Purpose.STATICS:
+                out += self._vouch()
+                out += [m.Reply(save.request, save.result)] if save.request is not None else []
             case Purpose.LEAVE:
                 self._stop_at = now + LEAVE_LINGER
         return out
@@ -347,6 +357,7 @@ class Mesh:
     def _members_changed(self, message: m.MembersChanged, now: float) -> list[Message]:
         self._company.see(message)
         self._carrier.hear(message)
+        self._devices.hear(message)
         if self._own is not None and self._own.see(message.members):
             self._second.contradicted(now)
         self._removed = message.own_verdict == Verdict.REMOVED.value
@@ -439,8 +450,35 @@ class Mesh:
         except LocalError as error:
             return [m.Reply(request.ticket, problem=error.problem)]
 
+    def _forget_evicted(self, now: float) -> list[Message]:
+        """Vouch no more for devices that an admin has evicted."""
+        if self._state is not State.ACTIVE or self._saving.waits_for(Purpose.STATICS):
+            return []
+        before = self._stored.statics
+        after = self._devices.left(before)
+        if after == before:
+            return []
+        self._statics_before = before
+        self._stored = replace(self._stored, statics=after, documents=())
+        return self._saving.keep_mesh(Purpose.STATICS, self._stored, now)
+
+    def _evict_device(self, request: m.Request, device: StaticClient) -> list[Message]:
+        if self._evicting is not None:
+            raise LocalError("busy", "another device is being evicted", "try again in a moment")
+        before, _ = read_evictions(self._mesh, self._offers.evictions)
+        if device.wireguard in before:
+            return [m.Reply(request.ticket, {"evicted": device.name})]
+        self._offers.evict(self._authority.evict_devices(self._devices.evicting(before, device)))
+        # The answer comes when it is on disk.
+        self._evicting = request.ticket, device.name
+        return []
+
     def _evict(self, request: m.Request, now: float) -> list[Message]:
-        target = self._company.find(str(request.arguments.get("node", "")))
+        text = str(request.arguments.get("node", ""))
+        device = self._devices.find(text)
+        if device is not None:
+            return self._evict_device(request, device)
+        target = self._company.find(text)
         reason = str(request.arguments.get("reason", ""))
         documents = self._authority.evict(target, self._company.let_in_by(target.key), reason)
         return self._saving.keep_own(Purpose.EVICT, documents, now, request.ticket, {"evicted": target.record.name})

@@ -119,8 +119,10 @@ def find_mesh(names: dict[str, str], text: str, values: dict[str, V]) -> V:
     exact = [mesh for mesh, name in names.items() if text in (mesh, name)]
     found = exact or [mesh for mesh, name in names.items() if text and (mesh.startswith(text) or name.startswith(text))]
     if not found:
-        known = ", ".join(sorted(names.values())) or "none"
-        raise LocalError("unknown-mesh", f"no mesh here is called {text!r}", f"meshes of this node: {known}")
+        known = ", ".join(sorted(names.values()))
+        none = "this node is in none: `smeg-cli new-mesh NAME` makes one, `smeg-cli join-mesh FILE` joins one"
+        hint = f"meshes of this node: {known}" if known else none
+        raise LocalError("unknown-mesh", f"no mesh here is called {text!r}", hint)
     if len(found) > 1:
         could = ", ".join(f"{names[mesh]} ({mesh[:12]})" for mesh in sorted(found))
         raise LocalError("ambiguous-mesh", f"{text!r} could be any of {could}", "give more of the name or the id")

@@ -40,6 +40,11 @@ class OwnAnnexes:
         """Whether nothing stands, as far as is known here."""
         return not any(annex.body for annex in self._held.values())
 
+    def body(self, label: str) -> bytes:
+        """What stands under a label; empty where nothing does."""
+        held = self._held.get(label)
+        return held.body if held is not None else b""
+
     def see(self, annexes: Iterable[Annex]) -> bool:
         """Learn from what others know; whether anything of it is newer than what is known here."""
         # Of all of them, not until the first that is.

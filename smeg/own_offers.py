@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from smeg import messages as m
 from smeg.annexes import Annex
+from smeg.device_evictions import LABEL as EVICTED
 from smeg.errors import Problem
 from smeg.keys import NodeKey, Secret
 from smeg.offer_budget import choose
@@ -46,6 +47,8 @@ class OwnOffers:
         """Whether it was said that not all offers have room."""
         self._problems: list[Problem] = []
         self._statics: tuple[StaticClient, ...] = ()
+        self._evictions = b""
+        """Body of the annex that evicts devices; once said it is nowhere but in that annex."""
         self.room_again = False
         """Whether there is room for all since this was last set to False."""
 
@@ -53,6 +56,7 @@ class OwnOffers:
         """This node is admitted, by the `record` that it writes; `known` annexes were on its disk."""
         self._own = OwnAnnexes(self._mesh, self._identity, record, known)
         self._own.see(self._said.values())
+        self._evictions = self._evictions or self._own.body(EVICTED)
         self._at = now if self._own.empty else now + AFTER_START
 
     def hear(self, message: m.OffersChanged | m.AnnexesChanged, now: float) -> bool:
@@ -66,6 +70,7 @@ class OwnOffers:
             if self._own is not None and self._own.see(said.values()):
                 self._open = True
                 self._at = max(self._at, now + AFTER_SURPRISE)
+                self._evictions = self._evictions or self._own.body(EVICTED)
                 return True
         return False
 
@@ -73,6 +78,16 @@ class OwnOffers:
         """For these devices without a daemon, from now on."""
         self._open |= statics != self._statics
         self._statics = statics
+
+    @property
+    def evictions(self) -> bytes:
+        """The body by which this node evicts devices; empty when it does not."""
+        return self._evictions
+
+    def evict(self, evictions: bytes) -> None:
+        """Say this from now on."""
+        self._open |= evictions != self._evictions
+        self._evictions = evictions
 
     def due(self) -> float | None:
         """When to look whether something has to be published; None when nothing has."""
@@ -85,12 +100,13 @@ class OwnOffers:
             return ()
         assert self._own is not None and self._offers is not None
         self._open = False
-        room = MOST - bool(self._statics)
+        room = MOST - bool(self._statics) - bool(self._evictions)
         chosen = choose(self._mesh, self._offers.offers, self._offers.passports, room)
         self._tell_left_out(chosen.left_out)
+        evictions = {EVICTED: self._evictions} if self._evictions else {}
         statics = {STATIC: body(self._statics)} if self._statics else {}
         said = bodies(self._mesh, chosen.offers, chosen.passports, self._identity)
-        documents = self._own.want({**statics, **said})
+        documents = self._own.want({**evictions, **statics, **said})
         if documents:
             self._at = now + APART
         return documents

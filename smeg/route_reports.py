@@ -14,6 +14,7 @@ from typing import Any
 from smeg.addresses import host_prefix, node_id, overlay_prefix
 from smeg.carriers import tunnels
 from smeg.certificates import Role
+from smeg.device_names import find_device
 from smeg.forecast import Forecast
 from smeg.keys import NodeKey
 from smeg.mesh_view import SHORT, MeshView, find_places
@@ -21,6 +22,7 @@ from smeg.offer_labels import offered
 from smeg.path_vector import Taken
 from smeg.records import Route
 from smeg.shares import DEFAULT, part_of
+from smeg.static_clients import static_clients
 from smeg.ways import Hop, Offer
 
 Views = Mapping[str, MeshView]
@@ -32,6 +34,8 @@ class Reports:
     views: Views
     """By mesh id."""
     forecast: Forecast
+    wall: int
+    """seconds since 1970."""
     _leading: dict[str, dict[IPv6Network, list[Route]]] = field(default_factory=dict)
     """By mesh id and by offered prefix: the routes that lead there."""
 
@@ -139,6 +143,9 @@ class Reports:
         try:
             to = IPv6Address(text)
         except ValueError:
+            device = self._device_called(text)
+            if device is not None:
+                return device
             places = find_places(self.views, text)
         else:
             return to, self._name_at(to)
@@ -147,6 +154,17 @@ class Reports:
             # In several meshes: the way inside one mesh is the shortest, whichever it is.
             view, key = min(places, key=lambda place: place[0].name)
         return view.table[key].address, f"{view.called(key)} in {view.name}"
+
+    def _device_called(self, text: str) -> tuple[IPv6Address, str] | None:
+        """A device without a daemon, in the first mesh that has one of this name. Raises `LocalError`."""
+        for view in sorted(self.views.values(), key=lambda view: view.name):
+            annexes = view.annexes.annexes if view.annexes is not None else {}
+            devices = static_clients(view.id, view.table, annexes, self.wall)
+            address = find_device(devices, view.table, text)
+            if address is not None:
+                peer, client = devices[address]
+                return address, f"{client.name} of {view.called(peer)} in {view.name}"
+        return None
 
     def _name_at(self, to: IPv6Address) -> str:
         for view in self.views.values():

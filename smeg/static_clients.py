@@ -2,7 +2,8 @@
 
 A peer names the WireGuard key of each such device in one annex of its own, so it vouches for them: they are no members,
 gossip with nobody and are asked nothing. The address follows from the key, as everybody's does, so no peer can claim a
-member's. All of it ends with the peer's membership, or when it says so, or at the time that it names.
+member's. All of it ends with the peer's membership, or when it says so, or at the time that it names; or when an admin
+evicts the device (`device_evictions`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import orjson
 from smeg.addresses import overlay_address
 from smeg.annexes import Annex
 from smeg.certificates import MAX_TIME, Role
+from smeg.device_evictions import evicted
 from smeg.errors import LocalError
 from smeg.keys import KEY_BYTES, NodeKey, from_wireguard_text, wireguard_text
 from smeg.members import Members
@@ -96,13 +98,15 @@ def static_clients(
     A member's address stays its own; of two peers that name one key the lower key's counts.
     """
     found: dict[IPv6Address, tuple[NodeKey, StaticClient]] = {}
+    gone = evicted(mesh, members, annexes, wall)
     for node in sorted(key for key, said in annexes.items() if LABEL in said):
         member = members.get(node)
         if member is None or member.role is not Role.PEER:
             continue
         for client in _read(annexes[node][LABEL].body):
             address = overlay_address(mesh, client.wireguard)
-            if client.expires > wall and address not in found and members.at(address) is None:
+            counts = client.expires > wall and client.wireguard not in gone
+            if counts and address not in found and members.at(address) is None:
                 found[address] = node, client
     return found
 
@@ -117,7 +121,8 @@ def revised(
         if rest == clients:
             known = ", ".join(client.name for client in clients) or "none"
             message = f"no static client of this node is called {name[:40]!r}"
-            raise LocalError("unknown-static", message, f"static clients here: {known}")
+            hint = f"static clients here: {known}; those of other peers an admin evicts"
+            raise LocalError("unknown-static", message, hint)
         return rest
     clients = tuple(client for client in clients if client.expires > wall)
     lasts = arguments.get("expires", LIFETIME)

@@ -133,6 +133,14 @@ def test_a_phone_is_let_in_by_a_picture_and_let_in_no_more(api: Service, daemons
     assert "PrivateKey" not in api.log.read_text() + daemons[0].log()
 
 
+def test_a_phone_behind_another_node_is_evicted(api: Service, daemons: list[Daemon], tmp_path: Path) -> None:
+    daemons[1].does("export", "paris", "--static", "lost", "--output", str(tmp_path / "lost.conf"))
+    wait_for("it is listed", lambda: "statics" in api.get(f"{MESH}/members"), 10)
+    assert api.ask("DELETE", f"{MESH}/devices/lost")[0] == 404
+    assert api.ask("POST", f"{MESH}/evictions", {"node": "lost"}) == (201, {"evicted": "lost"})
+    wait_for("all know", lambda: "statics" not in daemons[2].ask("members", mesh="paris"), 10)
+
+
 def test_the_configuration_is_read_again(api: Service, daemons: list[Daemon]) -> None:
     assert api.ask("POST", "/api/v2/reload") == (200, {"changed": [], "restart": []})
     daemons[0].configure(heartBeatInterval=0.6)

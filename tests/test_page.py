@@ -274,6 +274,11 @@ def test_its_actions_change_a_real_mesh(browser: Browser, tmp_path: Path) -> Non
             page.get_by_role("button", name="Remove", exact=True).click()
             wait_for("it is let in no more", lambda: "statics" not in own.ask("members", mesh="paris"), 10)
 
+            other.does("export", "paris", "--static", "tablet", "--output", str(tmp_path / "tablet.conf"))
+            page.locator("#detail").get_by_role("button", name="evict", exact=True).click()
+            page.locator("dialog").get_by_role("button", name="Evict", exact=True).click()
+            wait_for("it is evicted", lambda: "statics" not in other.ask("members", mesh="paris"), 10)
+
             _row(page, "own").click()
             page.get_by_role("button", name="Alias, description").click()
             page.get_by_label("Alias").fill("gate")

@@ -44,7 +44,7 @@ def views(world: Meshes, daemon: Daemon) -> dict[str, MeshView]:
 def reports(world: Meshes, label: str, policy: RoutePolicy = PLAIN) -> Reports:
     daemon = world.daemons[label]
     known = views(world, daemon)
-    return Reports(daemon.key, known, forecast(daemon.key, policy, known, (), WALL))
+    return Reports(daemon.key, known, forecast(daemon.key, policy, known, (), WALL), WALL)
 
 
 def walk(answer: dict[str, object]) -> list[tuple[str, str, str]]:

@@ -52,7 +52,7 @@ class Inviting(Asking):
 
 
 class Evicting(Asking):
-    node: Name = Field(examples=["tokyo"])
+    node: Name = Field(description="A member, or a device by its name or address.", examples=["tokyo"])
     reason: str = Field("", max_length=MAX_REASON, description="Kept in the signed eviction.", examples=["lost"])
 
 

@@ -227,7 +227,10 @@ def metrics(settings: Settings) -> None:
 @shared_options
 @pass_settings
 def evict(settings: Settings, mesh: str, node: str, reason: str) -> None:
-    """Remove NODE from MESH for ever, everywhere. Needs the mesh's admin key on this node."""
+    """Remove NODE from MESH for ever, everywhere. Needs the mesh's admin key on this node.
+
+    NODE may also be a device that cannot run smeg-node, by its name, NAME.PEER or its address.
+    """
     result = settings.ask("evict", {"mesh": mesh, "node": node, "reason": reason})
     settings.show(result, lambda _: report("done", f"evicted {node} from {mesh}"))
 

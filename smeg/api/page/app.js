@@ -139,8 +139,9 @@ function actions(node) {
   ];
 }
 
-function remove(device) {
-  dialogs.removeDevice(client, device, changed);
+function remove(device, own) {
+  if (own) dialogs.removeDevice(client, device, changed);
+  else dialogs.evictDevice(client, device, changed);
 }
 
 // What somebody does.

@@ -129,6 +129,20 @@ export function removeDevice(client, device, changed) {
   );
 }
 
+export function evictDevice(client, device, changed) {
+  open(
+    `Evict ${device.name}?`,
+    [h("p", {}, `The peer that let it in, ${device.via}, forgets it within seconds. Its key can never come back.`)],
+    "Evict",
+    async () => {
+      await client.ask("POST", `/meshes/${device.mesh}/evictions`, { node: device.address });
+      close();
+      changed(`${device.name} is evicted`);
+    },
+    true,
+  );
+}
+
 export function evict(client, world, node, changed) {
   const meshes = world.meshes.filter((mesh) => node.rows.has(mesh.id));
   open(

@@ -85,7 +85,7 @@ function services(world, meshes, choose) {
   ];
 }
 
-// Those behind this node can be let in no more.
+// Those behind this node can be let in no more; others an admin evicts.
 function devices(world, meshes, remove) {
   const found = world.devices.filter((device) => meshes.has(device.mesh));
   if (!found.length) return [];
@@ -97,7 +97,7 @@ function devices(world, meshes, remove) {
       {},
       h("b", {}, device.name),
       ` behind ${device.via}${own ? seen : ""} `,
-      own ? h("button", { class: "plain", type: "button", onclick: () => remove(device) }, "remove") : null,
+      h("button", { class: "plain", type: "button", onclick: () => remove(device, own) }, own ? "remove" : "evict"),
     );
   });
   return [h("h3", {}, "Devices without a daemon"), h("ul", { class: "services" }, rows)];
