@@ -107,7 +107,7 @@ def test_of_several_failures_the_first_is_kept_to() -> None:
 
     found = shrunk(play)
     assert verbs(found.case.script) == ["Loss"]
-    assert list(found.outcome.failures)[0] == "no-live-node-pruned"
+    assert next(iter(found.outcome.failures)) == "no-live-node-pruned"
     assert [one.text for one in found.case.script.expect] == ["no-live-node-pruned"]
 
 
