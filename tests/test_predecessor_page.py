@@ -12,7 +12,7 @@ from smeg.predecessor import RENAMED
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "predecessor.md").read_text()
-COMMAND_TABLE, API_TABLE, KEY_TABLE = (part.split("\n\n## ")[0] for part in PAGE.split("| There |")[1:])
+COMMAND_TABLE, API_TABLE, NAME_TABLE, KEY_TABLE = (part.split("\n\n## ")[0] for part in PAGE.split("| There |")[1:])
 
 
 def test_every_key_of_its_configuration_is_there() -> None:
@@ -36,6 +36,13 @@ def test_the_tests_that_it_names_exist() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     assert named
     assert all(f"def {name}(" in written for name in named)
+
+
+def test_each_row_but_those_of_keys_names_its_test() -> None:
+    for table in (COMMAND_TABLE, API_TABLE, NAME_TABLE):
+        for row in table.splitlines()[2:]:
+            if row.startswith("|"):
+                assert "`test_" in row.rpartition("|")[0].rpartition("|")[2], row
 
 
 def test_every_path_of_its_api_is_there() -> None:
