@@ -34,12 +34,15 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     failures: dict[str, str]
-    """What went wrong, by its kind: a check, an actor, an event that could not be. How, in words."""
+    """What went wrong, by its kind: a check, an actor, an event that could not be; what came first is first. How, in
+    words."""
     seconds: float = 0.0
     """Of virtual time."""
     deeds: Counter[str] = field(default_factory=Counter)
     """How many hosts each verb befell; one of the network as a whole counts as one."""
     trace: str = ""
+    lines: frozenset[int] = frozenset()
+    """Of the script, on which an expectation stands that failed."""
 
 
 def attempt(case: Case, enough: Collection[str] = ()) -> Outcome:
@@ -69,9 +72,12 @@ def attempt(case: Case, enough: Collection[str] = ()) -> Outcome:
     finally:
         logging.disable(before)
         stage.close()
-    failed = [verdict for verdict in done.verdicts if not verdict.held]
-    kinds = {_kind(script, verdict): f"{verdict.about}: {verdict.what}" for verdict in reversed(failed)}
-    return Outcome(kinds, done.seconds, _deeds(script, done), done.trace)
+    failed = sorted((verdict for verdict in done.verdicts if not verdict.held), key=lambda verdict: verdict.at)
+    kinds: dict[str, str] = {}
+    for verdict in failed:
+        kinds.setdefault(_kind(script, verdict), f"{verdict.about}: {verdict.what}")
+    lines = frozenset(verdict.line for verdict in failed)
+    return Outcome(kinds, done.seconds, _deeds(script, done), done.trace, lines)
 
 
 def _defect(error: LocalError) -> str:

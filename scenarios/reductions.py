@@ -21,9 +21,10 @@ AFTER_ALL = ""
 """Stands for the end of the run."""
 
 
-def only(script: Script, kinds: Collection[str]) -> Script:
-    """With no expectations but of these checks."""
-    return replace(script, expect=tuple(one for one in script.expect if e.WORDS[type(one.check)] in kinds))
+def only(script: Script, kinds: Collection[str], lines: Collection[int] = ()) -> Script:
+    """With no expectations but of these checks, and on these lines if any are said."""
+    expect = (one for one in script.expect if e.WORDS[type(one.check)] in kinds)
+    return replace(script, expect=tuple(one for one in expect if not lines or one.line in lines))
 
 
 def without_events(script: Script, places: Collection[int]) -> Script | None:

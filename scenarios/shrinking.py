@@ -29,7 +29,7 @@ Tell = Callable[[str], None]
 class Shrunk:
     case: Case
     outcome: Outcome
-    """Of the smallest run; its failures are some of the first one's."""
+    """Of the smallest run, which fails by what failed first in the first one."""
     runs: int
     exhausted: bool
     """Whether it might have become smaller with more runs."""
@@ -41,7 +41,9 @@ class Shrinking:
         self._tries = tries
         self._tell = tell
         self._runs = 0
-        self._kinds = frozenset(outcome.failures)
+        self._kinds = frozenset([*outcome.failures][:1])
+        """What failed first, to which this keeps: what follows from it, or came beside it, is another failure."""
+        self._before = frozenset(outcome.failures)
         self._best = case
         self._outcome = outcome
         self._known: set[tuple[str, int]] = set()
@@ -49,7 +51,7 @@ class Shrinking:
 
     def shrink(self) -> Shrunk:
         # Names and chance stay as they are when the numbers of hosts are said instead of shares.
-        self._try(r.only(r.counted(self._best.script, self._best.nodes), self._kinds))
+        self._try(r.only(r.counted(self._best.script, self._best.nodes), self._kinds, self._outcome.lines))
         smaller = True
         # First what makes each run cheaper, and what takes none of the time in which it has to fail.
         self._fewer_hosts(OTHER_SEEDS)
@@ -82,7 +84,7 @@ class Shrinking:
         except LocalError:
             # What cannot be read or played is no smaller version.
             return False
-        new = {kind for kind in outcome.failures if kind not in self._kinds}
+        new = outcome.failures.keys() - self._before
         if not self._kinds & outcome.failures.keys() or any(kind.endswith("cannot be done") for kind in new):
             return False
         self._best, self._outcome = case, outcome

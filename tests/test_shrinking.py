@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.attempt import Case, Outcome
+from scenarios.attempt import Case, Outcome, attempt
 from scenarios.drawing import draw
 from scenarios.reductions import Place, keeps_promises, lasting, without_events, without_group, without_mesh
 from scenarios.run import FAILED, HELD, IMPOSSIBLE, main
@@ -96,6 +96,49 @@ def test_another_failure_is_not_what_was_looked_for() -> None:
         return Outcome({"no-loop" if len(case.script.timeline) > 3 else "one-leader": "it was"})
 
     assert len(shrunk(play).case.script.timeline) == 4
+
+
+def test_of_several_failures_the_first_is_kept_to() -> None:
+    """The other one fails of smaller scripts, too, and may not take its place."""
+
+    def play(case: Case, enough: Collection[str] = ()) -> Outcome:
+        first = {"no-live-node-pruned": "first"} if "Loss" in verbs(case.script) else {}
+        return Outcome({**first, "one-leader": "second"})
+
+    found = shrunk(play)
+    assert verbs(found.case.script) == ["Loss"]
+    assert next(iter(found.outcome.failures)) == "no-live-node-pruned"
+    assert [one.text for one in found.case.script.expect] == ["no-live-node-pruned"]
+
+
+def test_of_two_expectations_of_one_check_the_one_that_failed_is_kept() -> None:
+    text = """
+hosts: {peers: {count: 5}}
+timeline:
+  - {at: 2 s, power-off: peers-1, as: one}
+  - {wait: 12 s, power-off: peers-2, as: other}
+expect:
+  eventually:
+    - {known-by-all: one, within: 20 s, after: one}
+    - {known-by-all: other, within: 1 s, after: other}
+"""
+    case = Case(parse(text, "made.yaml"), 5, 1)
+    found = Shrinking(case, attempt(case), attempt, 30).shrink()
+    assert [one.after for one in found.case.script.expect] == ["other"]
+    assert [event.name for event in found.case.script.timeline] == ["other"]
+
+
+def test_failures_are_in_the_order_in_which_they_came() -> None:
+    text = """
+hosts: {peers: {count: 4}}
+timeline: [{at: 2 s, power-off: peers-1}]
+expect:
+  always: [{bounded: {queue: 0}}]
+  at-end: [{no-interface-left: peers-2}]
+  eventually: [{known-by-all: power-off, within: 1 s}]
+"""
+    outcome = attempt(Case(parse(text, "made.yaml"), 4, 1))
+    assert list(outcome.failures) == ["bounded", "known-by-all", "no-interface-left"]
 
 
 @QUICK
