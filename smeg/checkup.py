@@ -46,6 +46,8 @@ class Daemon:
     """Message and hint."""
     backends: frozenset[str] = frozenset()
     """By which its interfaces are made: that works, whatever this process can see."""
+    serves: tuple[str, ...] = ()
+    """Where it answers for names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Facts:
     """Of the filters: programs that tell nothing, mostly for want of permission."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Host names of endpoints, and why one cannot be found; empty when it can."""
+    unasked: str | None = None
+    """What keeps this host's resolver from asking the daemon for names; empty if it asks; None if none is served."""
     daemon: Daemon | None = None
     silent: tuple[str, str] = ("smeg-node does not run", "start smeg-node")
     """Why no daemon answers, and what to do about it."""
@@ -270,6 +274,13 @@ def _names(facts: Facts, config: Config) -> Iterable[Finding]:
             yield Finding("dns", State.WRONG, f"the address of {name} cannot be found: {why}", hint)
     if facts.names and not any(facts.names.values()):
         yield Finding("dns", State.GOOD, f"the names of endpoints are found: {', '.join(sorted(facts.names))}")
+    served = " and ".join(facts.daemon.serves) if facts.daemon is not None else ""
+    if facts.unasked:
+        message = f"smeg-node answers for names at {served}, and this host's resolver does not ask it: {facts.unasked}"
+        hint = "docs/dns.md has what systemd-resolved, dnsmasq and unbound need for that"
+        yield Finding("dns", State.WARNING, message, hint)
+    elif facts.unasked is not None:
+        yield Finding("dns", State.GOOD, f"this host's resolver asks smeg-node at {served} for the names of meshes")
 
 
 CHECKS: tuple[Check, ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -76,6 +77,16 @@ def test_the_graph_comes_as_json_and_as_text(api: Service) -> None:
         assert status == 200
         assert headers["content-type"].startswith(kind)
         assert begins in data
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_the_graph_comes_as_a_picture(api: Service) -> None:
+    for form, kind, begins in (("svg", "image/svg+xml", b"<?xml"), ("png", "image/png", b"\x89PNG")):
+        status, headers, data = api.send(
+            "GET", f"/api/v2/graph?format={form}", headers={"Authorization": f"Bearer {api.token}"}
+        )
+        assert (status, headers["content-type"].partition(";")[0]) == (200, kind)
+        assert data.startswith(begins)
 
 
 def test_what_this_node_says_of_itself_is_changed(api: Service, daemons: list[Daemon]) -> None:

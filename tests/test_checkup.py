@@ -118,6 +118,8 @@ def test_of_a_host_where_all_is_well_every_check_says_so() -> None:
         ({"filters": {}, "unreadable": ("nft",)}, "", "firewall", State.UNKNOWN),
         ({"filters": {}}, "", "firewall", State.GOOD),
         ({"names": {"a.example": "no such name", "b.example": ""}}, "", "dns", State.WRONG),
+        ({"unasked": "no such name", "daemon": Daemon("1.0", 1, serves=("[::1]:53",))}, "", "dns", State.WARNING),
+        ({"unasked": "", "daemon": Daemon("1.0", 1, serves=("[::1]:53",)), "names": {}}, "", "dns", State.GOOD),
     ],
 )
 def test_what_is_wrong_is_found(changes: dict[str, Any], text: str, topic: str, state: State) -> None:

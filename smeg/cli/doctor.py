@@ -83,8 +83,11 @@ def _daemon(ask: Ask) -> tuple[Daemon | None, tuple[str, str], list[str]]:
     gossip = status.get("gossip")
     port = gossip.get("port") if isinstance(gossip, dict) else None
     backends = frozenset(backend for mesh in meshes if (backend := str(mesh.get("backend") or "")))
-    version = str(status.get("version", ""))
-    return Daemon(version, port if isinstance(port, int) else 0, problems, backends), ("", ""), hosts
+    names = status.get("names")
+    served = names.get("served") if isinstance(names, dict) else None
+    serves = tuple(map(str, served)) if isinstance(served, list) else ()
+    version, gossip_port = str(status.get("version", "")), port if isinstance(port, int) else 0
+    return Daemon(version, gossip_port, problems, backends, serves), ("", ""), hosts
 
 
 def _hosts(ask: Ask, mesh: Mapping[str, Any]) -> list[str]:

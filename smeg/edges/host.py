@@ -26,10 +26,12 @@ from smeg.config import Config
 from smeg.edges.underlay import local_addresses, resolve
 from smeg.errors import LocalError
 from smeg.firewall import Chains, read_iptables, read_nftables
+from smeg.zone import SERVER
 
 MAX_NAMES = 16
 """Host names that are looked up."""
 RESOLVE_SECONDS = 2.0
+SERVER_NAME = ".".join(SERVER)
 _PROGRAM_SECONDS = 5.0
 _NET_ADMIN = 12
 """Of linux/capability.h."""
@@ -65,6 +67,7 @@ def facts(config: Config, daemon: Daemon | None, silent: tuple[str, str], names:
         filters=filters,
         unreadable=unreadable,
         names=_resolved([*own, *names]),
+        unasked=_unasked(daemon.serves) if daemon is not None and daemon.serves else None,
         daemon=daemon,
         silent=silent,
     )
@@ -188,6 +191,16 @@ def _json(text: str) -> Any:
 def _resolved(hosts: Iterable[str]) -> dict[str, str]:
     names = [host for host in dict.fromkeys(hosts) if any(letter.isalpha() for letter in host) and ":" not in host]
     return {name: _unresolvable(name) for name in names[:MAX_NAMES]}
+
+
+def _unasked(serves: Iterable[str]) -> str:
+    """The server's own name is asked for, which tells nobody else anything."""
+    try:
+        found = {endpoint.host for endpoint in resolve(SERVER_NAME, 1, RESOLVE_SECONDS)}
+    except LocalError as error:
+        return error.problem.message
+    known = {place.rpartition(":")[0].strip("[]") for place in serves}
+    return "" if found & known else f"{SERVER_NAME} is {' and '.join(sorted(found))} there"
 
 
 def _unresolvable(name: str) -> str:
