@@ -26,7 +26,6 @@ from scenarios.selectors import (
     Some,
 )
 
-
 ALONE = ("everyone", "running", "down", "leader")
 """Words that mean hosts without any other."""
 
