@@ -150,7 +150,7 @@ class Flap:
 
 @dataclass(frozen=True, slots=True)
 class Roam:
-    """The host has another address from now on; its connections are lost."""
+    """The host has another address from now on; its connections are lost. A peer finds out within 30 s."""
 
     hosts: Hosts
     every: Every = AT_ONCE

@@ -137,6 +137,8 @@ class Network:
         """By address."""
         self.shared: set[bytes] = set()
         """Keys that several hosts have."""
+        self.unsteady = False
+        """Whether there are any, or somebody has moved: then who is reached may be another one each time."""
 
     @property
     def messages(self) -> int:
@@ -161,6 +163,7 @@ class Network:
         """This host has the key of another from now on."""
         self._stations = {key: one for key, one in self._stations.items() if one is not station}
         station.curve = curve
+        self.unsteady = True
         if curve not in self.shared:
             self.shared.add(curve)
             first = self._stations[curve]
@@ -208,6 +211,17 @@ class Network:
         for other in self._named.values():
             other.heard.pop(station.curve, None)
         station.heard.clear()
+
+    def move(self, station: Station, address: str) -> None:
+        """A host that is dialled has another address from now on, and its connections are gone."""
+        self._places = {place: one for place, one in self._places.items() if one is not station}
+        self._places[address] = station
+        self.unsteady = True
+        self.forget(station)
+
+    def leads(self, endpoints: tuple[Endpoint, ...], station: Station) -> bool:
+        """Whether who dials one of these finds this host."""
+        return any(self._places.get(endpoint.host) is station for endpoint in endpoints)
 
     # Verbs.
 

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from actors.base import Actor, Address
 from actors.cast import Cast
+from actors.gossip import LOOK_EVERY
 from actors.runtime import Runtime
 from actors.wiring import Role
 from scenarios.later_version import LaterGossip
-from scenarios.simulated_gossip import SimulatedGossip
+from scenarios.simulated_gossip import Moved, SimulatedGossip
 from scenarios.simulation import Host, World
 from scenarios.stand_ins import MemoryDisk, NoDevice
 from smeg import messages as m
@@ -161,6 +162,7 @@ class Player(Host):
         self._tickets = 0
         self._ending = False
         self._again = False
+        self._moves = 0
         if not planned:
             self._device = NoDevice
 
@@ -230,6 +232,19 @@ class Player(Host):
         self.disk, self.remembers = other.disk.copy(), other.remembers
         self.called, self.arguments, self.behind = other.called, other.arguments, other.behind
         self.world.network.share_key(self.station, other.station.curve)
+
+    def move(self) -> None:
+        """Another address of the underlay; a daemon that is up finds it out at its next look."""
+        self._moves += 1
+        self.address = f"10.{128 + self._moves % 128}.{self.number >> 8 & 255}.{self.number & 255}"
+        self.world.network.move(self.station, self.address)
+        at = self.world.runtime.time + self._runtime.random("moves").uniform(0.0, LOOK_EVERY)
+        self.world.runtime.at(at, self._find_address)
+
+    def _find_address(self) -> None:
+        for inbox in self.runtime.inboxes:
+            if inbox.actor is not None and inbox.actor.role is Role.GOSSIP:
+                Address(inbox.actor).tell(Moved(self.address))
 
     # What a person does.
 

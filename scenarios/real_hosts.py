@@ -46,6 +46,7 @@ class RealHost:
         self._ending = False
         self._again = False
         self._moves = 0
+        self._roams = False
         self._environment: dict[str, str] = {}
         self._settings: Mapping[str, object] = {}
         self.called = name
@@ -59,8 +60,9 @@ class RealHost:
 
     # Before the daemon runs.
 
-    def prepare(self, settings: Mapping[str, object], misled: bool, may_fill: bool) -> None:
-        """Write the configuration, and what its faults need."""
+    def prepare(self, settings: Mapping[str, object], misled: bool, may_fill: bool, roams: bool = False) -> None:
+        """Write the configuration, and what its faults need. Who `roams` finds its addresses itself."""
+        self._roams = roams
         # Else only some of the packets that end here are answered; not every kernel has the second.
         self.host.run(["sysctl", "-qw", "net.ipv6.icmp.ratelimit=0"])
         self.host.run(["sysctl", "-qew", "net.ipv4.icmp_msgs_burst=10000"], check=False)
@@ -88,7 +90,7 @@ class RealHost:
         (self.host.folder / "node.yaml").write_text(text)
 
     def _leads(self, group: Group) -> dict[str, object]:
-        keys: dict[str, object] = {"publicEndpoint": self._endpoints()}
+        keys: dict[str, object] = {} if self._roams else {"publicEndpoint": self._endpoints()}
         if group.role == "peer":
             keys["forwarding"] = "host"
         if group.advertises:

@@ -8,7 +8,7 @@ from scenarios import actions as a
 from scenarios import expectations as e
 from scenarios.abilities import Abilities
 from scenarios.script import Event, Script
-from scenarios.simulated_limits import moving_peers
+from scenarios.selectors import Named, OfRole, Part, Selection, Some
 from scenarios.stage import Limit
 
 NO_NETEM = "this kernel has no netem, nor packet sockets: as root, modprobe sch_netem, or play it on another machine"
@@ -26,7 +26,7 @@ NO_OTHERS = "there is one version of the daemon here; the simulated world plays 
 
 
 def limits(script: Script, able: Abilities) -> list[Limit]:
-    return [*_of_hosts(script, able), *moving_peers(script), *_of_deeds(script, able), *_of_checks(script)]
+    return [*_of_hosts(script, able), *_of_deeds(script, able), *_of_checks(script)]
 
 
 def _of_hosts(script: Script, able: Abilities) -> Iterator[Limit]:
@@ -57,6 +57,26 @@ def _of_deeds(script: Script, able: Abilities) -> Iterator[Limit]:
 
 def _slow(line: int, what: str, able: Abilities) -> Limit:
     return Limit(line, f"{what} by the kernel", BY_PROGRAM, False) if able.slows else Limit(line, what, NO_NETEM, True)
+
+
+def moves_peers(script: Script) -> bool:
+    """Whether some may have another address in the end, who are dialled."""
+    chosen = (event.action.hosts for event in script.timeline if isinstance(event.action, a.Roam))
+    return any(not _only_clients(script, selection) for selection in chosen)
+
+
+def _only_clients(script: Script, selection: Selection) -> bool:
+    roles = {group.name: group.role for group in script.hosts}
+    for one in selection:
+        match one:
+            case OfRole("client"):
+                continue
+            case Named(name) | Part(_, name) | Some(_, name):
+                if roles.get(name, roles.get(name.rpartition("-")[0])) != "client":
+                    return False
+            case _:
+                return False
+    return True
 
 
 def needs_slow_links(script: Script) -> bool:

@@ -20,7 +20,7 @@ from scenarios.reactor import Reactor
 from scenarios.real_deeds import RealDeeds
 from scenarios.real_forming import Forming
 from scenarios.real_hosts import RealHost
-from scenarios.real_limits import limits, needs_slow_links
+from scenarios.real_limits import limits, moves_peers, needs_slow_links
 from scenarios.real_packets import RealPackets
 from scenarios.real_traffic import RealTraffic
 from scenarios.real_views import Views
@@ -112,13 +112,14 @@ class RealStage:
         deeds = [event.action for event in self._script.timeline]
         misled = any(isinstance(deed, a.Clock) for deed in deeds)
         queues = any(isinstance(one.check, e.Bounded) for one in self._script.expect)
+        roams = moves_peers(self._script)
         may_fill = any(isinstance(deed, a.DiskFull) for deed in deeds)
         for number, (name, group) in enumerate(self._groups.items(), 1):
             host = self.hosts[name] = RealHost(world, self._reactor, name, group, self._patience)
             if group.nat:
                 host.nat = Nat(world, host.host, f"nat{number}", number)
             bridge = {"advertiseRoutes": True} if group.name in self._script.bridges else {}
-            host.prepare({**settings, **bridge}, misled, may_fill)
+            host.prepare({**settings, **bridge}, misled, may_fill, roams and group.role == "peer")
             self.views[name] = Views(self._reactor, host, observer, self._patience, queues)
 
     def _wait_for_rest(self) -> None:

@@ -88,6 +88,8 @@ class Deeds:
                 self.set_link(player, delay=0.0 if undo else by)
             case a.Flap():
                 self.set_link(player, cut=not undo)
+            case a.Roam() if player.arguments["role"] == "peer":
+                player.move()
             case a.Roam() | a.NatRebind():
                 self._world.network.forget(player.station)
             case a.Clock():

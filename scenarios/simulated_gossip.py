@@ -39,6 +39,13 @@ class Dialled:
     state: State
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """This host has found out that it has another address."""
+
+    address: str
+
+
 class SimulatedGossip(Actor):
     role = Role.GOSSIP
 
@@ -64,6 +71,7 @@ class SimulatedGossip(Actor):
         self._hearers: tuple[object, dict[str, tuple[Address, ...]]] = (None, {})
         """Who hears what the heartbeat's channel brings, by mesh, as of a directory."""
         self._watched: dict[str, m.Watched] = {}
+        self._moves = 0
         self._ends: set[Station] = set()
         """The stations of those watched."""
         self.dropped = 0
@@ -107,6 +115,9 @@ class SimulatedGossip(Actor):
             case Reset():
                 self._station.heard.pop(message.curve, None)
                 self._dial(message.curve)
+            case Moved(address):
+                self._moves += 1
+                return [m.AddressesFound(self._moves, (address,), ())]
             case Dialled():
                 return self._dialled(message)
         return []
@@ -115,7 +126,7 @@ class SimulatedGossip(Actor):
 
     def _send(self, mesh: str, channel: m.Channel, to: NodeKey, payload: bytes) -> None:
         lines = self._lines.setdefault(mesh, {})
-        if to not in lines or self._network.shared:
+        if to not in lines or self._network.unsteady:
             lines[to] = self._line(mesh, to)
         line = lines[to]
         if line is None or not (line[1] or self._station.heard.get(line[0].curve) == line[0].starts):
@@ -129,7 +140,10 @@ class SimulatedGossip(Actor):
         except RemoteError:
             return None
         target = self._network.find(line.curve, line.endpoints, self._station)
-        return None if target is None else (target, bool(line.endpoints))
+        if target is None:
+            return None
+        found = not self._network.unsteady or self._network.leads(line.endpoints, target)
+        return target, bool(line.endpoints) and found
 
     def arrive(self, curve: bytes, mesh: str, channel: m.Channel, payload: bytes) -> None:
         """Called by the network. Not by a message: what a real transport does here, its threads do."""

@@ -36,6 +36,7 @@ class Host:
 
     def __init__(self, world: World, number: int, name: str = "") -> None:
         self.world = world
+        self.number = number
         self.name = name or f"host{number}"
         self.called = self.name
         """As its configuration says."""

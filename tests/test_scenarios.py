@@ -271,6 +271,19 @@ def test_each_verb_can_be_played_and_undone(verb: str) -> None:
     assert [f"{one.about}: {one.what}" for one in done.verdicts if not one.held] == []
 
 
+def test_a_peer_that_moves_is_reached_where_it_is_once_all_know_it() -> None:
+    script = made("timeline: [{at: 2 s, roam: peers-2}, {wait: 32 s, restart: peers-3}]\n"
+                  "expect: {eventually: [{converged: , within: 10 s}], always: [no-live-node-pruned]}\n")  # fmt: skip
+    stage = SimulatedStage(script, 7, 1)
+    moved, before = stage.players["peers-2"], stage.players["peers-2"].address
+    assert Director(script, stage, 7, 1).play().held
+    assert moved.address != before
+    for name in stage.players:
+        seat = stage.players[name].seats[stage.ids["demo"]]
+        assert seat.members is not None
+        assert [place.host for place in seat.members.members[moved.key].record.gossip] == [moved.address]
+
+
 def test_an_exit_that_withdraws_is_left_for_the_other() -> None:
     hosts = 'hosts: {peers: {count: rest}, exits: {count: 2, advertises: "2001:db8:1::/48"}}\n'
     done = played("""
@@ -325,10 +338,10 @@ def test_what_cannot_be_played_is_said_before(file: Path) -> None:
     assert real.exit_code == IMPOSSIBLE
     assert "hint: at most --nodes 64" in real.stderr
     assert scenario("run", str(file), "--nodes", "2").exit_code == IMPOSSIBLE
-    file.write_text(HOSTS + "timeline: [{roam: peers-1}]\n")
-    roam = scenario("run", str(file))
-    assert roam.exit_code == BEYOND
-    assert "line 2: not in the simulated world: roam of peers" in roam.stderr
+    file.write_text("hosts: {peers: {count: rest, families: ipv4}}\n")
+    one = scenario("run", str(file))
+    assert one.exit_code == BEYOND
+    assert "line 1: not in the simulated world: hosts.peers: families ipv4" in one.stderr
     file.write_text(HOSTS + "expect: {at-end: [bounded]}\n")
     blind = scenario("run", str(file), "--nodes", "6")
     assert blind.exit_code == HELD
