@@ -122,6 +122,7 @@ class DeviceActor(Actor):
         self._chosen = ChosenEndpoints(underlay.choose, overlay_prefix(mesh))
         self._backend: Backend | None = None
         self._released = False
+        self._told_to_end = False
         self._device: Simulated | None = None
         """What it looks like, unless it has to be read."""
         self._followed: Simulated | None = None
@@ -156,6 +157,10 @@ class DeviceActor(Actor):
 
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         match message:
+            case m.Tick() if self._released:
+                return self._go_on(now)
+            case _ if self._released:
+                return []
             case m.MembersChanged():
                 self._change(replace(self._view, members=message.members))
             case m.LivenessChanged():
@@ -184,12 +189,14 @@ class DeviceActor(Actor):
     def settle(self, now: float) -> Iterable[Message]:
         if not self._dirty or self._backend is None or (self._retry_at is not None and now < self._retry_at):
             return []
-        if now < self._rested_at:
+        if self._released or now < self._rested_at:
             return []
         self._rested_at = now + min(MOST_REST, REST_A_MEMBER * len(self._view.members))
         return self._apply(self._backend, now)
 
     def next_deadline(self) -> float | None:
+        if self._released:
+            return self._hooks.next_deadline()
         rested_at = self._rested_at if self._dirty and self._backend is not None and self._retry_at is None else None
         hooked = self._hooks.next_deadline()
         deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudges.at, rested_at, hooked)
@@ -204,13 +211,21 @@ class DeviceActor(Actor):
             # It waited for what comes before, and may have been there from an earlier time.
             self._hooks.close()
             self._open(now)
+        if self._backend is None or not self._hooks.begin_last(Hook.PRE_DOWN, now):
+            self._take_down(now)
+
+    def _take_down(self, now: float) -> None:
+        """Remove the interface, and begin what is to follow that."""
         backend, self._backend = self._backend, None
         if backend is not None:
-            self._hooks.finish(Hook.PRE_DOWN, now)
-            self._log_failure(Hook.PRE_DOWN)
             backend.close()
-            self._hooks.finish(Hook.POST_DOWN, self.runtime.now())
-            self._log_failure(Hook.POST_DOWN)
+            self._hooks.begin_last(Hook.POST_DOWN, now)
+
+    def _stop(self) -> None:
+        """Pykka's hook for its message to end: that waits for what precedes and follows the interface's going."""
+        self._told_to_end = True
+        if not self._released or self._hooks.next_deadline() is None:
+            super()._stop()
 
     def close(self) -> None:
         self._hooks.close()
@@ -241,7 +256,13 @@ class DeviceActor(Actor):
         if ended is None:
             return []
         self._log_failure(ended)
-        opened = self._open(now) if ended is Hook.PRE_UP and self._backend is None and not self._released else []
+        if self._released:
+            if ended is Hook.PRE_DOWN:
+                self._take_down(now)
+            if self._told_to_end and self._hooks.next_deadline() is None:
+                self.stop()
+            return []
+        opened = self._open(now) if ended is Hook.PRE_UP and self._backend is None else []
         return [*opened, *self._tell_warnings()]
 
     def _open(self, now: float) -> Iterable[Message]:
@@ -361,7 +382,7 @@ class DeviceActor(Actor):
         out: list[Message] = []
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
-            if self._backend is None and not self._released:
+            if self._backend is None:
                 out += self._come(now)
                 self._dirty = True
         if self._look_at is not None and now >= self._look_at:

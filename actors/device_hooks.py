@@ -1,7 +1,6 @@
 """The hooks of one interface in its actor's hands: which one runs now, and which have failed.
 
-Those that precede and follow its coming run beside everything else; those of its going are waited for, because nothing
-is left to do for that actor but to end.
+All run beside everything else: whoever has them looks every `LOOK_EVERY` seconds whether they have ended.
 """
 
 from __future__ import annotations
@@ -68,14 +67,16 @@ class DeviceHooks:
         self._note(run)
         return hook
 
-    def finish(self, hook: Hook, now: float) -> None:
-        """Run a hook to its end; whatever else runs is killed."""
+    def begin_last(self, hook: Hook, now: float) -> bool:
+        """Start a hook of the interface's going, for a short time; whatever else runs is killed. Whether it has an end
+        that is to come."""
         self.close()
         commands = self._hooks.of(hook, self._interface)
-        if commands:
-            run = HookRun(hook, commands, self._environment(hook), min(self._hooks.limit, DOWN_LIMIT), now)
-            run.finish()
-            self._note(run)
+        if not commands:
+            return False
+        self._run = HookRun(hook, commands, self._environment(hook), min(self._hooks.limit, DOWN_LIMIT), now)
+        self._look_at = now
+        return True
 
     def again(self) -> None:
         """The interface is gone: it comes anew."""

@@ -26,6 +26,9 @@ from scenarios.selectors import (
     Some,
 )
 
+ALONE = ("everyone", "running", "down", "leader")
+"""Words that mean hosts without any other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -142,7 +145,7 @@ def _named(script: Script, selector: Selector, events: Collection[str]) -> Itera
     groups = [group.name for group in script.hosts]
     match selector:
         case Named(name) if name not in groups and not _is_host(script, name):
-            yield "group or host", name, [*groups, *(f"{group}-1" for group in groups)]
+            yield "group or host", name, [*groups, *(f"{group}-1" for group in groups), *ALONE]
         case Part(_, name) | Some(_, name) if name and name not in groups:
             yield "group", name, groups
         case Leader(mesh) | Next(_, mesh) if mesh and mesh not in script.meshes:

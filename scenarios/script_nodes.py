@@ -26,6 +26,8 @@ class NodeReading:
     def __init__(self, last: int) -> None:
         self.mistakes: list[tuple[int, str]] = []
         self._last = last
+        self.read: dict[str, Any] = {}
+        """What could be read of the verb, check or group that was built last."""
         self._suggestions = SUGGESTIONS
 
     def wrong(self, line: int, place: str, what: str, expected: str) -> None:
@@ -127,4 +129,5 @@ class NodeReading:
         if missing and len(self.mistakes) == before:
             spec = missing[0]
             self.wrong(line, place, f"does not say {spec.key}", spec.kind.expected)
+        self.read = arguments
         return of(**arguments) if len(self.mistakes) == before else None

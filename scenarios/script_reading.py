@@ -6,14 +6,16 @@ Only the nodes that YAML composes are used; their scalars are text, which `scrip
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from scenarios.actions import VERBS
+from scenarios.actions import VERBS, Heal
 from scenarios.expectations import CHECKS, Check
-from scenarios.script import LARGEST, SETTINGS, SMALLEST, Event, Expectation, Group, Script, When
+from scenarios.script import LARGEST, REST, SETTINGS, SMALLEST, Event, Expectation, Group, Script, When
 from scenarios.script_checking import Findings, check
+from scenarios.script_files import library
 from scenarios.script_nodes import MAX_LIST, NodeReading
 from scenarios.script_tables import (
     ABOUT_EVENT,
@@ -100,7 +102,9 @@ class Reading(NodeReading):
             place = f"hosts.{plain(name)}"
             for label in self._label(name, line, place):
                 group = self._build(lambda label=label, **said: Group(label, **said), GROUP, node, place, line)
-                if group is not None and len(groups) < MAX_GROUPS:
+                # Of a group in which something is wrong the name is known, and whatever else could be read.
+                group = group or Group(label, **{"count": REST, **self.read})
+                if len(groups) < MAX_GROUPS:
                     groups.append(group)
                     lines[label] = line
         if not groups and not self.mistakes:
@@ -165,8 +169,11 @@ class Reading(NodeReading):
         when = self._seconds(entries, "at", 0.0) if "at" in entries else None
         if when is not None and ("after" in entries or "wait" in entries):
             self.wrong(line, verb, "has `at` and `after` or `wait`", "a time, or something that it waits for")
-        if action is not None:
-            label = str(self._one(entries, "as", LABEL, verb))
+        label = str(self._one(entries, "as", LABEL, verb))
+        if action is None:
+            # That it is there is known to what comes after it.
+            yield Event(line, Heal(), label)
+        else:
             yield Event(line, action, label, when, after, self._seconds(entries, "wait", 0.0))
 
     def _check(self, entry: tuple[int, Node], place: str, about: Mapping[str, str] | None = None) -> Check | None:
@@ -241,5 +248,7 @@ def read(path: Path) -> tuple[Script, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise LocalError("script-unreadable", f"cannot read {path}: {error}", "name a file that exists") from error
+        near = get_close_matches(path.name, [one.stem for one in library()], 1)
+        hint = f"did you mean {near[0]}?" if near else "name a file that exists, or one that `smeg-scenario list` names"
+        raise LocalError("script-unreadable", f"cannot read {path}: {error}", hint) from error
     return parse(text, str(path)), text

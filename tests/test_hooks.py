@@ -59,7 +59,7 @@ def test_the_interface_takes_its_place_and_a_mesh_may_have_its_own() -> None:
 
 def ended(*commands: str, limit: float = LONG, **environment: str) -> HookRun:
     run = HookRun(Hook.POST_UP, [command(each) for each in commands], environment, limit, time.monotonic())
-    run.finish()
+    wait_for("it ends", lambda: run.look(time.monotonic()), LONG)
     return run
 
 

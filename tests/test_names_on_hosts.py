@@ -60,6 +60,8 @@ def start_resolved(host: Host) -> None:
     script = f"""mkdir -p /run/dbus /run/systemd/resolve /run/systemd/system /run/etc
 cp -a /etc/. /run/etc/
 grep -q systemd-resolve /run/etc/passwd || echo {user} >>/run/etc/passwd
+rm -f /run/etc/resolv.conf
+echo nameserver 127.0.0.53 >/run/etc/resolv.conf
 mount --bind /run/etc /etc
 chown systemd-resolve: /run/systemd/resolve"""
     host.run(["sh", "-ec", script])
@@ -145,6 +147,7 @@ def test_resolved_is_told_to_ask_it(nodes: list[Node]) -> None:
     wait_for("it asks", lambda: dig(node, "127.0.0.53", "AAAA", f"n1.{MESH}.smeg") != [], 20)
     check(node, "127.0.0.53")
     assert node.ask("status")["problems"] == []
+    assert {row["state"] for row in node.ask("doctor")["checks"] if row["check"] == "dns"} == {"good"}
     told = node.host.run(["resolvectl", "status"]).stdout
     assert "~smeg" in told
     assert "[::1]:51753" in told

@@ -223,6 +223,38 @@ def test_a_script_in_which_something_was_struck_out_does(data: st.DataObject) ->
     is_read_or_refused(RIGHT[:start] + data.draw(st.text(max_size=5)) + RIGHT[end:])
 
 
+def test_one_mistake_is_one_line_and_what_stands_elsewhere_is_not_wrong_because_of_it() -> None:
+    text = """
+hosts:
+  peers: {count: rest, rol: peer}
+  guests: {count: 2, begins: outside, nat: perhaps}
+meshes: {demo: peers}
+timeline:
+  - {join: guests, mesh: demo}
+  - {restart: {hosts: peers-1, awy: 3 s}, as: again}
+  - {kill: leeder}
+expect:
+  eventually: [{known-by-all: again, within: 5 s, after: again}]
+"""
+    with pytest.raises(LocalError) as refused:
+        parse(text, "made.yaml")
+    mistakes = [line.split(":", 2)[2].strip() for line in refused.value.problem.message.splitlines()]
+    assert [line.split(";")[0] for line in mistakes] == [
+        "hosts.peers.rol: is not known",
+        "hosts.guests.nat: 'perhaps' is neither yes nor no",
+        "timeline.mesh: is not known",
+        "restart.awy: is not known",
+        "kill: there is no group or host leeder",
+    ]
+    assert mistakes[-1].endswith("did you mean leader?")
+
+
+def test_a_scenario_that_is_not_there_is_told_by_the_one_that_was_meant() -> None:
+    with pytest.raises(LocalError) as refused:
+        read(Path("leader-dys"))
+    assert refused.value.problem.hint == "did you mean leader-dies?"
+
+
 def test_what_refers_to_itself_is_a_mistake() -> None:
     assert is_read_or_refused("hosts: &a\n  peers: *a\ntimeline: &b [*b]\nexpect: &c {always: *c}\n") is None
 

@@ -1,16 +1,14 @@
 """The commands of one hook, run one after another in a process group of their own, without a shell, for a limited time.
 
-`look` never waits; `finish` does, for the end of an interface alone, when its owner has nothing else to do.
+Nothing here waits: its owner looks now and then.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import stat
 import subprocess
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -60,15 +58,6 @@ class HookRun:
             if self.problem is None:
                 self._begin()
         return True
-
-    def finish(self) -> None:
-        """Wait for the end, or for the limit."""
-        while not self.look(time.monotonic()):
-            assert self._running is not None and self._running.stdout is not None
-            select.select([self._running.stdout], [], [], 0.02)
-            if self._running.poll() is None:
-                # A pipe whose other end is closed can be read at once, and says nothing.
-                time.sleep(0.01)
 
     def close(self) -> None:
         """Kill what still runs."""
