@@ -1,4 +1,4 @@
-"""Faults drawn from chance, one after another, of every kind that the simulated world knows.
+"""Faults drawn from chance, one after another, of every kind that the simulated world knows and that can be undone.
 
 They overlap, but no two of a kind befall one host at once, and never more than a third of a mesh's peers is away,
 unless the script is one of a catastrophe, of which less is expected. What is drawn keeps account of who is where, so
