@@ -13,7 +13,7 @@
 PYTHON ?= python3
 DOCKER ?= docker
 IMAGE ?= smegmesh
-PYTEST_FLAGS ?= -n auto --maxprocesses=4 --dist loadfile
+PYTEST_FLAGS ?= -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
 bin := .venv/bin
 metadata := setup.cfg setup.py pyproject.toml

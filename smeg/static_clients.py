@@ -98,8 +98,9 @@ def static_clients(
     A member's address stays its own; of two peers that name one key the lower key's counts.
     """
     found: dict[IPv6Address, tuple[NodeKey, StaticClient]] = {}
-    gone = evicted(mesh, members, annexes, wall)
-    for node in sorted(key for key, said in annexes.items() if LABEL in said):
+    vouching = sorted(key for key, said in annexes.items() if LABEL in said)
+    gone = evicted(mesh, members, annexes, wall) if vouching else frozenset()
+    for node in vouching:
         member = members.get(node)
         if member is None or member.role is not Role.PEER:
             continue

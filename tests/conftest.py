@@ -1,4 +1,4 @@
-"""What tests of several files share that pytest has to hand to them."""
+"""What tests of several files share that pytest has to hand to them, and which files go first."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+LONGEST = (
+    "scenario_library", "page", "discovery", "doubt", "recovery", "bridges_side_by_side", "names_on_hosts",
+    "real_scenarios", "real_mesh", "soaking", "bad_hosts", "exits_on_hosts", "simulation", "api", "verdicts", "refresh",
+    "clients", "shrinking", "at_size", "exit_probe_on_hosts", "convergence", "store", "api_guard", "restart",
+    "bridged_namespaces", "own_annexes",
+)  # fmt: skip
+"""Files of half a minute to one and a half. Whoever began with one of them last would keep the others waiting."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -24,3 +31,8 @@ def browser() -> Iterator[Browser]:
         made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield made
         made.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))

@@ -107,6 +107,7 @@ def test_a_node_in_no_mesh_is_told_what_to_do(browser: Browser, tmp_path: Path) 
     with shown(browser, tmp_path, Meshes()) as page:
         page.get_by_role("button", name="Make a mesh").wait_for()
         page.get_by_role("button", name="Join by a token").wait_for()
+        assert page.evaluate("document.querySelector('header').getBoundingClientRect().left") == 0
         keep(page, "none")
 
 

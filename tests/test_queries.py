@@ -116,6 +116,7 @@ def test_what_has_moved_is_said(daemon: CannedDaemon, old: str, where: str) -> N
     result = typed(daemon, *old.split())
     assert (result.exit_code, daemon.asked) == (2, [])
     assert where in result.stderr
+    assert f"`smeg-cli {old.split()[0]} --help`" in result.stderr
 
 
 @settings(deadline=None)

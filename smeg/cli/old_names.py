@@ -57,7 +57,8 @@ def modernised(typed: Sequence[str]) -> list[str]:
             others += [name, *rest]
             break
         if name in gone:
-            raise click.UsageError(f"{command} has no {name} any more: {gone[name]}")
+            context = click.Context(click.Command(command), info_name=f"smeg-cli {command}")
+            raise click.UsageError(f"{command} has no {name} any more: {gone[name]}", context)
         if name in arguments and (equals or rest) and arguments[name] not in found:
             found[arguments[name]] = value if equals else rest.pop(0)
         else:

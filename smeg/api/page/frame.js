@@ -55,7 +55,7 @@ export function showChips(world, mesh, pressed, toggle) {
 export function showEmpty(world, { invite, make, join }) {
   const place = byId("empty");
   const alone = world.meshes.length > 0 && world.nodes.size === 1;
-  document.body.classList.toggle("none", !world.meshes.length);
+  document.body.classList.toggle("meshless", !world.meshes.length);
   place.hidden = world.meshes.length > 0 && !alone;
   place.className = alone ? "alone" : "";
   const main = (words, act) => h("button", { class: "main", type: "button", onclick: act }, words);
