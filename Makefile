@@ -18,6 +18,9 @@ PYTEST_FLAGS ?= -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 bin := .venv/bin
 metadata := setup.cfg setup.py pyproject.toml
 
+# What is started a hundred times is compiled once, as it is where it was installed.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Users often lack the folders of root's programs.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 

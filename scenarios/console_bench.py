@@ -27,6 +27,7 @@ from actors.control import ControlActor
 from actors.threads import ThreadedRuntime
 from actors.wiring import Directory, Role
 from scenarios.figures import Result
+from scenarios.installed import as_installed
 from scenarios.measurement import as_json, conclude, tell
 from scenarios.names_bench import MESH, made
 from smeg import messages as m
@@ -114,7 +115,9 @@ def ask(path: Path, command: Iterable[str]) -> tuple[float, float, bytes]:
     program = Path(sys.executable).parent / "smeg-cli"
     began = time.monotonic()
     argv = [str(program), "--socket", str(path), *command]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=as_installed()
+    )
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)

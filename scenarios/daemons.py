@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import zmq
 
+from scenarios.installed import as_installed
 from smeg.errors import LocalError, Problem
 from smeg.requests import Command, decode_reply, encode_request
 
@@ -84,7 +85,12 @@ class Daemon:
             argv = ["taskset", "--cpu-list", str(core), *argv]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=as_installed(),
+                start_new_session=True,
             )
 
     @property

@@ -16,7 +16,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from scenarios.installed import as_installed, path
 from smeg.errors import LocalError, Problem
 
 UNDERLAY_4 = IPv4Network("10.77.0.0/16")
@@ -224,7 +224,7 @@ class World:
     def __init__(self) -> None:
         """Raises `LocalError` with code `no-namespaces` or `tool-missing`."""
         for tool in ("unshare", "nsenter", "ip"):
-            if not shutil.which(tool, path=_path()):
+            if not shutil.which(tool, path=path()):
                 raise LocalError("tool-missing", f"there is no `{tool}` here", "install util-linux and iproute2")
         namespaces = ["--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
         self._flags: list[str] = []
@@ -277,7 +277,7 @@ class World:
         if self.run(["ip", "link", "add", "probe", "type", "wireguard"]).returncode == 0:
             self.run(["ip", "link", "delete", "probe"])
             return "kernel"
-        if not shutil.which("wireguard-go", path=_path()):
+        if not shutil.which("wireguard-go", path=path()):
             raise LocalError(
                 "no-backend",
                 "the kernel has no WireGuard, and there is no `wireguard-go`",
@@ -464,13 +464,7 @@ def _shell(script: str) -> list[str]:
     return ["sh", "-euc", script, "sh"]
 
 
-def _path() -> str:
-    """Where programs are: this installation's first, and root's, whose folders users often lack."""
-    own = Path(sys.executable).parent
-    return f"{own}:{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
-
-
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     """The caller's, but with a home and without the folders that a session of the machine has."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-    return own | {"PATH": _path(), "HOME": HOME} | dict(extra or {})
+    own = {name: value for name, value in as_installed().items() if not name.startswith("XDG_")}
+    return own | {"PATH": path(), "HOME": HOME} | dict(extra or {})

@@ -51,10 +51,13 @@ class Circle:
         rings, dead, own = self.members.rings, self._verdicts.dead, self._own
         self.hanging = tuple(rings.hanging(own, dead)) if self.is_peer else ()
         # Clients hear the beats of their peers, or they could not tell when to go to others.
-        self.observers = tuple(dict.fromkeys([*rings.observers(own, dead), *self.hanging]))
-        near = rings.neighbours(own, dead)
+        near, observers = rings.neighbours(own, dead), rings.observers(own, dead)
         if shunned:
-            near = [key for key in near if key not in shunned] + rings.upstream(own, dead | shunned)
+            others = rings.upstream(own, dead | shunned)
+            near = [key for key in near if key not in shunned] + others
+            # Who watches a client in place of its dead peers may know of their death before it does.
+            observers = [*observers, *others]
+        self.observers = tuple(dict.fromkeys([*observers, *self.hanging]))
         self.links = list(dict.fromkeys(near))
         clients = frozenset(self.hanging)
         self._beside = [key for key in self.links if key not in clients]
