@@ -1,4 +1,4 @@
-"""With whom a node speaks of who lives: a client whose own peers fall silent is seen to live by those in their place."""
+"""With whom a node speaks of who lives: a client whose peers fall silent is seen to live by those in their place."""
 
 from __future__ import annotations
 
