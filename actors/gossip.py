@@ -18,6 +18,7 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.device import Endpoint
 from smeg.discovery import Discovery
+from smeg.edges.address_watch import AddressWatch
 from smeg.edges.events import (
     Connected,
     Deaf,
@@ -47,7 +48,9 @@ HELD_RECEIVERS = 1024
 HELD_FOR = 5.0
 """What waits for a connection that is being made: messages and bytes a receiver, receivers, and seconds."""
 LOOK_EVERY = 30.0
-"""seconds between two looks at this host's own addresses."""
+LOOK_SOON = 0.3
+"""seconds between two looks at this host's own addresses, and until one when the kernel says that some have changed:
+seldom is it one alone."""
 COUNT_EVERY = 2.0
 """seconds between two reports of the counters."""
 BEATS_GATHER = 0.1
@@ -112,6 +115,7 @@ class GossipActor(Actor):
         self._discovery = Discovery()
         self._local: tuple[str, ...] = ()
         """Of this host."""
+        self._address_watch = AddressWatch()
         self._look_at = 0.0
         self._found: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._version = 0
@@ -136,7 +140,7 @@ class GossipActor(Actor):
         self._bind = (address, self._transport.port)
         own = Address(self)
         self._resolver.listen(lambda: own.tell(m.Resolved()))
-        self.actor_inbox.watch((self._transport.descriptor(),))
+        self.actor_inbox.watch((self._transport.descriptor(), *self._address_watch.descriptors))
         self._count_at = now + COUNT_EVERY
         self._local, self._look_at = local_addresses(), now + LOOK_EVERY
         self._found = self._local, ()
@@ -145,6 +149,8 @@ class GossipActor(Actor):
     def handle(self, message: Message, now: float) -> Iterable[Message]:
         match message:
             case m.Readable():
+                if self._address_watch.changed():
+                    self._look_at = min(self._look_at, now + LOOK_SOON)
                 return self._read(now)
             case m.Spread():
                 self._spread(message, now)
@@ -159,8 +165,7 @@ class GossipActor(Actor):
                 reason = "the name does not resolve"
                 return [m.LinkFailed(message.mesh, message.curve, endpoint, reason) for endpoint in nowhere]
             case m.MembersChanged():
-                self._switchboard.members_changed(message)
-                self.transport.admit(self._switchboard.curves)
+                self._members_changed(message, now)
                 return self._look_around()
             case m.MeshStopped(mesh):
                 self._switchboard.mesh_stopped(mesh)
@@ -176,7 +181,7 @@ class GossipActor(Actor):
     def next_deadline(self) -> float | None:
         if self._transport is not None and self._transport.pending():
             return 0.0
-        soonest = self._count_at
+        soonest = min(self._count_at, self._look_at)
         if self._held:
             soonest = min(soonest, *(held.until for held in self._held.values()))
         if self._beats:
@@ -186,9 +191,28 @@ class GossipActor(Actor):
 
     def close(self) -> None:
         self.actor_inbox.watch(())
+        self._address_watch.close()
         self._resolver.close()
         if self._transport is not None:
             self._transport.close()
+
+    def _members_changed(self, message: m.MembersChanged, now: float) -> None:
+        before = {curve: self._switchboard.places(curve) for curve in self.transport.dialled()}
+        self._switchboard.members_changed(message)
+        self.transport.admit(self._switchboard.curves)
+        for curve, places in before.items():
+            moved = self._switchboard.places(curve)
+            if places and moved and moved != places and (known := self._resolver.endpoints(moved, now)):
+                self.transport.follow(curve, known, now)
+
+    def _look(self, now: float) -> Iterable[Message]:
+        """At this host's own addresses."""
+        self._look_at = now + LOOK_EVERY
+        before, self._local = self._local, local_addresses()
+        gone = set(before).difference(self._local)
+        if gone:
+            self.transport.lose(gone, now)
+        return self._look_around()
 
     def _read(self, now: float) -> Iterable[Message]:
         out: list[Message] = []
@@ -282,9 +306,7 @@ class GossipActor(Actor):
         for curve in [curve for curve, held in self._held.items() if now >= held.until]:
             self._unsent += len(self._held.pop(curve).messages)
         if now >= self._look_at:
-            self._look_at = now + LOOK_EVERY
-            self._local = local_addresses()
-            out += self._look_around()
+            out += self._look(now)
         if now >= self._count_at:
             self._count_at = now + COUNT_EVERY
             counters = self.transport.counters()

@@ -150,7 +150,7 @@ class Flap:
 
 @dataclass(frozen=True, slots=True)
 class Roam:
-    """The host has another address from now on; its connections are lost. A peer finds out within 30 s."""
+    """The host has another address from now on; its connections are lost. A peer says where it is now at once."""
 
     hosts: Hosts
     every: Every = AT_ONCE

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from actors.base import Actor, Address
 from actors.cast import Cast
-from actors.gossip import LOOK_EVERY
+from actors.gossip import LOOK_SOON
 from actors.runtime import Runtime
 from actors.wiring import Role
 from scenarios.later_version import LaterGossip
@@ -234,11 +234,11 @@ class Player(Host):
         self.world.network.share_key(self.station, other.station.curve)
 
     def move(self) -> None:
-        """Another address of the underlay; a daemon that is up finds it out at its next look."""
+        """Another address of the underlay; the kernel tells a daemon that is up."""
         self._moves += 1
         self.address = f"10.{128 + self._moves % 128}.{self.number >> 8 & 255}.{self.number & 255}"
         self.world.network.move(self.station, self.address)
-        at = self.world.runtime.time + self._runtime.random("moves").uniform(0.0, LOOK_EVERY)
+        at = self.world.runtime.time + self._runtime.random("moves").uniform(0.0, LOOK_SOON)
         self.world.runtime.at(at, self._find_address)
 
     def _find_address(self) -> None:

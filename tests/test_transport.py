@@ -793,6 +793,46 @@ def test_a_connection_that_we_cut_has_not_ended_by_itself(outside: Outside) -> N
     assert not server.told(Parted)
 
 
+@pytest.mark.parametrize("host", [HOST, "::1"])
+def test_connections_from_an_address_that_this_host_has_lost_are_made_anew_at_once(outside: Outside, host: str) -> None:
+    server, client = outside.node(), outside.node()
+    server.transport.admit(frozenset({client.key}))
+    client.dial(server, host)
+    assert until(lambda: server.transport.reaches(client.key) and client.told(Connected), server, client)
+    client.transport.lose({"192.0.2.1"}, time.monotonic())
+    assert client.transport.reaches(server.key), "that was another one"
+    client.transport.lose({host}, time.monotonic())
+    assert not client.transport.reaches(server.key)
+
+    assert until(lambda: len(client.told(Connected)) == 2, server, client)
+    assert len(client.told(Lost)) == 1
+
+
+def test_who_made_a_connection_to_an_address_that_this_host_has_lost_is_reached_by_it_no_more(outside: Outside) -> None:
+    server, client = outside.pair()
+    assert until(lambda: server.transport.reaches(client.key), server, client)
+    server.transport.lose({HOST}, time.monotonic())
+    assert not server.transport.reaches(client.key)
+
+    assert until(lambda: server.told(Parted) and len(client.told(Connected)) == 2, server, client)
+    assert server.told(Parted) == [Parted(client.key)]
+
+
+def test_who_has_moved_is_followed_to_where_it_is_now(outside: Outside) -> None:
+    curve = new_secret(os.urandom)
+    before, after = outside.node(curve=curve), outside.node(curve=curve)
+    client = outside.node()
+    client.dial(before)
+    assert until(lambda: client.told(Connected), before, client)
+    client.transport.follow(before.key, (before.at(), after.at()), time.monotonic())
+    assert client.transport.reaches(before.key), "it is still there too"
+    client.transport.follow(before.key, (after.at(),), time.monotonic())
+    assert not client.transport.reaches(before.key)
+
+    assert until(lambda: len(client.told(Connected)) == 2, before, after, client)
+    assert client.told(Connected)[-1] == Connected(after.key, after.at())
+
+
 def test_members_are_asked_for_one_by_one_so_they_may_be_a_view(outside: Outside) -> None:
     class View(frozenset[bytes]):
         def __iter__(self) -> Iterator[bytes]:

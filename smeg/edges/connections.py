@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 
 from smeg.edges.routers import Limits
@@ -165,13 +165,33 @@ class Connections:
             elif received - connection.delivered - age * _HEARTBEATS > self._hoard:
                 self.cut(descriptor)
 
+    def lose(self, addresses: Collection[str]) -> None:
+        """This host has these addresses no more: connections to them are dead, and nobody else says so."""
+        for descriptor in [descriptor for descriptor in self._open if own_address(descriptor) in addresses]:
+            self.closed(descriptor)
+            _shut(descriptor)
+
     def cut(self, descriptor: int) -> None:
         """End a connection. libzmq sees it as closed by the other side."""
         if self._forget(descriptor) is None:
             return
         self.cuts += 1
-        with contextlib.suppress(OSError), _borrowed(descriptor) as connection:
-            connection.shutdown(socket.SHUT_RDWR)
+        _shut(descriptor)
+
+
+def own_address(descriptor: int) -> str:
+    """This host's address on a connection, IPv4 as such; nothing if it is over."""
+    try:
+        with _borrowed(descriptor) as connection:
+            host = connection.getsockname()[0]
+    except OSError:
+        return ""
+    return str(host).partition("%")[0].removeprefix("::ffff:")
+
+
+def _shut(descriptor: int) -> None:
+    with contextlib.suppress(OSError), _borrowed(descriptor) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Collection, Iterator
 from itertools import count
 
 import zmq
 
 from smeg.device import Endpoint
+from smeg.edges.connections import own_address
 from smeg.edges.events import Connected, Event, Idle, Lost, Reason, Refused, Unanswered
 from smeg.edges.frames import HELLO_FRAMES
 from smeg.edges.routers import Happening, Limits, happenings, make_router, open_monitor
@@ -60,6 +62,10 @@ class Links:
     def __len__(self) -> int:
         return len(self._targets)
 
+    def __iter__(self) -> Iterator[bytes]:
+        """The keys that are dialled."""
+        return iter(self._targets)
+
     def connected(self) -> int:
         """How many have answered and stand."""
         return sum(1 for target in self._targets.values() if target.attempt and target.attempt.answered is not None)
@@ -89,6 +95,26 @@ class Links:
                 attempt.aside = True
                 self._try(target, attempt, now)
         return target.endpoints
+
+    def follow(self, curve: bytes, endpoints: tuple[Endpoint, ...], now: float) -> None:
+        """`curve` is at these endpoints now: a connection to another place is given up, and made anew."""
+        target = self._target(curve, endpoints, now)
+        if target is None or target.attempt is None or target.attempt.endpoint in target.endpoints:
+            return
+        if target.attempt.answered is not None:
+            target.position = 0
+            self._lost(target, target.attempt, now)
+
+    def lose(self, addresses: Collection[str], now: float) -> None:
+        """This host has these addresses no more: connections from them are dead, and are made anew at once."""
+        for target in self._targets.values():
+            attempt = target.attempt
+            if attempt is None or attempt.descriptor is None or own_address(attempt.descriptor) not in addresses:
+                continue
+            if attempt.answered is None:
+                self._unanswered(target, attempt, Reason.CLOSED, now)
+            else:
+                self._lost(target, attempt, now)
 
     def hang_up(self, curve: bytes) -> None:
         """Close the connection to `curve`, and try no more."""

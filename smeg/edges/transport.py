@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 
 import zmq
@@ -142,6 +142,24 @@ class Transport:
         used = self._links.redial(curve, endpoints, place, now)
         self._touched()
         return used
+
+    def dialled(self) -> tuple[bytes, ...]:
+        """The keys to which connections are kept, or being made."""
+        return tuple(self._links)
+
+    def follow(self, curve: bytes, endpoints: tuple[Endpoint, ...], now: float) -> None:
+        """`curve`, which is dialled, has moved there: our connection to where it was is given up, and made anew."""
+        self._links.follow(curve, endpoints, now)
+        self._touched()
+
+    def lose(self, addresses: Collection[str], now: float) -> None:
+        """This host has these addresses no more. No connection from or to them carries anything, and TCP would notice
+        only after long: ours are made anew, those that were made to us end."""
+        self._links.lose(addresses, now)
+        self._listener.connections.lose(addresses)
+        self._watch_listener(now)
+        self._waiting.touched(self._listener.monitor, self._links.monitor)
+        self._touched()
 
     def hang_up(self, curve: bytes) -> None:
         """Close the connection that we made to `curve`, and try no more."""
