@@ -52,6 +52,7 @@ test: lint | test-packages
 
 lint: .venv/installed-dev
 	$(bin)/ruff check
+	$(bin)/ruff format --check --quiet
 	$(bin)/mypy
 	$(bin)/lint-imports
 

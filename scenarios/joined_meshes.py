@@ -116,8 +116,13 @@ def _sizes(world: BridgedWorld, count: dict[str, float]) -> None:
 @click.option("--meshes", default=20, show_default=True, type=click.IntRange(2))
 @click.option("--each", default=20, show_default=True, type=click.IntRange(4), help="Nodes of a mesh.")
 @click.option("--bridges", default=30, show_default=True, type=click.IntRange(1), help="Nodes that are in two meshes.")
-@click.option("--backbone", default=0, show_default=True, type=click.IntRange(0),
-              help="Instead: nodes of each mesh that are in a backbone.")
+@click.option(
+    "--backbone",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Instead: nodes of each mesh that are in a backbone.",
+)
 def main(meshes: int, each: int, bridges: int, backbone: int) -> None:
     """Join so many meshes, let one bridge crash, and tell what was counted."""
     from scenarios.targets import rows

@@ -33,9 +33,7 @@ class Meshes:
         self.routes: list[Row] = []
         self.events: list[Row] = []
 
-    def add(
-        self, mesh: str, name: str, state: str = "alive", carrier: str = "", own: bool = False, **more: Any
-    ) -> Row:
+    def add(self, mesh: str, name: str, state: str = "alive", carrier: str = "", own: bool = False, **more: Any) -> Row:
         """A client if it has a `carrier`, the name of a peer that is there."""
         rows = self.members.setdefault(mesh, [])
         host = blake2b(f"{mesh} {name}".encode(), digest_size=8).digest()

@@ -181,9 +181,7 @@ def test_there_is_no_preflight_that_could_succeed(api: Service) -> None:
 
 def test_who_guesses_tokens_is_slowed_down_and_who_has_it_is_not(tmp_path: Path, daemon: CannedDaemon) -> None:
     with api_service(tmp_path, daemon.path) as api:
-        statuses = [
-            api.send("GET", PATH, headers={"Authorization": "Bearer guess"})[0] for _ in range(WRONG_BURST * 3)
-        ]
+        statuses = [api.send("GET", PATH, headers={"Authorization": "Bearer guess"})[0] for _ in range(WRONG_BURST * 3)]
         assert statuses[:WRONG_BURST] == [401] * WRONG_BURST
         assert 429 in statuses
         assert api.get(PATH) == {"meshes": []}

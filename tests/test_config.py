@@ -95,7 +95,7 @@ WRONG = {
     "dnsResolved": "1",
     "preUp": "true",
     "postUp": "/bin/true | /bin/cat",
-    "preDown": "\"/bin/true 'open\"",
+    "preDown": '"/bin/true \'open"',
     "postDown": "[/bin/true, /bin/true]",
     "hookTimeout": "0",
     "metricsListen": "localhost:9478",

@@ -89,9 +89,10 @@ def test_the_private_key_is_left_out_unless_it_is_asked_for(daemon: CannedDaemon
         shown = typed(daemon, "export", "paris", "--config", str(config), *flags)
         assert shown.exit_code == 0
         assert secret not in shown.output
-    assert f"PrivateKey = {secret}" in typed(
-        daemon, "export", "paris", "--with-private-key", "--config", str(config)
-    ).stdout
+    assert (
+        f"PrivateKey = {secret}"
+        in typed(daemon, "export", "paris", "--with-private-key", "--config", str(config)).stdout
+    )
 
 
 def test_a_file_is_new_and_nobody_elses(daemon: CannedDaemon, config: Path, tmp_path: Path) -> None:

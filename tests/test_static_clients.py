@@ -46,9 +46,7 @@ PHONE = StaticClient("phone", b"\1" * 32, WALL + 100)
 LAPTOP = StaticClient("laptop", b"\2" * 32, WALL + 200)
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-clients = st.builds(
-    StaticClient, names, st.binary(min_size=32, max_size=32).filter(any), st.integers(0, 2**40)
-)
+clients = st.builds(StaticClient, names, st.binary(min_size=32, max_size=32).filter(any), st.integers(0, 2**40))
 lists = st.lists(clients, max_size=8, unique_by=(lambda each: each.name, lambda each: each.wireguard)).map(tuple)
 
 
