@@ -26,7 +26,7 @@ MAX_STEP = 2**32
 """The largest step of one update: what no honest node ever makes in one go."""
 MAX_RECORD = 4096
 """bytes."""
-MAX_VIA = 16
+MAX_VIA = 40
 """How many peers a client can name with which it keeps tunnels."""
 MAX_ADMITTED = 4000
 """How many nodes one evict can keep in that the evicted peer had admitted."""

@@ -266,6 +266,6 @@ def test_a_record_names_the_carrier_first_then_the_peers_of_the_routes_that_are_
     assert choice.via([]) == (choice.carrier,)
     others = [key for key in peers() if key != choice.carrier]
     assert choice.via([*peers(), own]) == (choice.carrier, *others)
-    many = [NodeKey(secret(f"exit {number}").reveal()) for number in range(40)]
+    many = [NodeKey(secret(f"exit {number}").reveal()) for number in range(MAX_VIA + 1)]
     assert choice.via(many)[0] == choice.carrier
     assert len(choice.via(many)) == MAX_VIA

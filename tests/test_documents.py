@@ -9,12 +9,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from smeg.card import MAX_CARD, Card, Service
 from smeg.device import Endpoint
 from smeg.documents import MAX_DOCUMENT, MAX_REMOVE, Kind, encode, read, seal, signed_part
 from smeg.errors import RemoteError
 from smeg.keys import SIGNATURE_BYTES, NodeKey, sign
 from smeg.notary import Notary
-from smeg.records import MAX_ADMITTED, MAX_RECORD, MAX_VIA, OwnRecord, read_record, read_remove, seal_evict, seal_record
+from smeg.records import (
+    MAX_ADMITTED,
+    MAX_COUNTER,
+    MAX_RECORD,
+    MAX_VIA,
+    OwnRecord,
+    read_record,
+    read_remove,
+    seal_evict,
+    seal_record,
+)
 from tests.builders import NOTARY, QUICK, Desk, MadeMesh, Node, secret
 
 MESH = MadeMesh("documents")
@@ -172,12 +183,22 @@ def test_a_record_with_something_else_than_different_keys_of_peers_is_refused(vi
 
 
 @pytest.mark.parametrize("count", [0, 1, MAX_VIA])
-def test_a_record_names_up_to_sixteen_peers_and_says_nothing_where_it_names_none(count: int) -> None:
+def test_a_record_names_up_to_so_many_peers_and_says_nothing_where_it_names_none(count: int) -> None:
     via = tuple(NodeKey(secret(f"peer {number}").reveal()) for number in range(count))
     document = GUEST.record(1, OwnRecord("x", via=via))
     assert read_record(document).via == via
     assert (b'"via"' in document.raw) == (count > 0)
     assert read_record(document).document == document
+
+
+def test_a_client_that_says_as_much_as_it_may_has_a_record_that_fits() -> None:
+    via = tuple(NodeKey(secret(f"peer {number}").reveal()) for number in range(MAX_VIA))
+    texts = (f"a={'x' * 253}",) * 4
+    services = (Service("a" * 15, 65535, text=texts), Service("b" * 15, 65535, text=(f"a={'x' * 36}",)))
+    card = Card("a" * 63, "d" * 256, services)
+    assert MAX_CARD - 48 < len(orjson.dumps(card.fields())) <= MAX_CARD
+    own = OwnRecord("n" * 63, keepalive=65535, collision=255, via=via, floor=MAX_COUNTER, card=card)
+    assert len(GUEST.record(MAX_COUNTER, own).raw) <= MAX_RECORD
 
 
 def sized(node: Node, room: int) -> bytes:
