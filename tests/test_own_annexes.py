@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv6Network
 from random import Random
 
@@ -14,6 +15,7 @@ from smeg import messages as m
 from smeg import own_annexes
 from smeg.annexes import MAX_ANNEXES, Annex, read_annex
 from smeg.documents import read
+from smeg.members import Members
 from smeg.own_annexes import MAX_WITHDRAWN, MOST, OwnAnnexes
 from smeg.own_offers import AFTER_START, AFTER_SURPRISE, APART, OwnOffers
 from smeg.own_record import OwnRecordWriter
@@ -26,7 +28,8 @@ MESH = MadeMesh("own annexes")
 NODE = MESH.founder()
 DESK = Desk(MESH.id)
 DESK.take(NODE.documents())
-STANDING = DESK.members[NODE.key].standing
+MEMBER = DESK.members[NODE.key]
+STANDING = MEMBER.standing
 
 
 class Author:
@@ -52,6 +55,8 @@ class Author:
         self.start()
         self.record.lost(random)
         self.own = OwnAnnexes(MESH.id, NODE.identity, self.record)
+        self.write_record()
+        self.record.see(Members.of({NODE.key: replace(MEMBER, record=self.elsewhere.records[NODE.key])}))
         self.write_record()
         self.own.see(self.elsewhere.said(NODE.key))
         self.disk += self.elsewhere.said(NODE.key)
