@@ -38,8 +38,10 @@ def hundred(
     """
     began = time.process_time()
     each = members // int(meshes)
-    random = joined(seed, int(meshes), each, int(bridges))
-    topology = by_backbone(int(meshes), each, int(backbone)) if backbone else random
+    if backbone:
+        topology = by_backbone(int(meshes), each, int(backbone))
+    else:
+        topology = joined(seed, int(meshes), each, int(bridges))
     world, chance = BridgedWorld(seed, topology), Random(seed)
     world.network.loss = loss
     world.leave_out(_unlooked_at(topology))
