@@ -54,6 +54,9 @@ REST_A_MEMBER = 0.0002
 MOST_REST = 1.0
 """seconds after one plan before the next, for each member: who joins hears of thousands within a second or two, and to
 plan for each batch of them would cost more than to verify them."""
+STANDS = 10.0
+"""seconds, once the members are known, in which what an earlier daemon left stays as it is until it is told where all
+routes lead and which devices have their tunnel here: until then they would be taken away, only to be set again."""
 NUDGE_KEEPALIVE = 25
 """seconds; WireGuard sends something at once when it is switched on. Right away it is again what it was."""
 OpenBackend = Callable[[InterfaceSpec], Backend]
@@ -135,6 +138,10 @@ class DeviceActor(Actor):
         self._dirty = False
         self._rested_at = 0.0
         """When it may be planned again."""
+        self._adopted = False
+        """Whether an earlier daemon's tunnels stand, for which no plan was made yet."""
+        self._untold: set[type[Message]] = {m.RoutesChanged, m.StaticsServed}
+        """What has to be heard before it is known that something may go."""
         self._version = 0
         self._retry_at: float | None = None
         self._look_at: float | None = None
@@ -166,6 +173,7 @@ class DeviceActor(Actor):
             case m.LivenessChanged():
                 self._change(replace(self._view, pruned=message.pruned))
             case m.RoutesChanged():
+                self._hear_first(message, now)
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
             case m.DeviceConfigured():
                 self._settings = replace(
@@ -175,6 +183,7 @@ class DeviceActor(Actor):
                 self._hooks.configure(message.hooks)
                 self._change(replace(self._view, mtu=message.mtu, keepalive=message.keepalive))
             case m.StaticsServed():
+                self._hear_first(message, now)
                 self._statics = message.clients
                 self._look_at_statics()
             case m.Resolved():
@@ -189,7 +198,7 @@ class DeviceActor(Actor):
     def settle(self, now: float) -> Iterable[Message]:
         if not self._dirty or self._backend is None or (self._retry_at is not None and now < self._retry_at):
             return []
-        if self._released or now < self._rested_at:
+        if self._released or now < self._rested_at or self._lets_stand(now):
             return []
         self._rested_at = now + min(MOST_REST, REST_A_MEMBER * len(self._view.members))
         return self._apply(self._backend, now)
@@ -213,6 +222,21 @@ class DeviceActor(Actor):
             self._open(now)
         if self._backend is None or not self._hooks.begin_last(Hook.PRE_DOWN, now):
             self._take_down(now)
+
+    def _lets_stand(self, now: float) -> bool:
+        """Whether what an earlier daemon left is not planned for yet; then it rests until it is known what may go."""
+        if not self._adopted or not self._view.members:
+            return False
+        self._adopted = False
+        if self._untold:
+            self._rested_at = now + STANDS
+        return bool(self._untold)
+
+    def _hear_first(self, message: Message, now: float) -> None:
+        if type(message) in self._untold:
+            self._untold.discard(type(message))
+            if not self._untold:
+                self._rested_at = now
 
     def _take_down(self, now: float) -> None:
         """Remove the interface, and begin what is to follow that."""
@@ -279,6 +303,7 @@ class DeviceActor(Actor):
             self._backend, self._device = backend, Simulated(state)
             self._view = replace(self._view, listen_port=state.listen_port)
             self._planned = state.peers
+            self._adopted = bool(state.peers)
             self._retry_at = None
             self._look_at = now + LOOK_AGAIN
             if self._settings.handshake_interval:

@@ -9,26 +9,46 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
 
 import pytest
 
 from actors.base import Actor, Address
-from actors.device import LOOK_AGAIN, MOST_REST, NUDGE_KEEPALIVE, REST_A_MEMBER, TRY_AGAIN, DeviceActor, DeviceSettings
+from actors.device import (
+    LOOK_AGAIN,
+    MOST_REST,
+    NUDGE_KEEPALIVE,
+    REST_A_MEMBER,
+    STANDS,
+    TRY_AGAIN,
+    DeviceActor,
+    DeviceSettings,
+)
 from actors.runtime import Runtime
 from actors.virtual import VirtualRuntime
 from actors.wiring import Directory, Role
 from smeg import messages as m
 from smeg.certificates import Role as NodeRole
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, Endpoint, InterfaceSpec, Operation, RemovePeer, SetPeer, WgPeer
+from smeg.device import (
+    AddRoute,
+    Backend,
+    DeviceState,
+    Endpoint,
+    InterfaceSpec,
+    Operation,
+    RemovePeer,
+    SetPeer,
+    Table,
+    WgPeer,
+)
 from smeg.edges.dry_run import DryRunBackend
 from smeg.errors import LocalError
 from smeg.forwarding import Forwarding, Mode, Setting
 from smeg.keys import NodeKey, x25519_public
 from smeg.members import Members
-from smeg.records import OwnRecord
+from smeg.records import OwnRecord, Route
 from tests.builders import Desk, MadeMesh
 
 HOME = MadeMesh("home")
@@ -125,7 +145,12 @@ class Bench:
     """A device actor, alone but for a hearer, whose members stand on its device and have been nudged."""
 
     def __init__(
-        self, count: int, place: Endpoint = HERE, client: bool = False, settings: DeviceSettings = PLAIN
+        self,
+        count: int,
+        place: Endpoint = HERE,
+        client: bool = False,
+        settings: DeviceSettings = PLAIN,
+        runs: float = NEW,
     ) -> None:
         self.client = client
         self.runtime = VirtualRuntime(1)
@@ -142,7 +167,7 @@ class Bench:
             each._start_actor_loop()
             Address(each).tell(Directory(1, {(Role.CONTROL, ""): Address(hearer)}))
         self.say(place)
-        self.runtime.run(NEW)
+        self.runtime.run(runs)
         self.warned = warnings(self)
         self.forget()
 
@@ -337,3 +362,59 @@ def test_a_device_that_cannot_be_read_is_told_and_tried_again_until_it_can() -> 
     bench.say(THERE)
     bench.run(TRY_AGAIN)
     assert bench.places() == {THERE}
+
+
+# What an earlier daemon left.
+
+
+BEYOND = IPv6Network("2001:db8:9::/48")
+WAY = (Route(BEYOND, OTHER.key),)
+
+
+class Restarted(Bench):
+    """A bench whose device was left with a route into elsewhere by one that was killed."""
+
+    def _open(self, spec: InterfaceSpec) -> Backend:
+        opened = super()._open(spec)
+        peer = WgPeer(OTHER.wireguard_key, (BEYOND,), HERE)
+        DryRunBackend.apply(self.device, (SetPeer(peer), AddRoute(BEYOND, Table.UNMARKED)))
+        return opened
+
+
+def begun_again() -> Restarted:
+    """It knows its members, and nothing else."""
+    return Restarted(2, runs=STANDS / 2)
+
+
+def leads_beyond(bench: Bench) -> bool:
+    state = bench.device.read()
+    return state.unmarked_routes == (BEYOND,) and any(BEYOND in peer.allowed_ips for peer in state.peers.values())
+
+
+def test_what_an_earlier_daemon_left_stands_until_routes_and_devices_are_known() -> None:
+    bench = begun_again()
+    assert bench.device.planned == []
+    assert leads_beyond(bench)
+    bench.hear(m.RoutesChanged(HOME.id, 1, WAY))
+    bench.run(1.0)
+    assert bench.device.planned == [], "the tunnels of devices would go"
+    bench.hear(m.StaticsServed(HOME.id, 1, ()))
+    bench.run(0.0)
+    assert len(bench.device.planned) == 1
+    assert leads_beyond(bench)
+    assert bench.device.read().addresses
+
+
+def test_what_leads_nowhere_by_now_goes_once_that_is_known() -> None:
+    bench = begun_again()
+    bench.hear(m.StaticsServed(HOME.id, 1, ()))
+    bench.hear(m.RoutesChanged(HOME.id, 1, ()))
+    bench.run(0.0)
+    assert bench.device.read().unmarked_routes == ()
+    assert not leads_beyond(bench)
+
+
+def test_what_an_earlier_daemon_left_does_not_stand_for_ever() -> None:
+    bench = begun_again()
+    bench.run(STANDS)
+    assert bench.device.read().unmarked_routes == ()

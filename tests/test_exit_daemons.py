@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scenarios.hosts import World
+from smeg.edges.routes import PROTOCOL
 from tests.nodes import Node, all_at_once, left_over, make_world, wait_for
 from tests.test_default_route import WEB, ip, pings, way
 
@@ -38,11 +39,19 @@ def test_a_default_route_through_an_exit_comes_outlives_a_kill_and_goes(world: W
     assert near.ask("status")["problems"] == []
 
     assert near.daemon is not None
+    monitor = near.host.start(["ip", "-6", "-o", "monitor", "rule", "route"], log=near.host.folder / "monitor.log")
     near.daemon.kill9()
     assert pings(near.host, WEB), "the tunnel outlives the daemon"
+    before = len(near.log())
     near.start()
+    wait_for("the mesh works again", lambda: "mesh-works" in near.log()[before:], 20)
+    wait_for("it knows the exit", lambda: near.states(MESH)["exit"] == "alive", 20)
+    monitor.terminate()
+    monitor.wait(10)
+    taken = [line for line in monitor.log.read_text().splitlines() if "Deleted" in line and f"proto {PROTOCOL}" in line]
+    assert taken == [], "its default route is never gone"
     ip(near.host, "rule", "del", "priority", "21250")
-    wait_for("what somebody removed is back", lambda: pings(near.host, WEB), 40)
+    wait_for("what somebody removed is back", lambda: pings(near.host, WEB), 60)
 
     for node in (near, leading):
         assert node.daemon is not None
