@@ -166,6 +166,8 @@ class DeviceActor(Actor):
             case m.LivenessChanged():
                 self._change(replace(self._view, pruned=message.pruned))
             case m.RoutesChanged():
+                # What is offered by them is on its way already: others send by it soon.
+                self._rested_at = now
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
             case m.DeviceConfigured():
                 self._settings = replace(
