@@ -140,6 +140,8 @@ class DeviceActor(Actor):
         """When it may be planned again."""
         self._adopted = False
         """Whether an earlier daemon's tunnels stand, for which no plan was made yet."""
+        self._stands_until = 0.0
+        """Likewise, of what an earlier daemon left."""
         self._untold: set[type[Message]] = {m.RoutesChanged, m.StaticsServed}
         """What has to be heard before it is known that something may go."""
         self._version = 0
@@ -173,7 +175,9 @@ class DeviceActor(Actor):
             case m.LivenessChanged():
                 self._change(replace(self._view, pruned=message.pruned))
             case m.RoutesChanged():
-                self._hear_first(message, now)
+                self._hear_first(message)
+                # What is offered by them is on its way already: others send by it soon.
+                self._rested_at = now
                 self._change(replace(self._view, routes=message.routes, own_routes=message.own_routes))
             case m.DeviceConfigured():
                 self._settings = replace(
@@ -183,7 +187,7 @@ class DeviceActor(Actor):
                 self._hooks.configure(message.hooks)
                 self._change(replace(self._view, mtu=message.mtu, keepalive=message.keepalive))
             case m.StaticsServed():
-                self._hear_first(message, now)
+                self._hear_first(message)
                 self._statics = message.clients
                 self._look_at_statics()
             case m.Resolved():
@@ -198,7 +202,7 @@ class DeviceActor(Actor):
     def settle(self, now: float) -> Iterable[Message]:
         if not self._dirty or self._backend is None or (self._retry_at is not None and now < self._retry_at):
             return []
-        if self._released or now < self._rested_at or self._lets_stand(now):
+        if self._released or now < max(self._rested_at, self._stands_until) or self._lets_stand(now):
             return []
         self._rested_at = now + min(MOST_REST, REST_A_MEMBER * len(self._view.members))
         return self._apply(self._backend, now)
@@ -206,7 +210,8 @@ class DeviceActor(Actor):
     def next_deadline(self) -> float | None:
         if self._released:
             return self._hooks.next_deadline()
-        rested_at = self._rested_at if self._dirty and self._backend is not None and self._retry_at is None else None
+        rests_until = max(self._rested_at, self._stands_until)
+        rested_at = rests_until if self._dirty and self._backend is not None and self._retry_at is None else None
         hooked = self._hooks.next_deadline()
         deadlines = (self._retry_at, self._look_at, self._handshakes_at, self._nudges.at, rested_at, hooked)
         return min((at for at in deadlines if at is not None), default=None)
@@ -224,19 +229,18 @@ class DeviceActor(Actor):
             self._take_down(now)
 
     def _lets_stand(self, now: float) -> bool:
-        """Whether what an earlier daemon left is not planned for yet; then it rests until it is known what may go."""
+        """Whether what an earlier daemon left is not planned for yet; then it stands until it is known what may go."""
         if not self._adopted or not self._view.members:
             return False
         self._adopted = False
         if self._untold:
-            self._rested_at = now + STANDS
+            self._stands_until = now + STANDS
         return bool(self._untold)
 
-    def _hear_first(self, message: Message, now: float) -> None:
-        if type(message) in self._untold:
-            self._untold.discard(type(message))
-            if not self._untold:
-                self._rested_at = now
+    def _hear_first(self, message: Message) -> None:
+        self._untold.discard(type(message))
+        if not self._untold:
+            self._stands_until = 0.0
 
     def _take_down(self, now: float) -> None:
         """Remove the interface, and begin what is to follow that."""

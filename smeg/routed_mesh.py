@@ -43,8 +43,12 @@ class RoutedMesh:
         self.own_papers: tuple[bytes, ...] = ()
         self.began = False
         """Whether it is known what was offered before the start."""
+        self.told: dict[IPv6Network, Offer] = {}
+        """What is offered as it was told last."""
+        self.untold_offers: set[IPv6Network] = set()
+        """Where that is not what is offered now."""
         self.said = False
-        """Whether what is offered has been told since it changed."""
+        """Whether offers have been told since what proves them changed."""
         self.problems: tuple[Problem, ...] = ()
         """Those that were told last."""
         self._statics: Routes = {}
@@ -53,6 +57,8 @@ class RoutedMesh:
         self._own_routes: Routes = {}
         self._routed = False
         """Whether the device has been told since routes changed."""
+        self.untold_routes: set[IPv6Network] = set()
+        """Where it has not been told what is forwarded whither."""
         self._route_at = 0.0
         """When it may be told next."""
 
@@ -98,7 +104,9 @@ class RoutedMesh:
 
     def route(self, prefix: IPv6Network, chosen: tuple[Route, ...]) -> None:
         """From now on a prefix is reached so: by none if `chosen` is empty."""
-        self._routed &= not _set(self._routes, prefix, chosen)
+        if _set(self._routes, prefix, chosen):
+            self._routed = False
+            self.untold_routes.add(prefix)
 
     def settle(self, now: float, shard_bits: int) -> None:
         """Route anew what is sent from the own address, where that goes another way than what is forwarded."""
@@ -113,13 +121,34 @@ class RoutedMesh:
         """From now on this is offered here for a prefix."""
         if offer == self.offers.get(prefix):
             return
-        self.said = False
+        self.untold_offers.add(prefix)
         if offer is None:
             del self.offers[prefix]
         else:
             self.offers[prefix] = offer
         if self.alone is not None:
             self.alone.hear(self.id, self._own, dict(self.offers))
+
+    def tell_offers(self, prefixes: Iterable[IPv6Network]) -> dict[IPv6Network, Offer]:
+        """All that others are to know from now on, if they hear of these prefixes what is offered now."""
+        self.said = True
+        for prefix in prefixes:
+            offer = self.offers.get(prefix)
+            if offer is None:
+                self.told.pop(prefix, None)
+            else:
+                self.told[prefix] = offer
+            self.untold_offers.discard(prefix)
+        return dict(self.told)
+
+    def forget_through(self, mesh: str) -> None:
+        """Nothing that was told leads through this mesh any more: the node is not in it."""
+        through = [
+            prefix for prefix, offer in self.told.items() if any(way.hops[-1].mesh == mesh for way in offer.ways)
+        ]
+        for prefix in through:
+            del self.told[prefix]
+            self.said = False
 
     def next_telling(self) -> float | None:
         """When the device has to be told of routes."""
@@ -128,6 +157,7 @@ class RoutedMesh:
     def tell_routes(self, version: int, now: float) -> m.RoutesChanged:
         """What the device is to know from now on."""
         self._routed, self._route_at = True, now + APART
+        self.untold_routes.clear()
         beside = {prefix: chosen for prefix, chosen in self._own_routes.items() if self._routes.get(prefix) != chosen}
         return m.RoutesChanged(self.id, version, _sorted({**self._routes, **self._statics}), _sorted(beside))
 

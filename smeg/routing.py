@@ -103,6 +103,8 @@ class RoutingTable:
                 self._sides.pop(message.mesh, None)
                 self._refused = {place: told for place, told in self._refused.items() if place[0] != message.mesh}
                 self._table.leave(message.mesh)
+                for side in self._sides.values():
+                    side.forget_through(message.mesh)
                 return self._set_policies()
             case m.UplinkChanged():
                 self._reached = message.reached
@@ -140,14 +142,20 @@ class RoutingTable:
         self._move(self._table.settle(now))
         for side in self._sides.values():
             side.settle(now, self._policy.shard_bits)
-        for mesh in sorted(self._sides):
-            out += self._tell(mesh, now)
+        meshes = sorted(self._sides)
+        for mesh in meshes:
+            out += self._tell_routes(mesh, now)
+        for mesh in meshes:
+            out += self._tell_offers(mesh, now)
+            out += self._tell_refused(mesh)
             out += self._tell_problems(mesh)
         return out
 
     def next_deadline(self) -> float | None:
         held = [at for table in self._tables() if (at := table.next_deadline()) is not None]
-        unsaid = (side for side in self._sides.values() if side.place is not None and not side.said)
+        ahead = self._ahead()
+        taking_part = (side for side in self._sides.values() if side.place is not None)
+        unsaid = (side for side in taking_part if not side.said or side.untold_offers - ahead)
         waiting = [side.started_at + GRACE for side in unsaid if side.started_at is not None]
         put_off = [at for side in self._sides.values() if (at := side.heard.next_look()) is not None]
         expiry = [] if self._expiry_at is None else [self._expiry_at]
@@ -301,23 +309,35 @@ class RoutingTable:
 
     # What is said.
 
-    def _tell(self, mesh: str, now: float) -> list[Message]:
+    def _tell_routes(self, mesh: str, now: float) -> list[Message]:
         side = self._sides[mesh]
-        out: list[Message] = []
-        if side.place is None:
-            return out
         route_at = side.next_telling()
-        if route_at is not None and now >= route_at:
-            self._version += 1
-            out.append(side.tell_routes(self._version, now))
-        if not side.said and self._ready(side, now):
-            side.said = True
-            self._version += 1
-            offers = dict(side.offers)
-            out.append(m.OffersChanged(mesh, self._version, offers, self._passports(mesh, offers.values())))
+        if route_at is None or now < route_at:
+            return []
+        self._version += 1
+        return [side.tell_routes(self._version, now)]
+
+    def _ahead(self) -> frozenset[IPv6Network]:
+        """What is chosen otherwise than some device has been told."""
+        return frozenset().union(*(side.untold_routes for side in self._sides.values()))
+
+    def _tell_offers(self, mesh: str, now: float) -> list[Message]:
+        """Who hears of an offer sends by it at once, so the devices come first. What is withdrawn waits for nobody."""
+        side = self._sides[mesh]
+        if side.place is None or not self._ready(side, now):
+            return []
+        ahead = self._ahead() if side.untold_offers else frozenset()
+        ripe = [prefix for prefix in side.untold_offers if prefix not in ahead or prefix not in side.offers]
+        if side.said and not ripe:
+            return []
+        self._version += 1
+        offers = side.tell_offers(ripe)
+        return [m.OffersChanged(mesh, self._version, offers, self._passports(mesh, offers.values()))]
+
+    def _tell_refused(self, mesh: str) -> list[Message]:
         refused = sorted(prefix for (place, prefix), told in self._refused.items() if place == mesh and not told)
         self._refused.update(((mesh, prefix), True) for prefix in refused)
-        return out + [m.Alarm(mesh, advertise_refused(prefix)) for prefix in refused]
+        return [m.Alarm(mesh, advertise_refused(prefix)) for prefix in refused]
 
     def _tell_problems(self, mesh: str) -> list[Message]:
         """Say what is wrong now, where that has changed; so much of it as a person reads."""

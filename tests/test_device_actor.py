@@ -230,6 +230,20 @@ def test_the_first_change_after_a_rest_is_planned_at_once() -> None:
     assert bench.places() == {THERE}
 
 
+def test_routes_are_planned_at_once_also_while_it_rests() -> None:
+    bench = Bench(FEW)
+    bench.run(1.0)
+    bench.say(HERE)
+    bench.run(0.0)
+    before = len(bench.device.planned)
+    bench.say(THERE)
+    bench.run(0.0)
+    assert len(bench.device.planned) == before, "it rests"
+    bench.hear(m.RoutesChanged(HOME.id, 2, (), ()))
+    bench.run(0.0)
+    assert len(bench.device.planned) == before + 1
+
+
 def test_while_nothing_happens_it_only_looks_twice_a_minute() -> None:
     bench = Bench(FEW)
     before = bench.runtime.delivered

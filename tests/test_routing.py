@@ -65,6 +65,85 @@ def test_routes_that_change_twice_in_a_moment_are_told_at_once_and_then_once_mor
     assert told(nothing, world.now + 3 * APART) == [0]
 
 
+def test_an_offer_waits_for_the_own_device_and_a_withdrawal_for_nobody() -> None:
+    world = chain()
+    bridge, into, out_of = world.daemons["ab"], world["a"].id, world["b"].id
+    far = overlay_prefix(world["d"].id)
+    heard = dict(world.annexes[out_of])
+    near_only = dict(heard)
+    near_only[world.daemons["bc"].key] = {
+        label: annex for label, annex in heard[world.daemons["bc"].key].items() if label != f"offer:{far}"
+    }
+
+    def told(annexes: dict[NodeKey, dict[str, Annex]], now: float) -> list[tuple[type[object], bool]]:
+        bridge.table.handle(m.AnnexesChanged(out_of, 1, annexes), now)
+        found: list[tuple[type[object], bool]] = []
+        for said in bridge.table.settle(now):
+            match said:
+                case m.RoutesChanged(mesh) if mesh == out_of:
+                    found.append((m.RoutesChanged, far in {route.prefix for route in said.routes}))
+                case m.OffersChanged(mesh) if mesh == into:
+                    found.append((m.OffersChanged, far in said.offers))
+        return found
+
+    told({}, world.now + 1.0)
+    told({}, world.now + 1.0 + HOLD + APART)
+    now = world.now + 10.0
+    assert told(near_only, now) == [(m.RoutesChanged, False), (m.OffersChanged, False)]
+    assert told(heard, now + APART / 2) == []
+    assert bridge.table.next_deadline() == now + APART
+    assert told(heard, now + APART) == [(m.RoutesChanged, True), (m.OffersChanged, True)]
+    assert told(near_only, now + 3 * APART / 2) == [(m.OffersChanged, False)]
+    assert told(near_only, now + 2 * APART) == [(m.RoutesChanged, False)]
+
+
+OFFERED = [(bridge, mesh) for bridge in ("bc", "cb") for mesh in "cd"]
+"""Which bridge of two offers which mesh."""
+STEP = st.tuples(st.frozensets(st.sampled_from(OFFERED)), st.sampled_from((0.0, APART / 3, APART, HOLD)))
+"""What is offered from now on, after so many seconds."""
+
+
+def doubled() -> Meshes:
+    """Four meshes in a chain, with two bridges between the second and the third."""
+    world = Meshes("a", "b", "c", "d")
+    for label, within in (("ab", "ab"), ("bc", "bc"), ("cb", "bc"), ("cd", "cd")):
+        world.add(label, within, BRIDGE)
+    world.settle()
+    return world
+
+
+@given(st.lists(STEP, max_size=12))
+def test_what_is_offered_anew_is_what_the_own_device_does(
+    steps: list[tuple[frozenset[tuple[str, str]], float]],
+) -> None:
+    world = doubled()
+    bridge, into, out_of = world.daemons["ab"], world["a"].id, world["b"].id
+    routes, offers, now = dict(bridge.routes), dict(bridge.offers[into].offers), world.now
+    for heard, passed in (*steps, (frozenset(), HOLD), (frozenset(), HOLD)):
+        now += passed
+        left_out = {(name, f"offer:{overlay_prefix(world[mesh].id)}") for name, mesh in {*OFFERED} - heard}
+        annexes = {
+            world.daemons[name].key: {
+                label: annex
+                for label, annex in world.annexes[out_of].get(world.daemons[name].key, {}).items()
+                if (name, label) not in left_out
+            }
+            for name in ("bc", "cb")
+        }
+        bridge.table.handle(m.AnnexesChanged(out_of, 1, annexes), now)
+        for said in bridge.table.settle(now):
+            if isinstance(said, m.RoutesChanged):
+                routes[said.mesh] = said
+            if isinstance(said, m.OffersChanged) and said.mesh == into:
+                before, offers = offers, dict(said.offers)
+                for prefix in (prefix for prefix, offer in offers.items() if offer != before.get(prefix)):
+                    vias = {way.hops[-2].node for way in offers[prefix].ways if len(way.hops) > 1}
+                    assert vias == {route.via for route in routes[out_of].routes if prefix.supernet_of(route.prefix)}
+        deadline = bridge.table.next_deadline()
+        assert deadline is None or deadline > now
+    assert offers.keys() == {overlay_prefix(out_of)}
+
+
 def test_when_a_bridge_dies_what_lies_behind_it_is_not_reached_until_it_is_back() -> None:
     world = chain()
     world.daemons["bc"].alive = False
