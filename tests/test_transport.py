@@ -300,6 +300,23 @@ def test_a_server_that_is_no_member_may_only_answer_a_join(outside: Outside) -> 
     assert joiner.count("dropped-server-channel") == 2
 
 
+def test_an_answer_comes_by_whichever_connection_there_is(outside: Outside) -> None:
+    server, asker = outside.node(), outside.node()
+    server.transport.admit(frozenset({asker.key}))
+    asker.transport.admit(frozenset({bytes(32)}))
+    server.dial(asker)
+    assert until(lambda: server.told(Connected), server, asker)
+    asker.dial(server)
+    assert until(lambda: asker.told(Connected), server, asker)
+    for channel in (b"H", b"W", b"M"):
+        # It goes by the connection that the sender made, on which it is nobody whom the receiver knows.
+        assert server.transport.send(asker.key, MESH, channel, b"x")
+
+    assert until(lambda: len(asker.messages) == 2, server, asker)
+    assert [message.channel for message in asker.messages] == [b"W", b"M"]
+    assert asker.count("dropped-guest-channel") == 1
+
+
 def test_a_guest_who_is_put_off_gets_in_later_and_what_it_queued_arrives(outside: Outside) -> None:
     server = outside.node()
     server.transport.close_to_guests()

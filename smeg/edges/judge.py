@@ -5,6 +5,8 @@ Judges message by message, since a connection outlives the admission or eviction
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import zmq
 
 from smeg.allowance import Allowance, Allowances
@@ -43,10 +45,11 @@ def peer_address(head: zmq.Frame) -> str:
 
 
 class Judge:
-    """Everything raises `RemoteError`, whose code is the reason to count."""
+    """Everything raises `RemoteError`, whose code is the reason to count. `dialled` are the keys that we dial."""
 
-    def __init__(self, door: Door, limits: Limits) -> None:
+    def __init__(self, door: Door, dialled: Container[bytes], limits: Limits) -> None:
         self._door = door
+        self._dialled = dialled
         self._guests = Allowances(
             limits.guest_messages_rate,
             limits.guest_messages_burst,
@@ -59,10 +62,12 @@ class Judge:
         self._member_message = limits.member_message_bytes
 
     def client(self, curve: bytes, channel: bytes, size: int, now: float) -> None:
-        """A message of `size` bytes on a connection that `curve` made to us: much from members, a few J from guests."""
+        """A message of `size` bytes on a connection that `curve` made to us: much from members, a few J from guests,
+        and a join's answer from whom we dial."""
         if channel == HELLO_ANSWER:
             raise RemoteError("bad-channel", "only who is dialled answers a hello")
-        if curve in self._door.members:
+        # Whom we ask to be let in, or to know us again, answers over a connection that it made, if it has one.
+        if curve in self._door.members or (channel in FROM_STRANGE_SERVER and curve in self._dialled):
             self._spend(curve, size, now)
             return
         if channel not in FROM_GUEST and channel != HELLO:

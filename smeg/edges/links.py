@@ -62,6 +62,9 @@ class Links:
     def __len__(self) -> int:
         return len(self._targets)
 
+    def __contains__(self, curve: object) -> bool:
+        return curve in self._targets
+
     def __iter__(self) -> Iterator[bytes]:
         """The keys that are dialled."""
         return iter(self._targets)

@@ -72,7 +72,6 @@ class Transport:
         self._counts: Counter[str] = Counter()
         self._events: list[Event] = []
         self._door = Door(Allowance(limits.guests_rate, limits.guests_burst), limits.links, limits.guest_links)
-        self._judge = Judge(self._door, limits)
         self._now = 0.0
         """As of the last `receive` or `tick`."""
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -86,6 +85,7 @@ class Transport:
         self._waiting = Waiting(
             self._zap.socket, self._listener.monitor, self._listener.socket, self._links.monitor, self._links.socket
         )
+        self._judge = Judge(self._door, self._links, limits)
         self._sender = Sender(self._listener.socket, self._links, limits, self._counts)
         self.port = self._listener.port
 
