@@ -138,6 +138,12 @@ class Membership:
         out: list[Message] = []
         if self._learned or self._obsolete:
             out.append(self._hand_over())
+        # Before the members: routes are chosen when those are heard, and a restart should not begin with none.
+        annexes = self._replica.annexes
+        if annexes is not self._told_annexes and (annexes or self._told_annexes):
+            self._told_annexes = annexes
+            self._annexes_version += 1
+            out.append(m.AnnexesChanged(self._mesh, self._annexes_version, annexes))
         if self._told_version != self._roster.version:
             self._told_version = self._roster.version
             before, self._members = self._members, self._roster.members
@@ -146,11 +152,6 @@ class Membership:
             gone = self._roster.gone(before, self._wall())
             version = self._roster.version
             out.append(m.MembersChanged(self._mesh, version, self._members, quarantined, verdict, gone))
-        annexes = self._replica.annexes
-        if annexes is not self._told_annexes and (annexes or self._told_annexes):
-            self._told_annexes = annexes
-            self._annexes_version += 1
-            out.append(m.AnnexesChanged(self._mesh, self._annexes_version, annexes))
         root = self._replica.digest.of()
         if root != self._told_root:
             self._told_root = root
