@@ -191,7 +191,7 @@ class Roster:
         """All users of an invite if it is overdrawn since, or no more."""
         if self._overdrawn(invite) == (invite in self._overdrawn_before):
             return set()
-        self._overdrawn_before ^= {invite}
+        self._overdrawn_before ^= frozenset({invite})
         judged = chain.from_iterable(
             (
                 ((member.key, member.standing) for member in self.members.values()),
@@ -229,7 +229,7 @@ class Roster:
                 self._others = self._others.set(node, standing)
             elif node in self._others:
                 self._others = self._others.delete(node)
-        self._expired ^= turned
+        self._expired ^= frozenset(turned)
         self._changed.update(members)
         if quarantined:
             self._quarantined = self._quarantined.change(quarantined)
