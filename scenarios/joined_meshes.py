@@ -72,7 +72,7 @@ def hundred(
     at, volume = world.runtime.time, [host.station.volume for host in world.hosts]
     world.crash(gone)
     world.run(SETTLING)
-    noticed = world.noticed.get(world.hosts[gone].name, at)
+    noticed = world.noticed(gone, at)
     count["seconds from noticing a bridge's death to the last new route"] = max(0.0, world.routed_at - noticed)
     moved = [host.station.volume - then for host, then in zip(world.hosts, volume, strict=True)]
     count["bytes a node that a bridge's death cost, mean"] = sum(moved) / len(moved) - SETTLING * sum(idle) / len(idle)

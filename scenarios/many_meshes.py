@@ -124,8 +124,8 @@ class BridgedWorld(World):
         self.loops: list[str] = []
         self.routed_at = 0.0
         """Virtual seconds at which somebody chose another route last."""
-        self.noticed: dict[str, float] = {}
-        """By host: when somebody first thought it dead, since its last start."""
+        self._noticed: dict[str, dict[str, float]] = {}
+        """By host and mesh: when somebody first thought it dead, since its last start."""
         self.left_out: set[int] = set()
         self._gone: set[str] = set()
         self._watching = False
@@ -158,7 +158,7 @@ class BridgedWorld(World):
     def start_host(self, number: int) -> None:
         host = self.hosts[number]
         self._gone.discard(host.name)
-        self.noticed.pop(host.name, None)
+        self._noticed.pop(host.name, None)
         role = "client" if number in self.topology.clients else "peer"
         host.start(role=role, routes=self.topology.policy(number))
 
@@ -186,7 +186,11 @@ class BridgedWorld(World):
         for key in message.pruned:
             name = self._names[key]
             if name in self._gone:
-                self.noticed.setdefault(name, self.runtime.time)
+                self._noticed.setdefault(name, {}).setdefault(message.mesh, self.runtime.time)
+
+    def noticed(self, number: int, otherwise: float) -> float:
+        """Virtual seconds at which a death was known to somebody in each mesh of a host, which finds it by itself."""
+        return max(self._noticed.get(self.hosts[number].name, {}).values(), default=otherwise)
 
     def watch(self) -> None:
         """From now on look for circles."""

@@ -20,7 +20,7 @@ class Settled:
     event: str
     failure: bool
     after: float
-    """seconds until nobody chose another route any more: from when a death was noticed first, or a host started."""
+    """seconds until nobody chose another route any more: after a death was noticed in each mesh, or a host started."""
     wrong: tuple[str, ...]
 
 
@@ -64,7 +64,7 @@ def _event(world: BridgedWorld, chance: Random) -> Settled:
     for number in gone:
         world.crash(number)
     world.run(SETTLING)
-    noticed = [world.noticed.get(world.hosts[number].name, began) for number in gone]
+    noticed = [world.noticed(number, began) for number in gone]
     names = " and ".join(f"host {number + 1}" for number in gone)
     return _checked(world, chance, f"{names} crash", True, max(noticed))
 
