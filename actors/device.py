@@ -141,7 +141,7 @@ class DeviceActor(Actor):
         self._adopted = False
         """Whether an earlier daemon's tunnels stand, for which no plan was made yet."""
         self._stands_until = 0.0
-        """Likewise, of what an earlier daemon left."""
+        """When it is planned for all the same, whatever is still unknown."""
         self._untold: set[type[Message]] = {m.RoutesChanged, m.StaticsServed}
         """What has to be heard before it is known that something may go."""
         self._version = 0
