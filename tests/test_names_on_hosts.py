@@ -83,6 +83,11 @@ def dig(node: Node, server: str, *question: str, check: bool = True) -> list[str
     return [line for line in done.stdout.splitlines() if line]
 
 
+def asks(node: Node, server: str) -> bool:
+    """Whether a resolver is there yet, and asks the node."""
+    return dig(node, server, "AAAA", f"n1.{MESH}.smeg", check=False) != []
+
+
 def check(node: Node, server: str, *options: str) -> None:
     """Whether a resolver on a node's host knows all names of the mesh."""
     members = node.members(MESH)
@@ -114,7 +119,7 @@ def resolver(node: Node, program: str, text: str, *argv: str) -> Iterator[None]:
     (node.host.folder / f"{program}.conf").write_text(text)
     process = node.host.start([program, *argv])
     try:
-        wait_for(f"{program} answers", lambda: bool(dig(node, "127.0.0.1", "AAAA", f"n1.{MESH}.smeg")), 20)
+        wait_for(f"{program} answers", lambda: asks(node, "127.0.0.1"), 20)
         yield
     finally:
         process.kill9()
@@ -144,7 +149,7 @@ def test_resolved_is_told_to_ask_it(nodes: list[Node]) -> None:
     if RESOLVED is None or os.geteuid() != 0:
         pytest.skip("there is no systemd-resolved here, or this is not root, which it needs")
     node = nodes[1]
-    wait_for("it asks", lambda: dig(node, "127.0.0.53", "AAAA", f"n1.{MESH}.smeg") != [], 20)
+    wait_for("it asks", lambda: asks(node, "127.0.0.53"), 20)
     check(node, "127.0.0.53")
     assert node.ask("status")["problems"] == []
     assert {row["state"] for row in node.ask("doctor")["checks"] if row["check"] == "dns"} == {"good"}
