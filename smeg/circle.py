@@ -17,6 +17,10 @@ from smeg.watch import Watch
 
 TELL_AGAIN = 1.0
 """seconds between two hints to one member that it is behind, or thought dead."""
+GUIDES = 4
+"""of those that a client has adopted, to whom it beats as long as its own peers are silent."""
+GUIDE_AGAIN = 0.5
+"""seconds between two answers to such beats: one for each, while those die of whom it does not know."""
 
 
 class Circle:
@@ -28,7 +32,7 @@ class Circle:
         self.members = Members()
         self.is_peer = False
         self.observers: tuple[NodeKey, ...] = ()
-        """To whom this node beats."""
+        """Who judges of this node, and the clients that hang on it."""
         self.links: list[NodeKey] = []
         """Whom news is flooded to."""
         self.hanging: tuple[NodeKey, ...] = ()
@@ -72,9 +76,15 @@ class Circle:
         """All peers that this node has to do with; for a client its own."""
         return list(dict.fromkeys([*self._beside, *self._doubt.adopted, *self._beyond]))
 
-    def may_hint(self, key: NodeKey, now: float) -> bool:
+    def audience(self) -> tuple[NodeKey, ...]:
+        """To whom this node beats. Where many died at once those in the place of a client's peers are dead as well, of
+        which it hears nothing: whoever answered it tells it who is dead, and so who watches it by now."""
+        guides = self._doubt.adopted[:GUIDES] if self._doubt and not self.is_peer else ()
+        return tuple(dict.fromkeys([*self.observers, *guides])) if guides else self.observers
+
+    def may_hint(self, key: NodeKey, now: float, again: float = TELL_AGAIN) -> bool:
         """Whether to tell a member something that it should know already; counts as done."""
-        if key not in self.members or now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
+        if key not in self.members or now < self._hinted.get(key, -again) + again:
             return False
         self._hinted[key] = now
         return True

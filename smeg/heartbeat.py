@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from random import Random
 
 from smeg import messages as m
-from smeg.circle import Circle
+from smeg.circle import GUIDE_AGAIN, Circle
 from smeg.claims import Claims
 from smeg.core import UNMOVED, Message
 from smeg.doubt import DOUBT_PATIENCE, Doubt
@@ -120,7 +120,7 @@ class Heartbeat:
     def handle(self, message: Message, now: float) -> list[Message]:
         if isinstance(message, m.Received):
             deaf, self._heard_at = now - self._heard_at, now
-            if deaf > self._deaf_after:
+            if deaf > self._deaf_after and self._tells_of_silence(message.sender):
                 self._stirred = True
                 self._watch.was_cut_off(now)
             elif self._hear_nothing_new(message, now):
@@ -275,6 +275,11 @@ class Heartbeat:
         self._watch.heard(edge, sender, Beat.stall_in(payload), now)
         return True
 
+    def _tells_of_silence(self, sender: NodeKey | None) -> bool:
+        """Whether to hear this one, after nobody, means that it was this node that was cut off. A client has only two:
+        when both are dead it hears nobody until it has found others, and those say nothing of the two."""
+        return self._circle.is_peer or sender in self._watch.edges
+
     def _own_beat(self, now: float) -> bytes:
         beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
         return beat.pack(Word.BEAT.value)
@@ -289,7 +294,7 @@ class Heartbeat:
             out += self._epochs.remind(sender, beat.epoch, now)
         edge = self._watch.edges.get(sender)
         if edge is None:
-            return out
+            return [*out, *self._guide(sender, beat, now)]
         self._watch.heard(edge, sender, beat.stall, now)
         self._all_agree &= beat.root == self._root
         edge.root_differs_at, repair = self._watch.differs(edge.root_differs_at, beat.root == self._root, now)
@@ -300,6 +305,12 @@ class Heartbeat:
         if repair:
             out += self._claims.tell_all(sender)
         return out
+
+    def _guide(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
+        """A client that this node does not watch beats to it: it looks for those that do, and has to know who is dead."""
+        if beat.claims == self._verdicts.tag or self._circle.members.rings.is_peer(sender):
+            return []
+        return self._claims.tell_all(sender) if self._circle.may_hint(sender, now, GUIDE_AGAIN) else []
 
     def _agree(self, now: float) -> list[Message]:
         """Say who holds what this node holds, as long as not all those who are watched do, and once when they do."""
@@ -362,7 +373,7 @@ class Heartbeat:
         out: list[Message] = []
         if self._watch.due(now):
             if self._own in self._circle.members:
-                out += self._circle.spread(self._circle.observers, self._own_beat(now))
+                out += self._circle.spread(self._circle.audience(), self._own_beat(now))
             self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
             out += self._agree(now)
         for accusation in self._watch.accuse(now):

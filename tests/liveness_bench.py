@@ -201,6 +201,8 @@ class Bench:
         self.lost: dict[tuple[NodeKey, NodeKey], tuple[Word, ...]] = {}
         """Words that never arrive, by who says them to whom."""
         self._asleep: dict[NodeKey, float] = {}
+        self._dialled: set[tuple[NodeKey, NodeKey]] = set()
+        """Who has said something to whom: a client is reached by nobody else."""
         self._events: list[tuple[float, int, NodeKey, Message]] = []
         self._numbers = count()
         self._armed: dict[NodeKey, float | None] = {}
@@ -332,8 +334,11 @@ class Bench:
                 self._watched[key] = message.members
         for to, payload in sent(messages):
             self.sent[payload[:1]] = self.sent.get(payload[:1], 0) + 1
+            self._dialled.add((key, to))
             if payload[:1] in self.lost.get((key, to), ()):
                 continue
             if to not in self.cores or self._cut(key, to) or self.random.random() < self.loss:
+                continue
+            if (to, key) not in self._dialled and not self.known.rings.is_peer(to):
                 continue
             self._at(self.now + self.latency * self.random.lognormvariate(0, 0.5), to, received(key, payload))
