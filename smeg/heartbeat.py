@@ -307,7 +307,7 @@ class Heartbeat:
         return out
 
     def _guide(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
-        """A client that this node does not watch beats to it: it looks for those that do, and has to know who is dead."""
+        """A client that this node does not watch beats to it: it looks for those that do, and is told who is dead."""
         if beat.claims == self._verdicts.tag or self._circle.members.rings.is_peer(sender):
             return []
         return self._claims.tell_all(sender) if self._circle.may_hint(sender, now, GUIDE_AGAIN) else []

@@ -1,0 +1,126 @@
+"""Clients that lose both of their peers at once, and those in their place too: they live, and learn who does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from smeg.core import Message
+from smeg.doubt import Doubt
+from smeg.heartbeat import Detection, Heartbeat, Parts
+from smeg.keys import NodeKey
+from smeg.verdicts import Claim, Kind
+from smeg.watch import Beat
+from smeg.wire import Word, pack
+from tests.liveness_bench import CLIENT, EVERYBODY, PEERS, Bench, Watcher, members
+
+FAST = Detection()
+KNOWN = members(60, 6)
+
+
+class PingsFew(Doubt):
+    """As if of a thousand, so that whom it finds by chance are not those that it looks for."""
+
+    def pings(self, members: tuple[NodeKey, ...], now: float) -> list[NodeKey]:
+        return super().pings(members, now)[:8]
+
+
+class GuidesNobody(Heartbeat):
+    def _guide(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
+        return []
+
+
+class ExcusesItsPeers(Heartbeat):
+    def _tells_of_silence(self, sender: NodeKey | None) -> bool:
+        return True
+
+
+def upstream(client: NodeKey, depth: int) -> list[NodeKey]:
+    """Its peers, those in their place when they are dead, and so on."""
+    found: list[NodeKey] = []
+    for _ in range(depth):
+        found += KNOWN.rings.upstream(client, frozenset(found))
+    return found
+
+
+def lost_clients(depth: int, core: type[Heartbeat] = Heartbeat) -> tuple[set[NodeKey], bool]:
+    """Who was thought dead and lives, and whether all know soon who is dead: of several meshes in which the peers of
+    one client die, so many deep."""
+    wrongly: set[NodeKey] = set()
+    known = True
+    for number, client in enumerate(KNOWN.rings.clients[:4]):
+        bench = Bench(KNOWN, FAST, seed=number, loss=0.05, core=core, parts=Parts(doubt=PingsFew))
+        bench.run(11.0)
+        dead = upstream(client, depth)
+        bench.kill(*dead)
+        known &= bench.run(12.0, lambda bench=bench, dead=dead: bench.agree(*dead))  # type: ignore[misc]
+        wrongly |= bench.wrongly()
+    return wrongly, known
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+def test_nobody_thinks_a_client_dead_whose_peers_died_and_those_after_them_and_it_learns_of_all(depth: int) -> None:
+    assert lost_clients(depth) == (set(), True)
+
+
+def test_without_guides_it_would_be_thought_dead() -> None:
+    assert lost_clients(2, GuidesNobody)[0] | lost_clients(3, GuidesNobody)[0]
+
+
+def lost(client: Watcher) -> Watcher:
+    """Neither of its peers has been heard for a while."""
+    own = client.core._circle.observers
+    for _ in range(20):
+        for peer in own:
+            client.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), peer)
+        client.pass_time(0.5)
+    client.pass_time(1.9)
+    client.said.clear()
+    return client
+
+
+def beaten_to(client: Watcher) -> set[NodeKey]:
+    return {to for to, _ in client.sent(Word.BEAT)}
+
+
+@pytest.mark.parametrize("core", [Heartbeat, ExcusesItsPeers])
+def test_a_client_beats_to_a_few_who_answered_it_as_long_as_its_own_peers_are_silent(core: type[Heartbeat]) -> None:
+    client = lost(Watcher(CLIENT, detection=FAST, core=core))
+    own = set(EVERYBODY.rings.upstream(CLIENT))
+    others = [key for key in PEERS if key not in own]
+    for key in others:
+        client.hear(pack(Word.PONG, []), key)
+    client.pass_time(0.8)
+    client.said.clear()
+    client.pass_time(0.8)
+    assert len(others) >= 4
+    assert beaten_to(client) == {*own, *(others[:4] if core is Heartbeat else ())}
+    for _ in range(2):
+        for key in own:
+            client.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
+        client.pass_time(0.8)
+    client.said.clear()
+    for key in own:
+        client.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
+    client.pass_time(0.8)
+    assert beaten_to(client) == own
+
+
+def test_a_client_that_beats_to_who_does_not_watch_it_is_told_who_is_dead_and_not_at_every_beat() -> None:
+    rings = EVERYBODY.rings
+    peer, gone, *_ = (key for key in PEERS if key not in rings.upstream(CLIENT))
+    claim = Claim(gone, 0, 0, Kind.GONE).pack()
+    watcher = Watcher(peer, detection=FAST)
+    watcher.hear(pack(Word.CLAIMS, [claim]), next(key for key in PEERS if key not in (peer, gone)))
+    watcher.pass_time(0.3)
+    watcher.said.clear()
+    beat = Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value)
+    for _ in range(3):
+        watcher.hear(beat, CLIENT)
+    assert [to for to, _ in watcher.sent(Word.CLAIMS)] == [CLIENT]
+    watcher.pass_time(0.7)
+    watcher.hear(beat, CLIENT)
+    assert [to for to, _ in watcher.sent(Word.CLAIMS)].count(CLIENT) == 2
+    watcher.said.clear()
+    watcher.pass_time(0.7)
+    watcher.hear(Beat(0, bytes(8), watcher.core._verdicts.tag, 0.0).pack(Word.BEAT.value), CLIENT)
+    assert watcher.sent(Word.CLAIMS) == [], "it knows"
