@@ -12,13 +12,10 @@ from smeg import messages as m
 from smeg.addresses import node_id
 from smeg.authority import find_member
 from smeg.certificates import Role
-from smeg.core import Message
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
-from smeg.membership import presentation
-from smeg.range_digest import EMPTY
-from smeg.records import Member, Record
-from smeg.stored import Contact, StoredMesh
+from smeg.records import Member
+from smeg.stored import Contact
 
 
 class Company:
@@ -34,7 +31,10 @@ class Company:
 
     def alone(self) -> bool:
         """Whether nobody else is known here."""
-        return all(key == self._own for key in self._members)
+        return not self.others()
+
+    def others(self) -> list[Member]:
+        return [member for key, member in self._members.items() if key != self._own]
 
     def contacts(self, most: int) -> tuple[Contact, ...]:
         """Where the first peers are reached, at most so many."""
@@ -66,13 +66,3 @@ class Company:
 
     def _everybody(self) -> dict[NodeKey, Member]:
         return {**self._members, **self._quarantined}
-
-
-def introduce(stored: StoredMesh, own: Record) -> list[Message]:
-    """Make this node known to the contacts on disk."""
-    payload = presentation(EMPTY, list(stored.admission), own)
-    out: list[Message] = []
-    for contact in stored.contacts:
-        out.append(m.Dial(stored.id, contact.curve, contact.endpoints))
-        out.append(m.SendGuest(stored.id, m.Channel.JOIN, contact.curve, payload))
-    return out

@@ -18,10 +18,11 @@ from smeg.authority import Authority
 from smeg.card_requests import COMMANDS as CARD_COMMANDS
 from smeg.card_requests import revised
 from smeg.certificates import Role
-from smeg.company import Company, introduce
+from smeg.company import Company
 from smeg.core import Message
 from smeg.device_evictions import read_evictions
 from smeg.errors import LocalError, Problem, RemoteError
+from smeg.introduction import Introduction
 from smeg.joining import Joining, JoinKeys, Stage
 from smeg.keys import Entropy, node_key, x25519_public
 from smeg.mesh_settings import Keys, MeshSettings, Origin
@@ -44,8 +45,6 @@ from smeg.tokens import MAX_CONTACTS, Token
 
 ALONE = 3.0
 """seconds after which a joiner counts as started although nobody's records have come yet."""
-PRESENT_EVERY = 2.0
-"""seconds between attempts to be known by somebody, while nobody is known."""
 REPUBLISH_AFTER = 1.0
 """seconds that lie at least between two records."""
 LEAVE_LINGER = 1.0
@@ -108,6 +107,7 @@ class Mesh:
         self._own: OwnRecordWriter | None = None
         self._offers = OwnOffers(stored.id, self._node, keys.identity)
         self._company = Company(self._node)
+        self._introduction = Introduction(self._node)
         self._carrier = OwnCarrier(self._node)
         self._saving = Saving(stored.id)
         self._unsaid = False
@@ -118,7 +118,6 @@ class Mesh:
         self._left = False
         self._stop_at: float | None = None
         self._settled_at: float | None = None
-        self._present_at: float | None = None
         self._republish_at: float = 0.0
         self._contacts_at: float = 0.0
         self._statics_before = stored.statics
@@ -212,7 +211,8 @@ class Mesh:
         joining = self._joining.next_deadline() if self._joining is not None else None
         settled = self._settled_at if self._state is State.SETTLING else None
         own = (self._revise_at(), self._offers_at(), self._carrier.next_deadline(), self._second.next_deadline())
-        mine = (joining, settled, self._present_at, self._stop_at, *own)
+        introduction = self._introduction.next_deadline() if self._inside else None
+        mine = (joining, settled, introduction, self._stop_at, *own)
         return min((at for at in (*mine, self._saving.next_deadline()) if at is not None), default=None)
 
     def _revise_at(self) -> float | None:
@@ -227,13 +227,17 @@ class Mesh:
         return max(due, self._second.quiet_until) if due is not None else None
 
     def _may_publish(self) -> bool:
-        return self._state in (State.SETTLING, State.ACTIVE) and not self._saving.publishes()
+        return self._inside and not self._saving.publishes()
 
     @property
     def _record(self) -> Record:
         """The newest own record: there is one from `SAVING` on."""
         assert self._own is not None and self._own.record is not None
         return self._own.record
+
+    @property
+    def _inside(self) -> bool:
+        return self._state in (State.SETTLING, State.ACTIVE)
 
     def _enter(self, state: State) -> None:
         assert state in NEXT[self._state], f"from {self._state} to {state}"
@@ -346,7 +350,8 @@ class Mesh:
         self._republish_at = now + REPUBLISH_AFTER
         # Who knows others from its disk is known to them, and a repair tells what it missed: thousands that start at
         # once and ask for everything would move gigabytes.
-        self._present_at = now if self._company.alone() else None
+        if self._company.alone():
+            self._introduction.begin(now, welcomed=self._origin is Origin.JOINED)
         out: list[Message] = [m.Countersign(self._mesh, self._record.credential)]
         if self._removed and self._origin is Origin.RESUMED:
             out += self._end(self._why_removed())
@@ -361,12 +366,11 @@ class Mesh:
         if self._own is not None and self._own.see(message.members):
             self._second.contradicted(now)
         self._removed = message.own_verdict == Verdict.REMOVED.value
-        if self._removed and self._state in (State.SETTLING, State.ACTIVE):
+        if self._removed and self._inside:
             return self._end(self._why_removed())
-        if not self._company.alone():
-            self._present_at = None
-            if self._state is State.SETTLING:
-                self._settled_at = now
+        self._introduction.hear(self._company.others(), self._stored.contacts)
+        if not self._company.alone() and self._state is State.SETTLING:
+            self._settled_at = now
         return [*self._warned(message.own_verdict), *self._refresh_contacts(now)]
 
     def _warned(self, verdict: str) -> list[Message]:
@@ -405,10 +409,8 @@ class Mesh:
         if self._settled_at is not None and now >= self._settled_at and self._state is State.SETTLING:
             self._settled_at = None
             out += self._start()
-        if self._present_at is not None and now >= self._present_at:
-            self._present_at = now + PRESENT_EVERY if self._company.alone() else None
-            if self._state in (State.SETTLING, State.ACTIVE):
-                out += introduce(self._stored, self._record)
+        if self._inside:
+            out += self._introduction.tick(self._stored, self._record, now)
         return out + self._saving.again(now)
 
     def _start(self) -> list[Message]:
