@@ -34,7 +34,18 @@ from smeg.members import Members
 from smeg.refresh import SILENT_EPOCHS, Refresh
 from smeg.rings import NOBODY
 from smeg.verdicts import Kind, Verdicts
-from smeg.watch import BEAT_BYTES, BEAT_EVERY, BEAT_HEAD, NEWCOMER, STALLED, Accusation, Beat, Watch
+from smeg.watch import (
+    BEAT_BYTES,
+    BEAT_EVERY,
+    BEAT_HEAD,
+    DIFFERS,
+    NEWCOMER,
+    REPAIR_AGAIN,
+    STALLED,
+    Accusation,
+    Beat,
+    Watch,
+)
 from smeg.wire import Word, expect, pack, unpack
 
 EMPTY_ROOT = bytes(8)
@@ -307,10 +318,14 @@ class Heartbeat:
         return out
 
     def _guide(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
-        """A client that this node does not watch beats to it: it looks for those that do, and is told who is dead."""
-        if beat.claims == self._verdicts.tag or self._circle.members.rings.is_peer(sender):
-            return []
-        return self._claims.tell_all(sender) if self._circle.may_hint(sender, now, GUIDE_AGAIN) else []
+        """Somebody that this node does not watch beats to it, and so may know less: of who is a member, or dead."""
+        client = not self._circle.members.rings.is_peer(sender)
+        if client and beat.claims != self._verdicts.tag and self._circle.may_hint(sender, now, GUIDE_AGAIN):
+            return self._claims.tell_all(sender)
+        settled = now > self._root_at + DIFFERS
+        if settled and beat.root != self._root and self._circle.may_hint(sender, now, REPAIR_AGAIN):
+            return [m.RootDiffers(self._mesh, sender)]
+        return []
 
     def _agree(self, now: float) -> list[Message]:
         """Say who holds what this node holds, as long as not all those who are watched do, and once when they do."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from smeg import messages as m
 from smeg.heartbeat import Detection, Parts
 from smeg.keys import NodeKey
 from smeg.members import Members
@@ -17,8 +18,10 @@ from smeg.watch import (
     ACCUSATION,
     ACCUSE_AGAIN,
     BEAT_EVERY,
+    DIFFERS,
     MOST_PATIENCE,
     NEWCOMER,
+    REPAIR_AGAIN,
     STALLED,
     STALLS_KEPT,
     Accusation,
@@ -26,7 +29,7 @@ from smeg.watch import (
     Watch,
 )
 from smeg.wire import Word, pack
-from tests.liveness_bench import CLIENT, HB, LAST, PEERS, SECOND, SLOW, Bench, Watcher, members
+from tests.liveness_bench import CLIENT, FIRST, HB, LAST, MESH, PEERS, SECOND, SLOW, Bench, Watcher, members
 
 T = 3.0
 FAST = Detection(HB)
@@ -461,6 +464,31 @@ def test_a_subject_that_has_known_other_claims_for_a_while_is_told_ones_own(watc
         watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), PEERS[2])
         watcher.pass_time(0.5)
     assert ((PEERS[2], pack(Word.CLAIMS, [claim.pack()])) in watcher.sent()) == repaired
+
+
+def repaired_with(watcher: Watcher, sender: NodeKey, *roots: bytes) -> list[float]:
+    """When a repair begins with somebody that is not watched and beats so, every half second."""
+    began = []
+    for root in roots:
+        watcher.said.clear()
+        watcher.hear(Beat(watcher.core._refresh.epoch, root, 0, 0.0).pack(Word.BEAT.value), sender)
+        began += [watcher.now for message in watcher.said if message == m.RootDiffers(MESH.id, sender)]
+        watcher.pass_time(0.5)
+    return began
+
+
+def test_who_beats_to_one_that_does_not_watch_it_and_holds_other_documents_is_compared_with() -> None:
+    known = members(30)
+    stranger = next(key for key in known if key not in (FIRST, *known.rings.subjects(FIRST)))
+    watcher = Watcher(FIRST, known, detection=FAST)
+    own, others = bytes(8), b"\1" * 8
+    assert repaired_with(watcher, stranger, *[own] * 4) == []
+    watcher.tell(m.RootChanged(MESH.id, b"\2" * 8))
+    began = watcher.now
+    times = repaired_with(watcher, stranger, *[others] * 14)
+    assert len(times) == 2
+    assert times[0] > began + DIFFERS
+    assert times[1] >= times[0] + REPAIR_AGAIN
 
 
 # Clients.
