@@ -16,7 +16,7 @@ from scenarios.script_reading import parse
 from scenarios.script_writing import write
 from smeg.errors import LocalError
 
-OTHER_SEEDS = 3
+OTHER_SEEDS = 8
 """With so many seeds beside its own a smaller number of hosts is tried: chance falls otherwise then."""
 SHORTEST = 0.5
 """seconds of a duration below which it is not made shorter."""
