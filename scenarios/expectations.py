@@ -72,7 +72,7 @@ class NoLoop:
 @dataclass(frozen=True, slots=True)
 class SharesWithin:
     """The ways from these hosts to those spread over several bridges or exits: the busiest has no more than so many
-    times the mean."""
+    times the mean, or than chance often gives where few send."""
 
     factor: Annotated[Factor, "the busiest against the mean"]
     hosts: Annotated[Selection, "who sends"]
