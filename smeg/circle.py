@@ -19,8 +19,6 @@ TELL_AGAIN = 1.0
 """seconds between two hints to one member that it is behind, or thought dead."""
 GUIDES = 4
 """of those that a client has adopted, to whom it beats as long as its own peers are silent."""
-GUIDE_AGAIN = 0.5
-"""seconds between two answers to such beats: one for each, while those die of whom it does not know."""
 
 
 class Circle:
@@ -82,9 +80,9 @@ class Circle:
         guides = self._doubt.adopted[:GUIDES] if self._doubt and not self.is_peer else ()
         return tuple(dict.fromkeys([*self.observers, *guides])) if guides else self.observers
 
-    def may_hint(self, key: NodeKey, now: float, again: float = TELL_AGAIN) -> bool:
+    def may_hint(self, key: NodeKey, now: float) -> bool:
         """Whether to tell a member something that it should know already; counts as done."""
-        if key not in self.members or now < self._hinted.get(key, -again) + again:
+        if key not in self.members or now < self._hinted.get(key, -TELL_AGAIN) + TELL_AGAIN:
             return False
         self._hinted[key] = now
         return True

@@ -31,10 +31,7 @@ class Company:
 
     def alone(self) -> bool:
         """Whether nobody else is known here."""
-        return not self.others()
-
-    def others(self) -> list[Member]:
-        return [member for key, member in self._members.items() if key != self._own]
+        return all(key == self._own for key in self._members)
 
     def contacts(self, most: int) -> tuple[Contact, ...]:
         """Where the first peers are reached, at most so many."""

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from random import Random
 
 from smeg import messages as m
-from smeg.circle import GUIDE_AGAIN, Circle
+from smeg.allowance import Allowances
+from smeg.circle import Circle
 from smeg.claims import Claims
 from smeg.core import UNMOVED, Message
 from smeg.doubt import DOUBT_PATIENCE, Doubt
@@ -51,6 +52,10 @@ from smeg.wire import Word, expect, pack, unpack
 EMPTY_ROOT = bytes(8)
 ARRANGE_AGAIN = 0.05
 """seconds between two looks at what follows from who is thought dead: many die at once, and are heard of one by one."""
+GUIDE_AGAIN = 0.5
+"""seconds between two answers to a client that does not know who is dead: others die meanwhile."""
+MAX_GUIDED = 1024
+"""members whose last answer is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Heartbeat:
         self._claims = parts.claims(own, self._refresh, self._verdicts, self._circle, self._epochs)
         self._shunned: frozenset[NodeKey] = frozenset()
         """A client's own peers that are silent: it is nobody's judge, but goes to others."""
+        self._guided = Allowances(1 / GUIDE_AGAIN, 1.0, None, MAX_GUIDED)
+        self._compared = Allowances(1 / REPAIR_AGAIN, 1.0, None, MAX_GUIDED)
         self._root = EMPTY_ROOT
         self._root_at = 0.0
         """Since when the own replica has been as it is."""
@@ -319,13 +326,16 @@ class Heartbeat:
 
     def _guide(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
         """Somebody that this node does not watch beats to it, and so may know less: of who is a member, or dead."""
+        if sender not in self._circle.members:
+            return []
+        out: list[Message] = []
         client = not self._circle.members.rings.is_peer(sender)
-        if client and beat.claims != self._verdicts.tag and self._circle.may_hint(sender, now, GUIDE_AGAIN):
-            return self._claims.tell_all(sender)
+        if client and beat.claims != self._verdicts.tag and self._guided.take(sender, now):
+            out += self._claims.tell_all(sender)
         settled = now > self._root_at + DIFFERS
-        if settled and beat.root != self._root and self._circle.may_hint(sender, now, REPAIR_AGAIN):
-            return [m.RootDiffers(self._mesh, sender)]
-        return []
+        if settled and beat.root != self._root and self._compared.take(sender, now):
+            out.append(m.RootDiffers(self._mesh, sender))
+        return out
 
     def _agree(self, now: float) -> list[Message]:
         """Say who holds what this node holds, as long as not all those who are watched do, and once when they do."""

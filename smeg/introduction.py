@@ -7,14 +7,13 @@ answer may know no more than this node. Who knows the mesh knows most of the con
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from smeg import messages as m
 from smeg.core import Message
 from smeg.keys import NodeKey
+from smeg.members import Members
 from smeg.membership import presentation
 from smeg.range_digest import EMPTY
-from smeg.records import Member, Record
+from smeg.records import Record
 from smeg.stored import Contact, StoredMesh
 
 AGAIN = 2.0
@@ -36,12 +35,9 @@ class Introduction:
         if welcomed:
             self._start = 0
 
-    def hear(self, others: Collection[Member], contacts: tuple[Contact, ...]) -> None:
-        """Who is known."""
-        if self._at is None or not others:
-            return
-        curves = {member.standing.curve for member in others}
-        known = sum(contact.curve in curves for contact in contacts)
+    def hear(self, members: Members, contacts: tuple[Contact, ...]) -> None:
+        """Somebody is known, and these are all."""
+        known = sum(members.holder(contact.curve) is not None for contact in contacts)
         if self._welcomed or 2 * known >= len(contacts) or 2**self._attempts > len(contacts):
             self._at = None
 

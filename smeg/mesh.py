@@ -368,9 +368,10 @@ class Mesh:
         self._removed = message.own_verdict == Verdict.REMOVED.value
         if self._removed and self._inside:
             return self._end(self._why_removed())
-        self._introduction.hear(self._company.others(), self._stored.contacts)
-        if not self._company.alone() and self._state is State.SETTLING:
-            self._settled_at = now
+        if not self._company.alone():
+            self._introduction.hear(message.members, self._stored.contacts)
+            if self._state is State.SETTLING:
+                self._settled_at = now
         return [*self._warned(message.own_verdict), *self._refresh_contacts(now)]
 
     def _warned(self, verdict: str) -> list[Message]:

@@ -485,7 +485,7 @@ def test_who_beats_to_one_that_does_not_watch_it_and_holds_other_documents_is_co
     assert repaired_with(watcher, stranger, *[own] * 4) == []
     watcher.tell(m.RootChanged(MESH.id, b"\2" * 8))
     began = watcher.now
-    times = repaired_with(watcher, stranger, *[others] * 14)
+    times = repaired_with(watcher, stranger, *[others] * 18)
     assert len(times) == 2
     assert times[0] > began + DIFFERS
     assert times[1] >= times[0] + REPAIR_AGAIN
