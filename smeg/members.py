@@ -104,13 +104,15 @@ class Ranks:
 class Members(Mapping[NodeKey, Member]):
     """`Members()` is nobody; `of` and `change` make the others."""
 
-    __slots__ = ("_by_address", "_by_curve", "_rings", "_table", "ranks")
+    __slots__ = ("_by_address", "_by_curve", "_near", "_rings", "_table", "ranks")
 
     def __init__(self) -> None:
         self._table: Map[NodeKey, Member] = Map()
         self._by_curve: Map[bytes, NodeKey] = Map()
         self._by_address: Map[IPv6Address, NodeKey] = Map()
         self._rings: Rings | None = None
+        self._near: Rings | None = None
+        """The rings of some that were nearly these; let go once there are others."""
         self.ranks = Ranks.of(())
         """All keys, sorted."""
 
@@ -141,6 +143,8 @@ class Members(Mapping[NodeKey, Member]):
         made.ranks = self.ranks.change(come, gone)
         if made.ranks is self.ranks and same_roles:
             made._rings = self._rings
+        else:
+            made._near = self._rings or self._near
         return made
 
     def holder(self, curve: bytes) -> NodeKey | None:
@@ -171,7 +175,8 @@ class Members(Mapping[NodeKey, Member]):
         if self._rings is None:
             peers = tuple(key for key in self.ranks.keys if self._table[key].role is Role.PEER)
             clients = tuple(key for key in self.ranks.keys if self._table[key].role is not Role.PEER)
-            self._rings = Rings.of(peers, clients)
+            self._rings = Rings.of(peers, clients, self._near)
+            self._near = None
         return self._rings
 
     def __getitem__(self, key: NodeKey) -> Member:

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from hashlib import blake2b
+from itertools import islice
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
@@ -32,6 +33,8 @@ FAVOURITES = 3
 """How many are remembered of whom a client would choose."""
 _PLACE_BYTES = 8
 _CIRCLE = 1 << 8 * _PLACE_BYTES
+_FEW = 0.1
+"""Up to which share of differences rings are changed rather than made anew."""
 NOBODY: frozenset[NodeKey] = frozenset()
 
 
@@ -51,14 +54,56 @@ def probes(key: NodeKey) -> list[int]:
 
 
 class _Ring:
-    """Some keys in the order of one ring: their places, and their indices in the list of keys."""
+    """Some keys in the order of one ring, and their places; of those at one place the lower is first."""
 
-    __slots__ = ("order", "places")
+    __slots__ = ("keys", "places")
 
-    def __init__(self, found: list[int]) -> None:
-        order = sorted(range(len(found)), key=found.__getitem__)
-        self.places = array("Q", [found[index] for index in order])
-        self.order = array("I", order)
+    def __init__(self, places: array[int], keys: list[NodeKey]) -> None:
+        self.places = places
+        self.keys = keys
+
+    @classmethod
+    def of(cls, keys: tuple[NodeKey, ...], found: tuple[int, ...]) -> _Ring:
+        """Sorted keys, and where each stands."""
+        order = sorted(range(len(keys)), key=found.__getitem__)
+        return cls(array("Q", [found[index] for index in order]), [keys[index] for index in order])
+
+    def change(self, come: Iterable[tuple[int, NodeKey]], gone: Iterable[tuple[int, NodeKey]]) -> _Ring:
+        """With some more, and without some that are there."""
+        made = _Ring(self.places[:], self.keys[:])
+        for place, key in gone:
+            at = made._seat(place, key)
+            del made.places[at], made.keys[at]
+        for place, key in come:
+            at = made._seat(place, key)
+            made.places.insert(at, place)
+            made.keys.insert(at, key)
+        return made
+
+    def _seat(self, place: int, key: NodeKey) -> int:
+        at = bisect_left(self.places, place)
+        while at < len(self.keys) and self.places[at] == place and self.keys[at] < key:
+            at += 1
+        return at
+
+
+_Table = tuple[_Ring, ...]
+"""Some keys on all rings, or on the first of them."""
+
+
+def _table(keys: tuple[NodeKey, ...], width: int, near: tuple[tuple[NodeKey, ...], _Table] | None) -> _Table:
+    """These keys on so many rings; quicker near others whose rings are known."""
+    before, rings = near or ((), ())
+    if keys == before:
+        return rings
+    come, gone = set(keys).difference(before), set(before).difference(keys)
+    if len(come) + len(gone) > len(before) * _FEW:
+        return tuple(_Ring.of(keys, column) for column in islice(zip(*map(places, keys), strict=True), width))
+    more, less = ([(places(key), key) for key in some] for some in (come, gone))
+    return tuple(
+        ring.change([(at[number], key) for at, key in more], [(at[number], key) for at, key in less])
+        for number, ring in enumerate(rings)
+    )
 
 
 class Rings:
@@ -69,23 +114,23 @@ class Rings:
 
     _known: ClassVar[WeakValueDictionary[tuple[bytes, bytes], Rings]] = WeakValueDictionary()
 
-    def __init__(self, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...]) -> None:
+    def __init__(self, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...], near: Rings | None = None) -> None:
         self._peers = peers
         self._clients = clients
-        self._rings = [_Ring(list(column)) for column in zip(*map(places, peers), strict=True)]
-        self._hanging = [_Ring(list(column)) for column in zip(*map(places, clients), strict=True)][:CLIENT_PEERS]
+        self._rings: _Table = _table(peers, RINGS, None if near is None else (near._peers, near._rings))
+        self._hanging: _Table = _table(clients, CLIENT_PEERS, None if near is None else (near._clients, near._hanging))
         self._seats: dict[NodeKey, tuple[int, ...]] = {}
         """Of those that were asked about: which peer is at or behind their place on each ring, by number."""
         self._favourites: dict[NodeKey, tuple[NodeKey, ...]] = {}
         """Likewise, if nobody is skipped."""
 
     @classmethod
-    def of(cls, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...] = ()) -> Rings:
-        """Both are sorted."""
+    def of(cls, peers: tuple[NodeKey, ...], clients: tuple[NodeKey, ...] = (), near: Rings | None = None) -> Rings:
+        """Both are sorted. `near`, those of a set that differs in few, only makes it quicker."""
         tag = (blake2b(b"".join(peers)).digest(), blake2b(b"".join(clients)).digest())
         known = cls._known.get(tag)
         if known is None:
-            known = cls._known[tag] = cls(peers, clients)
+            known = cls._known[tag] = cls(peers, clients, near)
         return known
 
     @property
@@ -119,10 +164,10 @@ class Rings:
     def _walk(
         self, ring: int, at: int, step: int, skip: Container[NodeKey], without: tuple[NodeKey, ...]
     ) -> NodeKey | None:
-        order, peers = self._rings[ring].order, self._peers
-        count = len(order)
+        keys = self._rings[ring].keys
+        count = len(keys)
         for index in range(at, at + step * count, step):
-            key = peers[order[index % count]]
+            key = keys[index % count]
             if key not in without and key not in skip:
                 return key
         return None
@@ -174,12 +219,12 @@ class Rings:
         found: list[tuple[int, NodeKey]] = []
         for place in probes(client) if self._rings else ():
             ring = self._rings[0]
-            seat, count = bisect_left(ring.places, place), len(ring.order)
+            seat, count = bisect_left(ring.places, place), len(ring.keys)
             for at in range(seat, seat + count):
                 way = (ring.places[at % count] - place) % _CIRCLE
                 if len(found) == most and way >= found[-1][0]:
                     break
-                key = self._peers[ring.order[at % count]]
+                key = ring.keys[at % count]
                 if key not in skip:
                     others = [near for near in found if near[1] != key]
                     mine = [near for near in found if near[1] == key]
@@ -200,10 +245,9 @@ class Rings:
 
     def _between(self, ring: int, low: int, high: int) -> list[NodeKey]:
         """The clients with places above `low` up to `high`, around the end of the ring if need be."""
-        held, order = self._hanging[ring].places, self._hanging[ring].order
+        held, keys = self._hanging[ring].places, self._hanging[ring].keys
         start, end = bisect_left(held, low), bisect_left(held, high + 1)
-        found = order[start:end] if low <= high else order[start:] + order[:end]
-        return [self._clients[index] for index in found]
+        return keys[start:end] if low <= high else keys[start:] + keys[:end]
 
 
 def _distinct(keys: list[NodeKey | None]) -> list[NodeKey]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from hashlib import blake2b
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +150,26 @@ def test_everybody_derives_the_same_rings_and_shares_them(order: list[NodeKey]) 
     assert first is second
     alone = Rings(tuple(sorted(order)), ())
     assert [first.neighbours(key) for key in order] == [alone.neighbours(key) for key in order]
+
+
+@QUICK
+@given(st.data())
+def test_rings_that_came_about_by_changes_are_those_made_at_once(data: st.DataObject) -> None:
+    """However few or many come and go, peers or clients, and become the other."""
+    keys = [NodeKey(blake2b(bytes([number]), digest_size=32).digest()) for number in range(60)]
+    some = st.sets(st.sampled_from(keys), max_size=4)
+    peers, clients = set(keys[:30]), set(keys[30:50])
+    rings = rings_of(peers, clients)
+    for _ in range(3):
+        peers = (peers ^ data.draw(some, "peers that come or go")) or peers
+        clients = (clients ^ data.draw(some, "clients that come or go")) - peers
+        order = tuple(sorted(peers)), tuple(sorted(clients))
+        rings, anew = Rings(*order, rings), Rings(*order)
+        for key in keys:
+            assert rings.neighbours(key) == anew.neighbours(key)
+            assert rings.observers(key) == anew.observers(key)
+            assert rings.subjects(key) == anew.subjects(key)
+            assert rings.favourites(key) == anew.favourites(key)
 
 
 def test_clients_are_spread_over_the_peers() -> None:
