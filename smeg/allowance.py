@@ -50,7 +50,7 @@ class Allowance:
 class Allowances:
     """A bucket for each key, and one for all together if there is to be one.
 
-    Keys are forgotten when their bucket is full again, and beyond `most` those least recently seen.
+    Keys whose bucket is full again are forgotten when others come, and beyond `most` those least recently seen.
     """
 
     __slots__ = ("_burst", "_each", "_most", "_rate", "_total")
@@ -72,11 +72,12 @@ class Allowances:
         own = self._each.get(key)
         if own is None:
             own = self._each[key] = Allowance(self._rate, self._burst)
+            # Only now: of those who come again and again a bucket is always in use.
+            self._forget(now)
             if len(self._each) > self._most:
                 self._each.popitem(last=False)
         else:
             self._each.move_to_end(key)
-        self._forget(now)
         return own.take(now, tokens) and (self._total is None or self._total.take(now, tokens))
 
     def _forget(self, now: float) -> None:

@@ -27,6 +27,11 @@ class _Chosen:
     among: tuple[Endpoint, ...]
     endpoint: Endpoint | None
 
+    @property
+    def lasts(self) -> bool:
+        """Whether there is no other choice whatever the underlay does: it is the only one, and no name."""
+        return len(self.among) == 1 and self.endpoint is self.among[0]
+
 
 class ChosenEndpoints:
     def __init__(self, choose: Choose, overlay: IPv6Network) -> None:
@@ -52,7 +57,11 @@ class ChosenEndpoints:
         before, self._chosen, self._inside = self._chosen, {}, {}
         changed = False
         for member in members:
-            known, found = before.get(member.key), self._look(member, now)
+            known = before.get(member.key)
+            if known is not None and known.among is member.record.wireguard and known.lasts:
+                self._chosen[member.key] = known
+                continue
+            found = self._look(member, now)
             changed |= known is None or known.endpoint != found
         return changed
 

@@ -56,6 +56,22 @@ def test_a_look_finds_out_that_the_underlay_has_moved() -> None:
     assert len(underlay.asked) == 3
 
 
+def test_the_only_address_of_a_member_is_not_asked_for_again_but_a_name_is() -> None:
+    underlay, member = Underlay(HERE, THERE), somebody()
+    addressed = replace(member, record=replace(member.record, wireguard=(THERE,)))
+    chosen = ChosenEndpoints(underlay.choose, OVERLAY)
+    assert chosen.of([addressed], 0.0) == [THERE]
+    assert not chosen.look_again([addressed], 1.0)
+    assert chosen.of([addressed], 1.0) == [THERE]
+    assert underlay.asked == [(THERE,)]
+    resolved = iter([HERE, THERE])
+    named = replace(member, record=replace(member.record, wireguard=(Endpoint("gate.example", 1),)))
+    chosen = ChosenEndpoints(lambda endpoints, now: next(resolved), OVERLAY)
+    assert chosen.of([named], 0.0) == [HERE]
+    assert chosen.look_again([named], 1.0)
+    assert chosen.of([named], 1.0) == [THERE]
+
+
 def test_an_endpoint_inside_the_mesh_is_never_asked_for_and_its_owner_is_named() -> None:
     underlay, member = Underlay(INSIDE, THERE), somebody()
     liar = replace(member, record=replace(member.record, wireguard=(INSIDE, THERE)))

@@ -127,14 +127,14 @@ def test_one_key_cannot_use_up_the_allowance_of_others_and_few_keys_are_remember
     assert not allowances.take(b"d", 0.0), "the total is used up"
 
 
-def test_a_key_that_rested_until_its_allowance_was_full_again_is_forgotten() -> None:
+def test_a_key_that_rested_until_its_allowance_was_full_again_is_forgotten_when_others_come() -> None:
     allowances = Allowances(rate=1.0, burst=5.0, total=None, most=99)
     for key in (b"a", b"b"):
         assert allowances.take(key, 0.0, 5.0)
         assert not allowances.holds(key, 0.0)
     assert allowances.take(b"c", 4.0)
     assert len(allowances) == 3
-    assert allowances.take(b"c", 5.0)
+    assert allowances.take(b"d", 5.0)
     assert len(allowances) == 1
     assert allowances.take(b"a", 5.0, 5.0)
 

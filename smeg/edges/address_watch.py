@@ -7,7 +7,6 @@ from contextlib import suppress
 
 _GROUPS = 0x10 | 0x100
 """RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR of linux/rtnetlink.h."""
-_BUFFER = 65536
 _READ_AT_ONCE = 64
 
 
@@ -20,6 +19,8 @@ class AddressWatch:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
             self._socket.setblocking(False)
             self._socket.bind((0, _GROUPS))
+        self._told = bytearray(1)
+        """Nobody looks at it: this is asked whenever anything wakes the gossip, and room for it all would cost more."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -33,7 +34,7 @@ class AddressWatch:
         found = False
         for _ in range(_READ_AT_ONCE):
             try:
-                self._socket.recv(_BUFFER)
+                self._socket.recv_into(self._told)
             except BlockingIOError:
                 break
             except OSError:
