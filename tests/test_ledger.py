@@ -150,4 +150,5 @@ def test_how_much_an_author_sent_is_remembered_for_some_and_not_for_long() -> No
     made.intake.take([author.record(2).raw for author in authors], 0.0)
     assert len(paces) == 40 <= MAX_PACES
     made.intake.take([FOUNDER.record(1).raw, authors[0].record(3).raw], 10.0)
-    assert len(paces) == 1
+    made.intake.take([FOUNDER.record(2).raw], 20.0)
+    assert len(paces) == 1, "that of who came last"
