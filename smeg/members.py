@@ -104,15 +104,15 @@ class Ranks:
 class Members(Mapping[NodeKey, Member]):
     """`Members()` is nobody; `of` and `change` make the others."""
 
-    __slots__ = ("_by_address", "_by_curve", "_near", "_rings", "_table", "ranks")
+    __slots__ = ("_by_address", "_by_curve", "_rings", "_rings_are_these", "_table", "ranks")
 
     def __init__(self) -> None:
         self._table: Map[NodeKey, Member] = Map()
         self._by_curve: Map[bytes, NodeKey] = Map()
         self._by_address: Map[IPv6Address, NodeKey] = Map()
         self._rings: Rings | None = None
-        self._near: Rings | None = None
-        """The rings of some that were nearly these; let go once there are others."""
+        self._rings_are_these = False
+        """Else they are of some that were nearly these, from which these are made when they are asked for."""
         self.ranks = Ranks.of(())
         """All keys, sorted."""
 
@@ -141,10 +141,8 @@ class Members(Mapping[NodeKey, Member]):
         made._by_curve = _reindex(self._by_curve, _curve, changed, self._table, made._table)
         made._by_address = _reindex(self._by_address, _address, changed, self._table, made._table)
         made.ranks = self.ranks.change(come, gone)
-        if made.ranks is self.ranks and same_roles:
-            made._rings = self._rings
-        else:
-            made._near = self._rings or self._near
+        made._rings = self._rings
+        made._rings_are_these = self._rings_are_these and made.ranks is self.ranks and same_roles
         return made
 
     def holder(self, curve: bytes) -> NodeKey | None:
@@ -172,11 +170,11 @@ class Members(Mapping[NodeKey, Member]):
 
     @property
     def rings(self) -> Rings:
-        if self._rings is None:
+        if self._rings is None or not self._rings_are_these:
             peers = tuple(key for key in self.ranks.keys if self._table[key].role is Role.PEER)
             clients = tuple(key for key in self.ranks.keys if self._table[key].role is not Role.PEER)
-            self._rings = Rings.of(peers, clients, self._near)
-            self._near = None
+            self._rings = Rings.of(peers, clients, self._rings)
+            self._rings_are_these = True
         return self._rings
 
     def __getitem__(self, key: NodeKey) -> Member:
