@@ -60,6 +60,7 @@ def full(seeds: int) -> dict[str, list[Job]]:
     every = range(1, seeds + 1)
     return {
         "faults": [Job("faults", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
+        "third": [Job("third", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
         "quiet": [Job("quiet", 3000, seed, 0.05) for seed in every],
         "slow": [Job("slow", 3000, 1, 0.05)],
         "partition": [
@@ -74,7 +75,7 @@ def full(seeds: int) -> dict[str, list[Job]]:
             Job("hundred", 4000, 1, 0.0, (("meshes", 40), ("bridges", 60))),
         ],
         "large": [
-            *(Job("faults", 10000, 1, loss) for loss in (0.05, 0.0)),
+            *(Job(trial, 10000, 1, loss) for trial in ("faults", "third") for loss in (0.05, 0.0)),
             Job("quiet", 10000, 1, 0.05, (("seconds", 60.0),)),
             Job("refresh", 10000, 1, 0.05, (("interval", 10.0),)),
         ],
@@ -85,6 +86,7 @@ def quick() -> dict[str, list[Job]]:
     """The same trials at a size that takes seconds each."""
     return {
         "faults": [Job("faults", 200, 1, loss) for loss in (0.0, 0.05)],
+        "third": [Job("third", 200, 1, 0.05)],
         "quiet": [Job("quiet", 100, 1, 0.05, (("seconds", 60.0),))],
         "slow": [Job("slow", 60, 1, 0.05)],
         "partition": [Job("partition", 100, 1, 0.05, (("share", share), ("seconds", 30.0))) for share in (0.1, 0.4)],

@@ -66,14 +66,18 @@ def _ends(axes: Axes, title: str, across: str) -> bool:
 
 
 def _detection(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
-    found = [outcome for outcome in outcomes if outcome.trial == "faults"]
+    found = [outcome for outcome in outcomes if outcome.trial in ("faults", "third") and outcome.members <= 3000]
     if not found:
         return False
-    members, loss = max((outcome.members, outcome.loss) for outcome in found if outcome.members <= 3000)
-    found = [outcome for outcome in found if (outcome.members, outcome.loss) == (members, loss)]
-    for event in found[0].known:
+    members, loss = max((outcome.members, outcome.loss) for outcome in found)
+    known: dict[str, list[Known]] = {}
+    for outcome in found:
+        if (outcome.members, outcome.loss) == (members, loss):
+            for event, times in outcome.known.items():
+                known.setdefault(event, []).append(times)
+    for event, times_of_all in known.items():
         if event not in ("one update", "all are started again"):
-            _cumulative(axes, [outcome.known[event] for outcome in found], event)
+            _cumulative(axes, times_of_all, event)
     for seconds, share in CLAIMED:
         axes.plot([seconds], [share], "kx")
     axes.plot([], [], "kx", label="the predecessor's claim")

@@ -23,7 +23,7 @@ KNOWN: Mapping[tuple[str, str], tuple[Pair, Pair]] = {
     ("faults", "1 % crash at once"): CRASH,
     ("faults", "10 % crash at once"): CRASH,
     ("faults", "the leader and the next two crash"): CRASH,
-    ("faults", "30 % crash at once"): ((4.5, 5.0), (8.0, 10.0)),
+    ("third", "30 % crash at once"): ((4.5, 5.0), (8.0, 10.0)),
     ("size", "one update"): ((0.35, 0.4), (0.5, 0.6)),
     ("size", "one crash"): CRASH,
 }

@@ -67,7 +67,7 @@ class Stage:
 
 
 def faults(members: int, seed: int, loss: float) -> Outcome:
-    """News, then deaths of all kinds, one after another; in the end all are back but those that died last."""
+    """News, then deaths of all kinds, one after another; in the end all come back, and 30 % of all die right after."""
     stage = Stage(Outcome("faults", members, seed, loss), Mass(seed, members))
     mass = stage.mass
     stage.wait("one update", mass.change_record(mass.sample(0)[0]))
@@ -79,7 +79,14 @@ def faults(members: int, seed: int, loss: float) -> Outcome:
     stage.wait("the leader and the next two crash", mass.crash(lowest[:3]))
     stage.count("another leads than the next in line", 0 if mass.one_leader() == lowest[3].key else 1)
     stage.wait("all are started again", mass.restart(sorted(mass.gone, key=lambda node: node.name)), 30.0)
-    stage.wait("30 % crash at once", mass.crash(mass.sample(0.3)), 30.0)
+    stage.wait("30 % crash right after", mass.crash(mass.sample(0.3)), 30.0)
+    return stage.end()
+
+
+def third(members: int, seed: int, loss: float) -> Outcome:
+    """30 % of a mesh at rest die at once."""
+    stage = Stage(Outcome("third", members, seed, loss), Mass(seed, members))
+    stage.wait("30 % crash at once", stage.mass.crash(stage.mass.sample(0.3)), 30.0)
     return stage.end()
 
 
@@ -218,5 +225,6 @@ def converse(left: Ledger, right: Ledger) -> tuple[int, int, int]:
 
 Trial = Callable[..., Outcome]
 TRIALS: Mapping[str, Trial] = {
-    trial.__name__: trial for trial in (faults, quiet, slow, partition, refresh, size, repair, topologies, hundred)
+    trial.__name__: trial
+    for trial in (faults, third, quiet, slow, partition, refresh, size, repair, topologies, hundred)
 }
