@@ -70,13 +70,14 @@ def until(condition: Callable[[], object], *nodes: Node, seconds: float = 6.0) -
     poller = zmq.Poller()
     for node in nodes:
         poller.register(node.transport.descriptor(), zmq.POLLIN)
-    while not condition():
+    while True:
+        for node in nodes:
+            node.step()
+        if condition():
+            return True
         if time.monotonic() > deadline:
             return False
         poller.poll(10)
-        for node in nodes:
-            node.step()
-    return True
 
 
 class Outside:
