@@ -226,7 +226,8 @@ def main(
             raise click.BadParameter(f"{part!r} is none of {', '.join(known)}", param_hint="--part")
     chosen = parts or known
     folder = folder / ("quick" if quickly else "full")
-    folder.mkdir(parents=True, exist_ok=True)
+    if not report:
+        folder.mkdir(parents=True, exist_ok=True)
     result = Result()
     for part in REAL:
         if part in chosen and (not report or (folder / f"{part}.json").exists()):
@@ -236,6 +237,10 @@ def main(
         run(jobs, folder, resume, at_once)
     outcomes = read(folder, jobs)
     result.extend(targets.rows(outcomes))
+    if report and not result.rows:
+        raise click.ClickException(
+            f"{folder} holds nothing of it; measure it without --report, or give another --folder"
+        )
     show(result, as_json=False)
     if published:
         arguments = [argument for argument in sys.argv[1:] if argument != "--report"]
