@@ -85,7 +85,7 @@ def full(seeds: int) -> dict[str, list[Job]]:
 def quick() -> dict[str, list[Job]]:
     """The same trials at a size that takes seconds each."""
     return {
-        "faults": [Job("faults", 200, 1, loss) for loss in (0.0, 0.05)],
+        "faults": [Job("faults", 200, 1, 0.05)],
         "third": [Job("third", 200, 1, 0.05)],
         "quiet": [Job("quiet", 100, 1, 0.05, (("seconds", 60.0),))],
         "slow": [Job("slow", 60, 1, 0.05)],
