@@ -223,6 +223,11 @@ class Network:
         """Whether who dials one of these finds this host."""
         return any(self._places.get(endpoint.host) is station for endpoint in endpoints)
 
+    def host_at(self, endpoint: Endpoint) -> str | None:
+        """The name of the host that is there."""
+        found = self._places.get(endpoint.host)
+        return found.name if found is not None else None
+
     # Verbs.
 
     def partition(self, *groups: Iterable[bytes]) -> None:

@@ -1,20 +1,23 @@
 """Where packets go in a simulated world: through the interfaces exactly as they are set, step by step.
 
-A host takes a packet from a tunnel only if it would send to the packet's source by that same tunnel, as WireGuard does;
-then its kernel routes decide, and then the allowed IPs of the interface. Nothing of what the daemons think is asked.
+Which host gets what goes to a peer is for others to say (`tunnels`); else it is the one that has the peer's key. A host
+takes a packet from a tunnel only if it would send to the packet's source by that same tunnel, as WireGuard does; then
+its kernel routes decide, and then the allowed IPs of the interface. Nothing of what the daemons think is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
 
-from smeg.device import DeviceState
+from smeg.device import DeviceState, WgPeer
 
 MOST_HOPS = 64
 """Linux's hop limit."""
+Find = Callable[[str, WgPeer], str | None]
+"""Which host gets what one sends to a peer of its."""
 
 
 class End(StrEnum):
@@ -23,6 +26,7 @@ class End(StrEnum):
     ARRIVED = "arrived"
     NO_ROUTE = "no route"
     NO_TUNNEL = "no tunnel"
+    NOBODY_THERE = "nobody is where it is sent"
     DEAD = "dead"
     NOT_TAKEN = "not taken"
     """A host got it from a tunnel from which it takes nothing with such a source."""
@@ -34,6 +38,8 @@ class Walk:
     end: End
     hosts: tuple[str, ...]
     """Where it came by, the sender first."""
+    keys: tuple[bytes, ...] = ()
+    """The WireGuard key of each that passed it on."""
 
 
 class Longest:
@@ -82,7 +88,8 @@ class Interface:
 class Packets:
     """The interfaces of all hosts, by host and mesh."""
 
-    def __init__(self) -> None:
+    def __init__(self, find: Find | None = None) -> None:
+        self._find = find
         self.states: dict[str, dict[str, DeviceState]] = {}
         self.owners: dict[tuple[str, bytes], str] = {}
         """By mesh and WireGuard key: whose it is."""
@@ -133,26 +140,39 @@ class Packets:
     def walk(self, sender: str, source: IPv6Address, to: IPv6Address) -> Walk:
         """Where a packet goes that a host sends from one of its addresses."""
         at, hosts, origin, target = sender, [sender], int(source), int(to)
+        keys: list[bytes] = []
+
+        def ended(end: End) -> Walk:
+            return Walk(end, tuple(hosts), tuple(keys))
+
         while True:
             devices = {mesh: self._interface(at, mesh) for mesh in self.states.get(at, {})}
             if any(target in device.addresses for device in devices.values()):
-                return Walk(End.ARRIVED, tuple(hosts))
+                return ended(End.ARRIVED)
             mesh = _route(devices, origin, target)
             if mesh is None:
-                return Walk(End.NO_ROUTE, tuple(hosts))
-            found = devices[mesh].allowed.find(target)
-            following = self.owners.get((mesh, found[1])) if found is not None else None
+                return ended(End.NO_ROUTE)
+            own, found = devices[mesh].state, devices[mesh].allowed.find(target)
+            if found is None:
+                return ended(End.NO_TUNNEL)
+            peer = own.peers[found[1]]
+            following = self._following(at, mesh, peer)
             if following is None:
-                return Walk(End.NO_TUNNEL, tuple(hosts))
+                return ended(End.NOBODY_THERE)
             hosts.append(following)
+            keys.append(own.public_key)
             if following in hosts[:-1] or len(hosts) > MOST_HOPS:
-                return Walk(End.LOOP, tuple(hosts))
-            if mesh not in self.states.get(following, {}):
-                return Walk(End.DEAD, tuple(hosts))
+                return ended(End.LOOP)
+            state = self.states.get(following, {}).get(mesh)
+            if state is None or state.public_key != peer.public_key:
+                return ended(End.DEAD)
             expected = self._interface(following, mesh).allowed.find(origin)
-            if expected is None or self.owners.get((mesh, expected[1])) != at:
-                return Walk(End.NOT_TAKEN, tuple(hosts))
+            if expected is None or expected[1] != own.public_key:
+                return ended(End.NOT_TAKEN)
             at = following
+
+    def _following(self, at: str, mesh: str, peer: WgPeer) -> str | None:
+        return self._find(at, peer) if self._find is not None else self.owners.get((mesh, peer.public_key))
 
 
 def _route(devices: Mapping[str, Interface], origin: int, target: int) -> str | None:

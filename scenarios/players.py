@@ -18,10 +18,10 @@ from scenarios.later_version import LaterGossip
 from scenarios.simulated_gossip import Moved, SimulatedGossip
 from scenarios.simulation import Host, World
 from scenarios.stand_ins import MemoryDisk, NoDevice
+from scenarios.tunnels import SimulatedDevice
 from smeg import messages as m
 from smeg.core import Message
-from smeg.device import Backend, DeviceState, InterfaceSpec
-from smeg.edges.dry_run import DryRunBackend
+from smeg.device import Backend, DeviceState, InterfaceSpec, WgPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
 from smeg.ledger import Ledger
@@ -29,6 +29,8 @@ from smeg.mesh_settings import Keys
 from smeg.stored import StoredMesh
 
 Answered = Callable[[m.Reply], None]
+NOTICES = 2.0
+"""seconds until a client has noticed that a connection was lost, and has made another: see `docs/roles.md`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +93,26 @@ class FailingDisk(MemoryDisk):
             documents.clear()
 
 
-class CountedBackend(DryRunBackend):
+class CountedDevice(SimulatedDevice):
     """One of a host's interfaces."""
 
     def __init__(self, host: Player) -> None:
-        super().__init__()
+        super().__init__(host.world.runtime, host.speak)
         self._host = host
 
     def open(self, spec: InterfaceSpec) -> None:
         super().open(spec)
         self._host.devices.add(self)
 
+    def up(self) -> bool:
+        """It outlives the daemon, but not its host, nor another that takes its place."""
+        return self in self._host.devices
+
     def close(self) -> None:
+        if self.up():
+            self._host.devices.discard(self)
+            self._host.device_removed(self.read())
         super().close()
-        self._host.devices.discard(self)
 
 
 @dataclass(slots=True)
@@ -135,7 +143,9 @@ class Theatre(Protocol):
 
     def applied(self, player: Player, mesh: str, plan: DeviceState) -> None: ...
 
-    def left(self, player: Player, mesh: str) -> None: ...
+    def spoke(self, player: Player, key: bytes, peer: WgPeer) -> bool: ...
+
+    def removed(self, player: Player, device: DeviceState) -> None: ...
 
     def noticed(self, player: Player, what: str) -> None: ...
 
@@ -148,7 +158,7 @@ class Player(Host):
         self.disk: FailingDisk = FailingDisk(self.identity, self.curve)
         self.seats: dict[str, Seat] = {}
         """By mesh id."""
-        self.devices: set[CountedBackend] = set()
+        self.devices: set[CountedDevice] = set()
         self.behind: frozenset[IPv6Network] = frozenset()
         self.reaches = True
         self.later = False
@@ -163,6 +173,8 @@ class Player(Host):
         self._ending = False
         self._again = False
         self._moves = 0
+        self._dialled: set[Player] = set()
+        """With whom a connection may be made just now."""
         if not planned:
             self._device = NoDevice
 
@@ -181,9 +193,16 @@ class Player(Host):
         return Prober(runtime, incarnation, supervisor, self.reaches)
 
     def _open_backend(self, spec: InterfaceSpec) -> Backend:
-        backend = CountedBackend(self)
-        backend.open(spec)
-        return backend
+        device = CountedDevice(self)
+        device.open(spec)
+        return device
+
+    def device_removed(self, device: DeviceState) -> None:
+        self._theatre.removed(self, device)
+
+    def speak(self, key: bytes, peer: WgPeer) -> bool:
+        """Something goes from its interface with this key to a peer; whether it arrives."""
+        return self._theatre.spoke(self, key, peer)
 
     # Beginning and ending.
 
@@ -242,9 +261,26 @@ class Player(Host):
         self.world.runtime.at(at, self._find_address)
 
     def _find_address(self) -> None:
-        for inbox in self.runtime.inboxes:
-            if inbox.actor is not None and inbox.actor.role is Role.GOSSIP:
-                Address(inbox.actor).tell(Moved(self.address))
+        for actor in self._actors(Role.GOSSIP):
+            Address(actor).tell(Moved(self.address))
+
+    def dial(self, other: Player) -> None:
+        """Another host is sent to, with whom there may be no connection yet. A client that has one again is told so,
+        that it wakes its tunnels."""
+        if not self._is_connected(other) and other not in self._dialled:
+            self._dialled.add(other)
+            self.world.runtime.call(self.world.runtime.time + NOTICES, self._look_at, other)
+
+    def _is_connected(self, other: Player) -> bool:
+        return self.station.heard.get(other.station.curve) == other.station.starts
+
+    def _look_at(self, other: Player) -> None:
+        self._dialled.discard(other)
+        for actor in self._actors(Role.DEVICE) if self._is_connected(other) else ():
+            Address(actor).tell(m.LinkRestored(actor.mesh, other.key))
+
+    def _actors(self, role: Role) -> list[Actor]:
+        return [inbox.actor for inbox in self.runtime.inboxes if inbox.actor is not None and inbox.actor.role is role]
 
     # What a person does.
 
@@ -258,9 +294,8 @@ class Player(Host):
 
     def probe(self, reached: bool) -> None:
         self.reaches = reached
-        for inbox in self.runtime.inboxes:
-            if inbox.actor is not None and inbox.actor.role is Role.PROBER:
-                Address(inbox.actor).tell(Reaches(reached))
+        for actor in self._actors(Role.PROBER):
+            Address(actor).tell(Reaches(reached))
 
     # What the console hears.
 
@@ -276,7 +311,6 @@ class Player(Host):
                 self._theatre.applied(self, mesh, message.plan)
             case m.MeshStopped(mesh, problem):
                 self.seats.pop(mesh, None)
-                self._theatre.left(self, mesh)
                 if problem is not None:
                     self._theatre.noticed(self, problem.code)
             case m.Alarm(_, problem) | m.DeviceFailed(_, problem):

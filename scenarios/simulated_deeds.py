@@ -25,7 +25,7 @@ class Deeds:
         self._tokens: dict[str, str] = {}
         """By mesh: the invitation that was made last."""
         self._streams: dict[int, int] = {}
-        self.traffic = SimulatedTraffic(self._world.runtime, stage.way)
+        self.traffic = SimulatedTraffic(self._world.runtime, stage.send)
 
     def do(self, deed: Deed) -> None:
         """Raises `LocalError` if it is refused at once; later refusals are noticed."""
@@ -76,6 +76,7 @@ class Deeds:
             case a.PowerOff():
                 player.lose_power()
                 self._stage.packets.remove(player.name)
+                self._stage.tunnels.forget(player.name)
             case a.Pause() if not undo:
                 player.runtime.stop()
             case a.Pause() | a.Resume():
@@ -88,10 +89,8 @@ class Deeds:
                 self.set_link(player, delay=0.0 if undo else by)
             case a.Flap():
                 self.set_link(player, cut=not undo)
-            case a.Roam() if player.arguments["role"] == "peer":
-                player.move()
             case a.Roam() | a.NatRebind():
-                self._world.network.forget(player.station)
+                self._move(player, action)
             case a.Clock():
                 player.runtime.wall_error += round(action.jump)
                 player.runtime.drift(action.drift)
@@ -109,6 +108,13 @@ class Deeds:
                 player.probe(False)
             case _:
                 raise AssertionError(f"{action} is done to hosts")
+
+    def _move(self, player: Player, action: a.Roam | a.NatRebind) -> None:
+        self._stage.tunnels.forget(player.name)
+        if isinstance(action, a.Roam) and player.arguments["role"] == "peer":
+            player.move()
+        else:
+            self._world.network.forget(player.station)
 
     def set_link(self, player: Player, **troubles: float) -> None:
         """What is said of a link from now on; the rest stays."""

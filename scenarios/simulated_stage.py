@@ -20,7 +20,8 @@ from scenarios.simulated_deeds import Deeds
 from scenarios.simulated_limits import limits
 from scenarios.simulation import Host, World
 from scenarios.stage import Deed, Limit, Observer, Seen, Way
-from smeg.device import DeviceState
+from scenarios.tunnels import Tunnels
+from smeg.device import DeviceState, WgPeer
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
 from smeg.members import Members
@@ -57,11 +58,15 @@ class SimulatedStage:
         said = [*(event.action for event in script.timeline), *(one.check for one in script.expect)]
         said += [event.after for event in script.timeline if event.after is not None]
         self._planned = any(isinstance(one, NEEDS_DEVICES) for one in said)
+        clients = (name for name, group in self._groups.items() if group.role == "client")
+        self._wakers = frozenset(clients if self._planned else ())
+        """Clients that have tunnels."""
         self._looks_for_circles = any(isinstance(one, e.NoLoop) for one in said)
         self.world = Theatre(seed, self._groups, self, self._planned)
         self.players = {host.name: host for host in self.world.hosts if isinstance(host, Player)}
         self.names = {player.key: name for name, player in self.players.items()}
-        self.packets = Packets()
+        self.tunnels = Tunnels(self.world.network)
+        self.packets = Packets(self.tunnels.find)
         self.ids: dict[str, str] = {}
         """Of meshes, by name."""
         self._called: dict[str, str] = {}
@@ -162,6 +167,8 @@ class SimulatedStage:
 
     def _sent(self, source: str, target: str, payload: bytes) -> None:
         self._trace.update(f"{self.world.runtime.time:.9f} {source} {target} {len(payload)} ".encode() + payload)
+        if source in self._wakers:
+            self.players[source].dial(self.players[target])
 
     def tell_trace(self, *words: str) -> None:
         """Something that happened, for the digest of all that did."""
@@ -192,8 +199,21 @@ class SimulatedStage:
                 if circle and self._observer is not None:
                     self._observer.went_around(circle)
 
-    def left(self, player: Player, mesh: str) -> None:
-        self.packets.states.get(player.name, {}).pop(mesh, None)
+    def spoke(self, player: Player, key: bytes, peer: WgPeer) -> bool:
+        to = self.tunnels.find(player.name, peer)
+        if to is None or not self._passes(player.name, to):
+            return False
+        there = self.packets.states.get(to, {}).values()
+        taken = any(state.public_key == peer.public_key and key in state.peers for state in there)
+        if taken:
+            self.tunnels.spoke(player.name, key, to)
+        return taken
+
+    def removed(self, player: Player, device: DeviceState) -> None:
+        states = self.packets.states.get(player.name, {})
+        for mesh in [mesh for mesh, state in states.items() if state.public_key == device.public_key]:
+            del states[mesh]
+        self.tunnels.removed(player.name, device)
 
     def noticed(self, player: Player, what: str) -> None:
         if self._observer is not None:
@@ -258,12 +278,27 @@ class SimulatedStage:
         return None
 
     def way(self, sender: str, to: str) -> Way:
+        ends = self._ends(sender, to)
+        return self._walk(sender, *ends) if ends is not None else Way((sender,), False, "has no address")
+
+    def send(self, sender: str, to: str) -> bool:
+        """Whether a packet arrives; whoever it comes by learns from where."""
+        ends = self._ends(sender, to)
+        if ends is None:
+            return False
+        walk = self.packets.walk(sender, *ends)
+        for (here, there), key in zip(pairwise(walk.hosts), walk.keys, strict=True):
+            if not self._passes(here, there):
+                return False
+            if walk.end is not End.DEAD or there != walk.hosts[-1]:
+                self.tunnels.spoke(here, key, there)
+        return walk.end is End.ARRIVED
+
+    def _ends(self, sender: str, to: str) -> tuple[IPv6Address, IPv6Address] | None:
+        """The addresses by which two hosts reach each other."""
         shared = [mesh for mesh in self.players[to].seats if mesh in self.players[sender].seats]
-        source = self._address(sender, shared)
-        target = self._address(to, shared)
-        if source is None or target is None:
-            return Way((sender,), False, "has no address")
-        return self._walk(sender, source, target)
+        source, target = self._address(sender, shared), self._address(to, shared)
+        return (source, target) if source is not None and target is not None else None
 
     def ways(self, pairs: Sequence[tuple[str, str]]) -> list[Way]:
         return [self.way(*pair) for pair in pairs]
@@ -286,11 +321,13 @@ class SimulatedStage:
 
     def _walk(self, sender: str, source: IPv6Address, target: IPv6Address) -> Way:
         walk = self.packets.walk(sender, source, target)
-        stations = [self.players[name].station for name in walk.hosts]
-        for here, there in pairwise(stations):
-            if not self.world.network.passes(here, there):
-                return Way(walk.hosts, False, f"lost between {here.name} and {there.name}")
+        for here, there in pairwise(walk.hosts):
+            if not self._passes(here, there):
+                return Way(walk.hosts, False, f"lost between {here} and {there}")
         return Way(walk.hosts, walk.end is End.ARRIVED, walk.end.value)
+
+    def _passes(self, here: str, there: str) -> bool:
+        return self.world.network.passes(self.players[here].station, self.players[there].station)
 
     def longest_outage(self) -> tuple[float, str]:
         return self._deeds.traffic.longest()

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from actors.virtual import VirtualRuntime
-from scenarios.stage import Way
 
 Pair = tuple[str, str]
 
 
 class SimulatedTraffic:
-    def __init__(self, runtime: VirtualRuntime, way: Callable[[str, str], Way]) -> None:
+    def __init__(self, runtime: VirtualRuntime, send: Callable[[str, str], bool]) -> None:
+        """`send` says whether one packet arrives."""
         self._runtime = runtime
-        self._way = way
-        self._lost_since: dict[Pair, float] = {}
+        self._arrives = send
+        self._lost_since: dict[tuple[int, Pair], float] = {}
+        """By stream and pair."""
         self._worst: tuple[float, str] = (0.0, "no traffic has gone")
         self._going: dict[int, tuple[tuple[Pair, ...], float]] = {}
         """By number: the pairs, and the seconds between two packets."""
@@ -27,27 +28,29 @@ class SimulatedTraffic:
         return self._count
 
     def end(self, number: int) -> None:
-        self._going.pop(number, None)
+        pairs, _ = self._going.pop(number, ((), 0.0))
+        for pair in pairs:
+            self._note(number, pair, over=True)
 
     def _send(self, number: int) -> None:
         if number not in self._going:
             return
         pairs, each = self._going[number]
-        now = self._runtime.time
         for pair in pairs:
-            if self._way(*pair).arrived and self._way(pair[1], pair[0]).arrived:
-                self._note(pair, now, over=True)
-            else:
-                self._lost_since.setdefault(pair, now)
-                self._note(pair, now, over=False)
-        self._runtime.call(now + each, self._send, number)
+            arrives = self._arrives(*pair) and self._arrives(pair[1], pair[0])
+            if not arrives:
+                self._lost_since.setdefault((number, pair), self._runtime.time)
+            self._note(number, pair, over=arrives)
+        self._runtime.call(self._runtime.time + each, self._send, number)
 
-    def _note(self, pair: Pair, now: float, over: bool) -> None:
-        since = self._lost_since.get(pair)
-        if since is not None and now - since > self._worst[0]:
+    def _note(self, number: int, pair: Pair, over: bool) -> None:
+        """For how long it has had no answer, if it has none."""
+        now = self._runtime.time
+        since = self._lost_since.get((number, pair), now)
+        if now - since > self._worst[0]:
             self._worst = (now - since, f"{pair[0]} had no answer from {pair[1]} for {now - since:.1f} s")
         if over:
-            self._lost_since.pop(pair, None)
+            self._lost_since.pop((number, pair), None)
 
     def longest(self) -> tuple[float, str]:
         """seconds, and which pair it was."""

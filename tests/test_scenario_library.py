@@ -7,8 +7,10 @@ from ipaddress import IPv6Network
 
 import pytest
 
+from actors.device import DeviceActor
 from scenarios.actions import VERBS
 from scenarios.attempt import Case, Outcome, attempt
+from scenarios.players import Player
 from scenarios.run import Run, play
 from scenarios.script_files import library
 from scenarios.script_reading import read
@@ -89,6 +91,30 @@ def test_a_verdict_without_its_quorum_is_found(monkeypatch: pytest.MonkeyPatch) 
     small = shrunk("one-way-partition", 20, "no-live-node-pruned").case
     assert small.nodes < 10
     assert len(small.script.timeline) < 4
+
+
+def test_a_prune_rule_without_its_three_epochs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever did not answer one epoch in time is pruned, whatever it said to those before."""
+    monkeypatch.setattr("smeg.refresh.SILENT_EPOCHS", 1)
+    small = shrunk("leader-dies", SMALL, "no-live-node-pruned").case
+    assert small.nodes < 10
+    assert len(small.script.timeline) < 3
+
+
+def test_a_peer_that_moves_and_does_not_say_where_it_is_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells its daemon, and that does not listen."""
+    monkeypatch.setattr(Player, "_find_address", lambda self: None)
+    small = shrunk("roaming-peer", SMALL, "reachable").case
+    assert small.nodes < 10
+    assert len(small.script.timeline) < 3
+
+
+def test_a_client_that_does_not_wake_its_tunnels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its NAT has forgotten them, and until its next keepalive nothing reaches it."""
+    monkeypatch.setattr(DeviceActor, "_is_client", lambda self: False)
+    small = shrunk("nat-rebinding", SMALL, "reachable").case
+    assert small.nodes < 10
+    assert len(small.script.timeline) < 3
 
 
 def test_a_merge_that_is_not_commutative_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
