@@ -179,7 +179,7 @@ class VirtualHost:
         """Virtual time at which this host's monotonic clock was 0."""
         self.rate = 1.0
         """Seconds that this clock counts in a second: see `drift`."""
-        self.wall_error = 0
+        self.wall_error = 0.0
         """Seconds by which its wall clock is ahead."""
         self.stopped = False
         """Whether its actors stand still: see `stop`."""
@@ -199,7 +199,7 @@ class VirtualHost:
         return at
 
     def wall(self) -> int:
-        return WALL_START + int(self.runtime.time) + self.wall_error
+        return WALL_START + math.floor(self.runtime.time + self.wall_error)
 
     def random(self, name: str) -> Random:
         self._born += 1

@@ -55,15 +55,25 @@ class Receiver(Protocol):
 class Link:
     """What is wrong with one host's link."""
 
-    delay: float = 0.0
-    """seconds that each message takes longer, either way."""
-    loss: float = 0.0
-    """Part of the messages that is lost, either way."""
+    own_delay: float = 0.0
+    own_loss: float = 0.0
+    """What it is like by itself, either way: the seconds that each message takes longer, the part that is lost."""
+    added_delay: float = 0.0
+    added_loss: float = 0.0
+    """What comes to that for a while."""
     cut: bool = False
     mute: bool = False
     """Whether nothing arrives of what it sends."""
     deaf: bool = False
     """Whether nothing reaches it."""
+
+    @property
+    def delay(self) -> float:
+        return self.own_delay + self.added_delay
+
+    @property
+    def loss(self) -> float:
+        return self.own_loss + self.added_loss - self.own_loss * self.added_loss
 
 
 class Station:

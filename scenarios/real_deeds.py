@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from scenarios import actions as a
 from scenarios.consoles import Answer
+from scenarios.invitations import Invitations
 from scenarios.real_hosts import RealHost
-from scenarios.stage import Deed, original_of
+from scenarios.stage import Deed, check_nats, original_of
 from smeg.errors import Problem
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class RealDeeds:
     def __init__(self, stage: RealStage) -> None:
         self._stage = stage
-        self._tokens: dict[str, dict[str, str]] = {}
-        """By mesh and role: the invitation that was made last."""
+        self._invitations = Invitations[dict[str, str]]()
+        """Tokens by role."""
         self._streams: dict[int, int] = {}
         self._clocks: dict[str, float] = {}
         """By host: seconds that its wall clock is ahead."""
@@ -28,6 +29,8 @@ class RealDeeds:
     def do(self, deed: Deed) -> None:
         """Raises `LocalError` if it is refused at once; later refusals are noticed."""
         links, action = self._stage.underlay.links, deed.action
+        if isinstance(action, a.NatRebind):
+            check_nats(deed, {name: host.group for name, host in self._stage.hosts.items()})
         match action:
             case a.Partition():
                 links.sides = tuple(frozenset(self._link(name) for name in side) for side in deed.sides)
@@ -50,7 +53,9 @@ class RealDeeds:
                 for name in deed.hosts:
                     links.by_name[self._link(name)].delays["deed"] = 0.0 if deed.undo else by
             case a.Invite():
-                self._invite(action.mesh, action.uses, action.expires, lambda tokens: None)
+                called = self._stage.mesh(action.mesh)
+                self._invitations.asked_for(called)
+                self._invite(action.mesh, action.uses, action.expires, partial(self._invitations.answered, called))
                 return
             case a.Join():
                 self._join(deed, action)
@@ -122,23 +127,21 @@ class RealDeeds:
         def answered(answer: Answer) -> None:
             if isinstance(answer, Problem):
                 self._stage.notice(host.name, f"{command}: {answer.code}")
-            else:
-                then(answer)
+            then(answer)
 
         host.hands.ask(answered, command, **arguments)
 
-    def _invite(self, mesh: str, uses: int, expires: float, then: Callable[[dict[str, str]], None]) -> None:
-        """An invitation for each role, because a token admits one."""
+    def _invite(self, mesh: str, uses: int, expires: float, then: Callable[[dict[str, str] | None], None]) -> None:
+        """An invitation for each role, because a token admits one; None is that one was refused."""
         founder, called = self._stage.founder(mesh), self._stage.mesh(mesh)
-        tokens: dict[str, str] = {}
         roles = sorted({host.group.role for host in self._stage.hosts.values()})
+        answers: dict[str, Answer] = {}
 
         def made(role: str, answer: Answer) -> None:
-            assert not isinstance(answer, Problem)
-            tokens[role] = str(answer["token"])
-            if len(tokens) == len(roles):
-                self._tokens[called] = tokens
-                then(tokens)
+            answers[role] = answer
+            if len(answers) == len(roles):
+                tokens = {one: str(said["token"]) for one, said in answers.items() if not isinstance(said, Problem)}
+                then(tokens if len(tokens) == len(roles) else None)
 
         for role in roles:
             self._ask(founder, partial(made, role), "invite", mesh=called, uses=uses, role=role, expires=round(expires))
@@ -149,11 +152,8 @@ class RealDeeds:
                 host = self._stage.hosts[name]
                 self._ask(host, lambda answer: None, "join-mesh", token=tokens[host.group.role])
 
-        known = self._tokens.get(self._stage.mesh(action.mesh))
-        if known is not None:
-            join(known)
-        else:
-            self._invite(action.mesh, len(deed.hosts), a.AN_HOUR, join)
+        if not self._invitations.use(self._stage.mesh(action.mesh), join):
+            self._invite(action.mesh, len(deed.hosts), a.AN_HOUR, lambda tokens: join(tokens) if tokens else None)
 
     def _traffic(self, deed: Deed, action: a.Traffic) -> None:
         traffic = self._stage.traffic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from scenarios.actions import WORDS, Action, Join, Partition
+from scenarios.actions import WORDS, Action, Join, NatRebind, Partition
 from scenarios.expectations import WORDS as CHECK_WORDS
 from scenarios.expectations import Check, KnownByAll
 from scenarios.script import REST, Begins, Script, When
@@ -93,11 +93,23 @@ def _timeline(script: Script, found: Findings) -> None:
                 found.wrong(event.line, place, f"has {len(sides)} sides", "at least two")
             case Partition(sides) if sum(Rest() in side for side in sides) > 1:
                 found.wrong(event.line, place, "has `rest` twice", "it once")
+            case NatRebind(hosts):
+                for name in _without_nat(script, hosts):
+                    found.wrong(event.line, place, f"{name} has no NAT", "hosts of a group with `nat: yes`")
             case Join(hosts) if not _outsiders(script, hosts):
                 expected = "hosts of a group with `begins: outside`, or some that left"
                 if not any(WORDS[type(other.action)] in ("leave", "evict") for other in script.timeline):
                     found.wrong(event.line, place, "has nobody who is outside", expected)
         before.append(event.name)
+
+
+def _without_nat(script: Script, hosts: Selection) -> Iterator[str]:
+    """What of this surely means hosts that are behind no NAT."""
+    for one in hosts:
+        name = one.name if isinstance(one, Named) else one.group if isinstance(one, (Part, Some)) else ""
+        for group in script.hosts:
+            if group.name in (name, name.rpartition("-")[0]) and not group.nat:
+                yield name
 
 
 def _outsiders(script: Script, hosts: Selection) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from scenarios import actions as a
+from scenarios.invitations import Invitations
 from scenarios.network import Link
 from scenarios.players import Answered, Player
 from scenarios.simulated_traffic import SimulatedTraffic
-from scenarios.stage import Deed, original_of
+from scenarios.stage import Deed, check_nats, original_of
 from smeg import messages as m
 from smeg.errors import LocalError
 
@@ -22,8 +25,7 @@ class Deeds:
     def __init__(self, stage: SimulatedStage) -> None:
         self._stage = stage
         self._world = stage.world
-        self._tokens: dict[str, str] = {}
-        """By mesh: the invitation that was made last."""
+        self._invitations = Invitations[str]()
         self._streams: dict[int, int] = {}
         self.traffic = SimulatedTraffic(self._world.runtime, stage.send)
 
@@ -31,6 +33,8 @@ class Deeds:
         """Raises `LocalError` if it is refused at once; later refusals are noticed."""
         self._stage.tell_trace(type(deed.action).__name__, str(deed.undo), *deed.hosts)
         network, action = self._world.network, deed.action
+        if isinstance(action, a.NatRebind):
+            check_nats(deed, self._stage.groups)
         match action:
             case a.Partition():
                 network.partition(*(self._curves(side) for side in deed.sides))
@@ -47,7 +51,9 @@ class Deeds:
             case a.Reorder(share):
                 network.straggle = 0.0 if deed.undo else share
             case a.Invite():
-                self._invite(action.mesh, action.uses, action.expires)
+                called = self._mesh(action.mesh)
+                self._invite(action.mesh, action.uses, action.expires, partial(self._invitations.answered, called))
+                self._invitations.asked_for(called)
             case a.Join():
                 self._join(deed, action)
             case a.Evict():
@@ -81,18 +87,20 @@ class Deeds:
                 player.runtime.stop()
             case a.Pause() | a.Resume():
                 player.runtime.resume()
-            case a.Isolate(_, receiving):
-                self.set_link(player, deaf=receiving, mute=not receiving)
+            case a.Isolate(receiving=True):
+                self.set_link(player, deaf=True)
+            case a.Isolate():
+                self.set_link(player, mute=True)
             case a.Loss(share):
-                self.set_link(player, loss=0.0 if undo else share)
+                self.set_link(player, added_loss=0.0 if undo else share)
             case a.Delay(by):
-                self.set_link(player, delay=0.0 if undo else by)
+                self.set_link(player, added_delay=0.0 if undo else by)
             case a.Flap():
                 self.set_link(player, cut=not undo)
             case a.Roam() | a.NatRebind():
                 self._move(player, action)
             case a.Clock():
-                player.runtime.wall_error += round(action.jump)
+                player.runtime.wall_error += action.jump
                 player.runtime.drift(action.drift)
             case a.DiskFull():
                 player.disk.full = not undo
@@ -138,32 +146,20 @@ class Deeds:
 
         return answered
 
-    def _invite(self, mesh: str, uses: int, expires: float) -> None:
-        founder, called = self._founder(mesh), self._mesh(mesh)
-        arguments = {"mesh": called, "uses": uses, "expires": round(expires)}
+    def _invite(self, mesh: str, uses: int, expires: float, then: Callable[[str | None], None]) -> None:
+        """`then` is told the token; None is that it was refused."""
+        founder, arguments = self._founder(mesh), {"uses": uses, "expires": round(expires)}
 
         def answered(reply: m.Reply) -> None:
-            if reply.result is None:
-                self._answer(founder)(reply)
-            else:
-                self._tokens[called] = str(reply.result["token"])
+            self._answer(founder)(reply)
+            then(str(reply.result["token"]) if reply.result is not None else None)
 
-        founder.request(answered, "invite", **arguments)
+        founder.request(answered, "invite", mesh=self._mesh(mesh), **arguments)
 
     def _join(self, deed: Deed, action: a.Join) -> None:
-        called = self._mesh(action.mesh)
-        if called in self._tokens:
-            self._join_by(deed.hosts, self._tokens[called])
-            return
-
-        def answered(reply: m.Reply) -> None:
-            if reply.result is None:
-                self._answer(founder)(reply)
-            else:
-                self._join_by(deed.hosts, str(reply.result["token"]))
-
-        founder = self._founder(action.mesh)
-        founder.request(answered, "invite", mesh=called, uses=len(deed.hosts))
+        join = partial(self._join_by, deed.hosts)
+        if not self._invitations.use(self._mesh(action.mesh), join):
+            self._invite(action.mesh, len(deed.hosts), a.AN_HOUR, lambda token: join(token) if token else None)
 
     def _join_by(self, hosts: tuple[str, ...], token: str) -> None:
         for name in hosts:

@@ -54,15 +54,15 @@ class SimulatedStage:
 
     def __init__(self, script: Script, nodes: int, seed: int) -> None:
         self._script = script
-        self._groups: dict[str, Group] = dict(script.names(nodes))
+        self.groups: dict[str, Group] = dict(script.names(nodes))
         said = [*(event.action for event in script.timeline), *(one.check for one in script.expect)]
         said += [event.after for event in script.timeline if event.after is not None]
         self._planned = any(isinstance(one, NEEDS_DEVICES) for one in said)
-        clients = (name for name, group in self._groups.items() if group.role == "client")
+        clients = (name for name, group in self.groups.items() if group.role == "client")
         self._wakers = frozenset(clients if self._planned else ())
         """Clients that have tunnels."""
         self._looks_for_circles = any(isinstance(one, e.NoLoop) for one in said)
-        self.world = Theatre(seed, self._groups, self, self._planned)
+        self.world = Theatre(seed, self.groups, self, self._planned)
         self.players = {host.name: host for host in self.world.hosts if isinstance(host, Player)}
         self.names = {player.key: name for name, player in self.players.items()}
         self.tunnels = Tunnels(self.world.network)
@@ -90,20 +90,20 @@ class SimulatedStage:
 
     def set_up(self, observer: Observer) -> None:
         self._observer = observer
-        for name, group in self._groups.items():
+        for name, group in self.groups.items():
             self.players[name].later = group.speaks == "later"
         for mesh in self._script.meshes:
             self._make_mesh(mesh)
-        default = any(DEFAULT in group.advertises for group in self._groups.values())
+        default = any(DEFAULT in group.advertises for group in self.groups.values())
         settings = {SETTINGS[key]: value for key, value in self._script.settings.items()}
-        for name, group in self._groups.items():
+        for name, group in self.groups.items():
             player = self.players[name]
             player.remembers = group.begins is not Begins.OUTSIDE
             player.behind = frozenset(group.advertises)
             policy = MeshPolicy(bridge=group.name in self._script.bridges, accept_defaults=default)
             routes = RoutePolicy(player.behind, probed=bool(player.behind), general=policy)
             player.arguments = {**settings, "role": group.role, "routes": routes}
-            self._deeds.set_link(player, delay=group.latency, loss=group.loss)
+            self._deeds.set_link(player, own_delay=group.latency, own_loss=group.loss)
             if group.begins is not Begins.OFF:
                 player.begin()
         self.run(WARM_UP + (WARM_UP if len(self._script.meshes) > 1 else 0.0))
@@ -117,13 +117,13 @@ class SimulatedStage:
 
     def _make_mesh(self, mesh: str) -> None:
         hosts = [
-            self.players[name] for name, group in self._groups.items() if mesh in self._script.meshes_of(group)
+            self.players[name] for name, group in self.groups.items() if mesh in self._script.meshes_of(group)
         ]  # fmt: skip
         # Whoever founds it is a peer, and up.
         ordered = sorted(hosts, key=lambda host: (self._is_client(host), self._begins_off(host)))
         clients = [host for host in ordered if self._is_client(host)]
-        trusted = any(group.advertises for group in self._groups.values())
-        said = {host: round(self._groups[host.name].certified) for host in ordered[1:]}
+        trusted = any(group.advertises for group in self.groups.values())
+        said = {host: round(self.groups[host.name].certified) for host in ordered[1:]}
         certified: dict[Host, int] = {host: seconds for host, seconds in said.items() if seconds}
         later: dict[Host, Mapping[str, str]] = {host: UNKNOWN_FIELDS for host in hosts if host.later}
         found = populate(self.world, ordered, clients, mesh, trusted, certified, later)
@@ -131,15 +131,15 @@ class SimulatedStage:
         self.founders[mesh] = ordered[0]
 
     def _is_client(self, player: Player) -> bool:
-        return self._groups[player.name].role == "client"
+        return self.groups[player.name].role == "client"
 
     def _begins_off(self, player: Player) -> bool:
-        return self._groups[player.name].begins is Begins.OFF
+        return self.groups[player.name].begins is Begins.OFF
 
     def _at_rest(self) -> bool:
         off = frozenset(player.key for player in self.players.values() if self._begins_off(player))
         for player in self.players.values():
-            meshes = self._script.meshes_of(self._groups[player.name])
+            meshes = self._script.meshes_of(self.groups[player.name])
             for mesh in meshes if player.key not in off else ():
                 seat = self._seat(player.name, mesh)
                 members = seat.members.members if seat is not None and seat.members is not None else {}

@@ -12,7 +12,7 @@ from ipaddress import IPv6Network
 from typing import Protocol
 
 from scenarios.actions import Action
-from scenarios.script import Script
+from scenarios.script import Group, Script
 from smeg.errors import LocalError
 
 
@@ -36,6 +36,13 @@ def original_of(deed: Deed) -> str:
     if originals[0] in deed.hosts:
         raise LocalError("own-copy", f"{originals[0]} would be a copy of itself", "name another host")
     return originals[0]
+
+
+def check_nats(deed: Deed, groups: Mapping[str, Group]) -> None:
+    """Raises `LocalError` when one of these hosts, whose groups these are, has no NAT that could forget anything."""
+    found = [host for host in deed.hosts if not groups[host].nat]
+    if found:
+        raise LocalError("no-nat", f"{', '.join(found)}: not behind a NAT", "say `nat: yes` of their group")
 
 
 @dataclass(frozen=True, slots=True)
