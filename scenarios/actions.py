@@ -158,7 +158,8 @@ class Roam:
 
 @dataclass(frozen=True, slots=True)
 class NatRebind:
-    """The NAT before these hosts forgets all mappings: nothing reaches them until they have sent something."""
+    """The NAT before these hosts, of groups with `nat: yes`, forgets all mappings: nothing reaches them until they have
+    sent something."""
 
     hosts: Hosts
     every: Every = AT_ONCE
