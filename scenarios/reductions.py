@@ -12,7 +12,7 @@ from typing import Any
 
 from scenarios import actions as a
 from scenarios import expectations as e
-from scenarios.script import Event, Expectation, Group, Script, When
+from scenarios.script import Event, Group, Script, When
 from scenarios.script_values import Seconds
 from scenarios.script_writing import meshes, selections
 from scenarios.selectors import Named, Of, Part, PeerOf, Some
@@ -38,8 +38,6 @@ def without_events(script: Script, places: Collection[int]) -> Script | None:
             gone.add(event.name)
         else:
             left.append(event)
-    # Of two events of one name the later one is meant.
-    gone -= {event.name for event in left}
     expect = [one for one in script.expect if one.after not in gone and not _named_events(one.check) & gone]
     if not left:
         expect = [one for one in expect if one.when is not When.EVENTUALLY]
@@ -51,9 +49,11 @@ def without_group(script: Script, name: str) -> Script | None:
     hosts = tuple(group for group in script.hosts if group.name != name)
     if not hosts:
         return None
+    gone = script.group(name).count
+    nodes = script.nodes - gone if isinstance(gone, int) else script.nodes
     named = {mesh: tuple(one for one in groups if one != name) for mesh, groups in script.meshes.items()}
     bridges = {group: said for group, said in script.bridges.items() if group != name}
-    smaller = replace(script, hosts=hosts, meshes=named, bridges=bridges)
+    smaller = replace(script, nodes=nodes, hosts=hosts, meshes=named, bridges=bridges)
     return _without_words(script, smaller, lambda said: name in _named_groups(said))
 
 
@@ -199,37 +199,20 @@ def _left_alone(script: Script, fault: type[a.Action], undo: type[a.Action]) -> 
     return left
 
 
-def _schedule(script: Script) -> list[tuple[float, float]]:
-    """When each event begins and when the last of it is over, at the earliest, in seconds."""
-    found: list[tuple[float, float]] = []
-    end = 0.0
-    for event in script.timeline:
-        begins = float(event.at) if event.at is not None else end + float(event.wait)
-        begins = max(begins, found[-1][0] if found else 0.0)
-        end = begins + float(getattr(event.action, "away", 0.0))
-        lasts = float(getattr(event.action, "lasts", 0.0))
-        if isinstance(event.action, a.Flap):
-            end += lasts
-        found.append((begins, max(end, begins + lasts)))
-    return found
-
-
-def _anchor(script: Script, one: Expectation) -> str | None:
-    if one.when is When.ALWAYS or not script.timeline:
-        return None
-    return AFTER_ALL if one.when is When.AT_END else one.after or script.timeline[-1].name
-
-
 def _troubles(script: Script) -> set[tuple[str, str]]:
     """Events of which something lasts on when the time begins from which an expectation counts."""
-    times = _schedule(script)
+    times = script.schedule()
     found: set[tuple[str, str]] = set()
-    for one in script.expect:
-        anchor = _anchor(script, one)
-        if anchor is None:
+    for one in script.expect if times else ():
+        if one.when is When.ALWAYS:
             continue
-        named = [time for event, time in zip(script.timeline, times, strict=True) if event.name == anchor]
-        at = named[-1][0] if named else times[-1][0] + float(script.lasts)
-        ends = zip(script.timeline, times, strict=True)
-        found |= {(event.name, anchor) for event, (begins, end) in ends if begins <= at < end and event.name != anchor}
+        anchor, name, at = len(times), AFTER_ALL, times[-1][0] + float(script.lasts)
+        if one.when is When.EVENTUALLY:
+            anchor = script.place(one.after)
+            name, at = script.timeline[anchor].name, times[anchor][0]
+        found |= {
+            (script.timeline[place].name, name)
+            for place, (begins, end) in enumerate(times)
+            if begins <= at < end and place != anchor
+        }
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,24 +159,23 @@ def _site(host: str, row: Any, groups: Mapping[str, tuple[str, str]]) -> Site:
 
 
 def _judged(one: Mapping[str, Any], script: Script) -> Judged:
-    said = (float(e.within) for e in script.expect if f"{e.when.value}: {e.text}" == one["about"])
+    said = (float(e.within) for e in script.expect if e.about == one["about"])
     return Judged(
         one["line"], one["about"], one["held"], one["at"], one["what"], one["since"], next(said, 0.0)
     )  # fmt: skip
 
 
 def _events(record: Mapping[str, Any], script: Script) -> tuple[Happened, ...]:
-    by_name = {event.name: event for event in script.timeline}
-    last: dict[str, float] = {}
-    for at, event, _ in record["story"]["deeds"]:
-        last[event] = float(at)
+    last: dict[int, float] = {}
+    for at, place, _ in record["story"]["deeds"]:
+        last[place] = float(at)
     found = []
     for one in record["events"]:
-        event = by_name[one["name"]]
-        until = max(float(one["at"]), last.get(one["name"], 0.0))
+        event = script.timeline[one["place"]]
+        until = max(float(one["at"]), last.get(one["place"], 0.0))
         endless = isinstance(event.action, _UNTIL_UNDONE) and not getattr(event.action, "lasts", 0.0)
         if endless or isinstance(event.action, a.Partition | a.Isolate):
-            until = _undone(event, record, by_name)
+            until = _undone(one, record, script.timeline)
         found.append(Happened(float(one["at"]), until, one["name"], a.WORDS[type(event.action)], tuple(one["hosts"])))
     return tuple(found)
 
@@ -184,13 +183,12 @@ def _events(record: Mapping[str, Any], script: Script) -> tuple[Happened, ...]:
 _UNTIL_UNDONE = (a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.DiskFull, a.Traffic)
 
 
-def _undone(event: Event, record: Mapping[str, Any], by_name: Mapping[str, Event]) -> float:
+def _undone(begun: Mapping[str, Any], record: Mapping[str, Any], timeline: Sequence[Event]) -> float:
     """When the next event of the kind that ends this one happened; else the end of the run."""
-    begun = next(float(one["at"]) for one in record["events"] if one["name"] == event.name)
-    action = event.action
+    action = timeline[begun["place"]].action
     ends: tuple[type[a.Action], ...] = (a.Heal,) if isinstance(action, a.Partition | a.Isolate) else (type(action),)
     if isinstance(action, a.Pause):
         ends = (a.Resume, a.Kill, a.PowerOff, a.Stop)
-    later = (float(one["at"]) for one in record["events"] if one["at"] > begun
-             and isinstance(by_name[one["name"]].action, ends))  # fmt: skip
+    later = (float(one["at"]) for one in record["events"] if one["place"] > begun["place"]
+             and isinstance(timeline[one["place"]].action, ends))  # fmt: skip
     return next(later, float(record["seconds"]))

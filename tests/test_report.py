@@ -138,6 +138,16 @@ def test_what_is_no_record_or_tells_no_story_makes_no_page(record: Path) -> None
             report.page(wrong)
 
 
+def test_two_events_of_one_verb_are_two_each_with_its_own_time(tmp_path: Path) -> None:
+    text = """
+hosts: {peers: {count: 5}}
+timeline: [{at: 1 s, pause: {hosts: peers-2, lasts: 5 s}}, {at: 20 s, pause: {hosts: peers-3, lasts: 2 s}}]
+"""
+    first, second = told(orjson.loads(recorded(tmp_path, text, 5).read_bytes())).events
+    assert (first.hosts, second.hosts) == (("peers-2",), ("peers-3",))
+    assert (first.at, first.until, second.at, second.until) == pytest.approx((1.0, 6.0, 20.0, 22.0), abs=0.2)
+
+
 ROWS = st.integers(1, 40).flatmap(lambda wide: st.lists(st.binary(min_size=wide, max_size=wide), min_size=1))
 
 
