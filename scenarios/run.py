@@ -21,6 +21,7 @@ from scenarios.attempt import DEFECTS
 from scenarios.director import Director, Tell
 from scenarios.real_stage import MOST_HOSTS, USUAL, RealStage
 from scenarios.script import LARGEST, Script
+from scenarios.script_checking import check_size
 from scenarios.script_files import find, library
 from scenarios.script_reading import parse, read
 from scenarios.search_commands import draw_command, shrink_command, soak_command
@@ -62,12 +63,12 @@ def stage_for(run: Run) -> Stage:
 
 def play(run: Run, quiet: bool = False) -> tuple[Play, list[Limit]]:
     """Play a script, having said what its world cannot do. Raises `LocalError`."""
-    run.script.counts(run.nodes)
+    check_size(run.script, run.nodes)
     stage = stage_for(run)
     try:
         limits = stage.limits(run.script)
         for limit in limits:
-            _say(f"line {limit.line}: not in the {stage.kind} world: {limit.what} ({limit.why})")
+            _say(f"{run.script.source}:{limit.line}: not in the {stage.kind} world: {limit.what} ({limit.why})")
         if any(limit.fatal for limit in limits):
             hint = "play it in another world or on another machine, or leave out what is named above"
             raise LocalError(UNABLE, f"{run.script.name} needs what this world cannot do", hint)
@@ -79,10 +80,11 @@ def play(run: Run, quiet: bool = False) -> tuple[Play, list[Limit]]:
 
 def show(run: Run, done: Play, limits: Sequence[Limit], took: float) -> None:
     """A verdict a line, with what this world could not see of it, and one of the whole."""
-    unseen = {limit.line: f" (not seen here: {limit.what})" for limit in limits}
+    unseen = {(limit.line, limit.about): f" (not seen here: {limit.what})" for limit in limits}
     for verdict in done.verdicts:
         about = f"line {verdict.line}: {verdict.about}"
-        click.echo(f"  {_mark(verdict.held)} {about} — {verdict.what}{unseen.get(verdict.line, '')}")
+        without = unseen.get((verdict.line, verdict.about), "")
+        click.echo(f"  {_mark(verdict.held)} {about} — {verdict.what}{without}")
     notes = ", ".join(f"{what} ({count} times)" for what, count in done.seen["noticed"].items())
     if notes:
         click.echo(f"  noticed: {notes}")
@@ -224,7 +226,7 @@ def check_command(files: Sequence[str]) -> None:
     for file in files:
         try:
             script, _ = read(find(file))
-            script.counts(script.nodes)
+            check_size(script, script.nodes)
             click.echo(f"{file} is right: {len(script.timeline)} events, {len(script.expect)} expectations")
         except LocalError as error:
             status = _refuse(error)

@@ -225,7 +225,7 @@ def test_what_this_machine_cannot_do_is_said_and_nothing_is_started(
     monkeypatch.setattr(RealStage, "set_up", lambda self, observer: pytest.fail("it was started"))
     done = CliRunner().invoke(main, ["run", "bad-weather", "--world", "real"])
     assert done.exit_code == BEYOND
-    assert "line 7: not in the real world: reorder (this kernel has no netem" in done.stderr
+    assert "bad-weather.yaml:7: not in the real world: reorder (this kernel has no netem" in done.stderr
     assert "duplicate" in done.stderr
     assert "loss" in done.stderr
 
@@ -241,7 +241,10 @@ def test_where_the_kernel_can_do_all_each_scenario_can_be_played_but_those_that_
 def test_who_is_too_far_to_be_dialled_is_named_before() -> None:
     """Only where messages are made up are there hosts a second away."""
     script, _ = read(LIBRARY / "slow-bridges.yaml")
-    assert [limit.what for limit in limits(script, ALL) if limit.fatal] == ["hosts.slow: latency 1.2 s"]
+    (far,) = (limit for limit in limits(script, ALL) if limit.fatal)
+    assert (far.line, far.what) == (script.group("slow").line, "hosts.slow: latency 1.2 s")
+    script = parse("hosts: {peers: {count: rest}}\ntimeline: [{delay: 300 ms}, {delay: 2 s}]\n", "made.yaml")
+    assert [limit.what for limit in limits(script, ALL) if limit.fatal] == ["delay"]
 
 
 def test_each_verb_is_done_or_said_to_be_impossible() -> None:
@@ -254,7 +257,8 @@ def test_each_verb_is_done_or_said_to_be_impossible() -> None:
             "traffic": "{hosts: peers-1, to: peers-2}", "join": "new",
             "copy-state": "{hosts: new, of: peers-1}",
         }.get(word, "peers-1")  # fmt: skip
-        hosts = "hosts: {peers: {count: rest}, clients: {count: 1, role: client}, new: {count: 1, begins: outside}}\n"
+        peers = "peers: {count: rest, advertises: '::/0'}"
+        hosts = f"hosts: {{{peers}, clients: {{count: 1, role: client}}, new: {{count: 1, begins: outside}}}}\n"
         script = parse(f"{hosts}timeline: [{{{word}: {arguments}}}]\n", "made.yaml")
         assert bool([limit for limit in limits(script, NOTHING) if limit.fatal]) == (word in said), word
 

@@ -338,10 +338,10 @@ def test_what_cannot_be_played_is_said_before(file: Path) -> None:
     assert real.exit_code == IMPOSSIBLE
     assert "hint: at most --nodes 64" in real.stderr
     assert scenario("run", str(file), "--nodes", "2").exit_code == IMPOSSIBLE
-    file.write_text("hosts: {peers: {count: rest, families: ipv4}}\n")
+    file.write_text("hosts:\n  peers: {count: rest, families: ipv4}\n")
     one = scenario("run", str(file))
     assert one.exit_code == BEYOND
-    assert "line 1: not in the simulated world: hosts.peers: families ipv4" in one.stderr
+    assert f"{file}:2: not in the simulated world: hosts.peers: families ipv4" in one.stderr
     file.write_text(HOSTS + "expect: {at-end: [bounded]}\n")
     blind = scenario("run", str(file), "--nodes", "6")
     assert blind.exit_code == HELD
@@ -349,8 +349,22 @@ def test_what_cannot_be_played_is_said_before(file: Path) -> None:
 
 
 def test_what_a_world_does_not_see_stands_beside_the_verdict(file: Path) -> None:
-    file.write_text(HOSTS + "expect: {at-end: [bounded]}\n")
-    assert "it held (not seen here: bounded: memory)" in scenario("run", str(file), "--nodes", "6").stdout
+    file.write_text(HOSTS + "expect: {at-end: [bounded, one-leader]}\n")
+    said = scenario("run", str(file), "--nodes", "6").stdout
+    assert "at-end: bounded — it held (not seen here: bounded: memory)\n" in said
+    assert "at-end: one-leader — it held\n" in said, "it stands on the same line"
+
+
+def test_a_number_of_hosts_that_a_script_cannot_have_is_refused_with_its_line(file: Path) -> None:
+    file.write_text("hosts: {peers: {count: 3}}\ntimeline: [{kill: leader}]\n")
+    refused = scenario("run", str(file), "--nodes", "1000")
+    assert refused.exit_code == IMPOSSIBLE
+    assert f"error: {file}:1: hosts: are 3 by their counts, not 1000\nhint: --nodes 3" in refused.stderr
+    assert "3 hosts" in scenario("run", str(file)).stdout
+    file.write_text("hosts: {peers: {count: rest}}\ntimeline: [{kill: peers-99}]\n")
+    checked = scenario("check", str(file))
+    assert checked.exit_code == IMPOSSIBLE
+    assert f"error: {file}:2: there is no peers-99 among 50 peers of 50 hosts" in checked.stderr
 
 
 def test_an_actor_that_fails_is_a_failure_of_the_run(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
