@@ -51,6 +51,11 @@ class Checks:
         """The world has come to rest."""
         for host in self.truth.hosts:
             self.addresses[host] = self._own_addresses(host)
+        # Who is off has one, too, as those know who are up.
+        for mesh in self.script.meshes:
+            views = (self.stage.members(host, mesh) for host in self.truth.those_running(mesh))
+            for host, address in next(views, {}).items():
+                self.addresses[host].setdefault(mesh, address)
         self._sent.append((self.stage.now, dict(self.stage.sent())))
 
     def wrong(self, check: e.Check, event: int | None = None) -> str:

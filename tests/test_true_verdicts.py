@@ -108,6 +108,15 @@ lasts: 1 s
     assert [one.held for one in done.verdicts] == [False] * 8, failed(done)
 
 
+def test_who_is_off_has_an_address_from_the_start() -> None:
+    hosts = "hosts: {peers: {count: rest}, sleepers: {count: 1, begins: off}, guests: {count: 1, begins: outside}}\n"
+    done = played("""
+timeline: [{start: sleepers}]
+expect: {at-end: [{same-address: sleepers}, {same-address: guests}]}
+""", hosts=hosts)  # fmt: skip
+    assert [one.held for one in done.verdicts] == [True, False], "guests have none"
+
+
 def test_traffic_to_nobody_cannot_be() -> None:
     done = played("""
 timeline: [{power-off: clients}, {traffic: {hosts: peers, to: 1 of clients}}]
