@@ -17,7 +17,7 @@ from scenarios.run import FAILED, HELD, IMPOSSIBLE, main
 from scenarios.script import Script
 from scenarios.script_reading import parse, read
 from scenarios.script_writing import write
-from scenarios.shrinking import Shrinking, Shrunk
+from scenarios.shrinking import Shrinking, Shrunk, story
 from tests.builders import QUICK
 
 TEXT = """
@@ -128,6 +128,38 @@ expect:
     assert [event.name for event in found.case.script.timeline] == ["other"]
 
 
+def test_where_no_smaller_run_fails_the_first_one_is_given_with_the_hosts_that_it_had() -> None:
+    """What chance draws for one check falls otherwise without the others."""
+    script = parse("hosts: {peers: {count: rest}}\ntimeline: [{kill: leader}]\n"
+                   "expect: {at-end: [one-leader, converged]}\n", "made.yaml")  # fmt: skip
+    case = Case(script, 12, 3)
+    found = Shrinking(case, Outcome({"one-leader": "it was"}), lambda case, enough: Outcome({}), 40).shrink()
+    assert (found.case.nodes, found.case.seed) == (12, 3)
+    assert [(group.name, group.count) for group in found.case.script.hosts] == [("peers", 12)]
+    assert len(found.case.script.expect) == 2
+
+
+@pytest.mark.parametrize("name", ["2024 crash (a)", "My_Case", "ümlaut", "...", "9" * 60])
+def test_a_script_whose_file_has_any_name_becomes_smaller(name: str) -> None:
+    found = shrunk(failing(lambda script, seed: True), parse(TEXT, f"sub folder/{name}.yaml"))
+    assert found.case.nodes < 10
+
+
+def test_who_presses_ctrl_c_has_the_best_so_far() -> None:
+    runs: list[Case] = []
+
+    def play(case: Case, enough: Collection[str] = ()) -> Outcome:
+        runs.append(case)
+        if len(runs) > 5:
+            raise KeyboardInterrupt
+        return Outcome({"no-loop": "it was"})
+
+    found = shrunk(play)
+    assert found.interrupted
+    assert found.case == runs[4]
+    assert "in 5 runs (interrupted)" in story(found, runs[0], Path("small.yaml"))[0]
+
+
 def test_failures_are_in_the_order_in_which_they_came() -> None:
     text = """
 hosts: {peers: {count: 4}}
@@ -174,6 +206,58 @@ def test_what_undoes_a_fault_stays_and_no_trouble_moves_into_what_is_expected() 
     assert keeps_promises(SCRIPT, both)
     sooner = parse(TEXT.replace("wait: 60 s", "wait: 1 s").replace("wait: 20 s", "wait: 1 s"), "made.yaml")
     assert not keeps_promises(SCRIPT, sooner), "messages are lost while it should converge"
+
+
+UNDONE = """
+hosts: {peers: {count: 6}, exits: {count: 2, advertises: "::/0"}}
+timeline:
+  - {at: 2 s, %s, as: fault}
+  - {at: 9 s, %s, as: end}
+  - {at: 20 s, kill: peers-1}
+expect: {eventually: [{converged: , within: 9 s, after: kill}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [
+        ("loss: 50 %", "loss: 0 %"),
+        ("loss: {share: 50 %, hosts: peers}", "loss: {share: 0 %, hosts: peers-2}"),
+        ("delay: {by: 1 s, hosts: peers-1}", "delay: 0"),
+        ("duplicate: 5 %", "duplicate: 0 %"),
+        ("reorder: 5 %", "reorder: 0 %"),
+        ("withdraw: exits", "advertise: exits-1"),
+        ("clock: {hosts: peers-3, jump: 4 h, drift: 1.01}", "clock: {hosts: peers-3, jump: -4 h}"),
+        ("pause: 2 of peers", "resume: everyone"),
+        ("isolate: peers-1", "heal: "),
+        ("partition: [peers, rest]", "heal: "),
+        ("loss: {share: 50 %, lasts: 1 s}", "loss: 50 %"),
+    ],
+)
+def test_what_undoes_a_fault_stays_as_long_as_the_fault_does(fault: str, end: str) -> None:
+    script = parse(UNDONE % (fault, end), "made.yaml")
+    alone, neither = without_events(script, {1}), without_events(script, {0, 1})
+    assert alone is not None and neither is not None
+    assert keeps_promises(script, alone) == ("lasts" in fault)
+    assert keeps_promises(script, neither)
+    if "lasts" in fault:
+        assert not keeps_promises(alone, lasting(alone, Place(0, "lasts"), 0.0)), "for ever"
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [
+        ("loss: 50 %", "loss: 20 %"),
+        ("loss: {share: 50 %, hosts: peers-1}", "loss: {share: 0 %, hosts: peers-2}"),
+        ("delay: {by: 1 s, hosts: peers}", "delay: {by: 0, hosts: exits-1}"),
+        ("clock: {hosts: peers-3, jump: 4 h}", "clock: {hosts: peers-3, jump: 1 h}"),
+    ],
+)
+def test_what_undoes_nothing_can_be_spared(fault: str, end: str) -> None:
+    script = parse(UNDONE % (fault, end), "made.yaml")
+    alone = without_events(script, {1})
+    assert alone is not None
+    assert keeps_promises(script, alone)
 
 
 def test_what_comes_later_at_a_stated_time_comes_as_much_earlier() -> None:
