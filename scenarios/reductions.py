@@ -16,7 +16,7 @@ from scenarios import expectations as e
 from scenarios.script import Event, Expectation, Group, Script, When
 from scenarios.script_values import Seconds
 from scenarios.script_writing import meshes, selections
-from scenarios.selectors import EVERYONE, Named, Of, Part, PeerOf, Some
+from scenarios.selectors import EVERYONE, Named, Of, Part, PeerOf, Selection, Some
 
 AFTER_ALL = ""
 """Stands for the end of the run."""
@@ -109,7 +109,7 @@ def _named_groups(said: a.Action | e.Check) -> set[str]:
         for one in selection:
             match one:
                 case Named(name) | PeerOf(name):
-                    found |= {name, name.rpartition("-")[0]}
+                    found |= {name, _group_of(name)}
                 case Part(_, group) | Some(_, group):
                     found.add(group)
     return found
@@ -189,7 +189,7 @@ def keeps_promises(before: Script, after: Script) -> bool:
 
 
 def _left_alone(script: Script) -> Counter[tuple[object, ...]]:
-    """The faults that neither end by themselves nor are undone: of each its kind, of whom it is, and how a clock jumps."""
+    """The faults that neither end by themselves nor are undone: their kinds, of whom they are, how a clock jumps."""
     actions = [event.action for event in script.timeline]
     return Counter(
         (type(fault), getattr(fault, "hosts", EVERYONE), getattr(fault, "jump", 0.0))
@@ -202,7 +202,8 @@ def _left_alone(script: Script) -> Counter[tuple[object, ...]]:
 
 
 _LASTING = (
-    a.Isolate, a.Partition, a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.Clock, a.DiskFull, a.Withdraw, a.Traffic,
+    a.Isolate, a.Partition, a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.Clock, a.DiskFull, a.Withdraw,
+    a.Traffic,
 )  # fmt: skip
 
 
@@ -217,11 +218,21 @@ def _undoes(later: a.Action, fault: a.Action) -> bool:
 
 def _may_share(one: a.Action, other: a.Action) -> bool:
     """Whether both may befall the same host: not if each names groups or hosts, and none of the other's."""
-    named = [getattr(action, "hosts", EVERYONE) for action in (one, other)]
-    if not all(isinstance(word, Named) for selection in named for word in selection):
+    mine, theirs = (_names(action) for action in (one, other))
+    if mine is None or theirs is None:
         return True
-    mine, theirs = ({word.name for word in selection} for selection in named)
-    return any(name in (host, host.rpartition("-")[0]) or host == name.rpartition("-")[0] for name in mine for host in theirs)
+    return any(name in (host, _group_of(host)) or host == _group_of(name) for name in mine for host in theirs)
+
+
+def _names(action: a.Action) -> list[str] | None:
+    """Those of its hosts; None if it says otherwise who they are."""
+    selection: Selection = getattr(action, "hosts", EVERYONE)
+    names = [one.name for one in selection if isinstance(one, Named)]
+    return names if len(names) == len(selection) else None
+
+
+def _group_of(host: str) -> str:
+    return host.rpartition("-")[0]
 
 
 def _schedule(script: Script) -> list[tuple[float, float]]:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from scenarios.attempt import Case, Outcome, attempt
 from scenarios.drawing import draw
 from scenarios.reductions import Place, keeps_promises, lasting, without_events, without_group, without_mesh
-from scenarios.run import FAILED, HELD, IMPOSSIBLE, main
+from scenarios.run import main
 from scenarios.script import Script
 from scenarios.script_reading import parse, read
 from scenarios.script_writing import write
 from scenarios.shrinking import Shrinking, Shrunk, story
+from scenarios.statuses import BEYOND, FAILED, HELD, IMPOSSIBLE
 from tests.builders import QUICK
 
 TEXT = """
@@ -237,7 +238,8 @@ expect: {eventually: [{converged: , within: 9 s, after: kill}]}
 def test_what_undoes_a_fault_stays_as_long_as_the_fault_does(fault: str, end: str) -> None:
     script = parse(UNDONE % (fault, end), "made.yaml")
     alone, neither = without_events(script, {1}), without_events(script, {0, 1})
-    assert alone is not None and neither is not None
+    assert alone is not None
+    assert neither is not None
     assert keeps_promises(script, alone) == ("lasts" in fault)
     assert keeps_promises(script, neither)
     if "lasts" in fault:
@@ -297,6 +299,38 @@ def test_a_script_or_a_record_becomes_a_small_script_that_fails_by_itself(tmp_pa
     (record,) = tmp_path.glob("made-*.json")
     assert scenario("shrink", str(record), "--tries", "40", "--out", str(again)).exit_code == HELD
     assert [type(event.action) for event in read(again)[0].timeline] == [type(e.action) for e in script.timeline]
+
+
+def test_a_search_that_has_nowhere_to_go_or_nothing_to_play_ends_before_it_begins(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "none").touch()
+    refused = scenario("shrink", str(file), "--nodes", "12", "--out", str(tmp_path / "none" / "small.yaml"))
+    assert refused.exit_code == IMPOSSIBLE
+    assert "cannot write" in refused.stderr
+    assert "runs:" not in refused.stderr
+    file.write_text(file.read_text().replace("count: rest", "count: rest, families: ipv4"))
+    beyond = scenario("shrink", str(file), "--nodes", "12", "--out", str(tmp_path / "small.yaml"))
+    assert beyond.exit_code == BEYOND
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made.yaml", "none"], "nothing is left of the try"
+
+
+def test_of_a_real_record_is_said_where_it_is_looked_for(tmp_path: Path, file: Path) -> None:
+    assert scenario("run", str(file), "--nodes", "6", "--report", str(tmp_path), "--quiet").exit_code == FAILED
+    (record,) = tmp_path.glob("*.json")
+    record.write_bytes(record.read_bytes().replace(b'"world":"simulated"', b'"world":"real"'))
+    said = scenario("shrink", str(record), "--tries", "3", "--out", str(tmp_path / "small.yaml"))
+    assert f"{record} is of real daemons; it is looked for what fails in the simulated world" in said.stderr
+
+
+def test_a_record_is_shrunk_with_the_patience_that_it_was_played_with(tmp_path: Path, file: Path) -> None:
+    patient = ("--nodes", "12", "--patience", "9.5", "--quiet", "--report", str(tmp_path))
+    assert scenario("run", str(file), *patient).exit_code == HELD
+    (record,) = tmp_path.glob("*.json")
+    small = tmp_path / "small.yaml"
+    assert "does not fail" in scenario("shrink", str(record), "--out", str(small)).stderr
+    file.write_text(file.read_text().replace("within: 1 s", "within: 50 ms"))
+    assert scenario("run", str(file), *patient).exit_code == FAILED
+    assert scenario("shrink", str(record), "--tries", "5", "--out", str(small)).exit_code == HELD
+    assert "--patience 9.5" in small.read_text()
 
 
 def test_what_does_not_fail_is_not_shrunk(file: Path) -> None:
