@@ -88,9 +88,10 @@ class Director:
         self._witnesses.stage = stage
         self._tell(0.0, f"{len(self._truth.hosts)} hosts start")
         stage.set_up(self._witnesses)
+        started = dict(stage.sent())
         self._checks.begin()
         self._story.begin()
-        self._started = dict(stage.sent())
+        self._started = started
         self._tell(0.0, "all is at rest")
         self._look_always()
         events, look_at = list(self._script.timeline), LOOK
