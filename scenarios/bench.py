@@ -64,7 +64,7 @@ def full(seeds: int) -> dict[str, list[Job]]:
         "quiet": [Job("quiet", 3000, seed, 0.05) for seed in every],
         "slow": [Job("slow", 3000, 1, 0.05)],
         "partition": [
-            Job("partition", 1000, 1, loss, (("share", share),)) for share in (0.1, 0.4) for loss in (0.05, 0.0)
+            Job("partition", 3000, 1, loss, (("share", share),)) for share in (0.1, 0.4) for loss in (0.05, 0.0)
         ],
         "refresh": [Job("refresh", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
         "size": [Job("size", members, 1, 0.0) for members in SIZES],
