@@ -11,7 +11,7 @@ from scenarios import actions as a
 from scenarios import expectations as e
 from scenarios.director import Director
 from scenarios.script import Script
-from scenarios.script_checking import check_size
+from scenarios.script_checking import check_hosts
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.verdicts import Play, Verdict
 from smeg.errors import LocalError
@@ -30,6 +30,8 @@ class Case:
     script: Script
     nodes: int
     seed: int
+    patience: float = 1.0
+    """By how much what may take some time is stretched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def attempt(case: Case, enough: Collection[str] = ()) -> Outcome:
     cannot play.
     """
     script = case.script
-    check_size(script, case.nodes)
+    check_hosts(script, case.nodes)
     stage = SimulatedStage(script, case.nodes, case.seed)
     fatal = [limit for limit in stage.limits(script) if limit.fatal]
     if fatal:
@@ -65,7 +67,7 @@ def attempt(case: Case, enough: Collection[str] = ()) -> Outcome:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        done = Director(script, stage, case.nodes, case.seed, enough=fails).play()
+        done = Director(script, stage, case.nodes, case.seed, patience=case.patience, enough=fails).play()
     except LocalError as error:
         if error.problem.code not in DEFECTS:
             raise

@@ -78,7 +78,7 @@ def check(script: Script, found: Findings) -> None:
     _expectations(script, found)
 
 
-def check_size(script: Script, nodes: int) -> None:
+def check_hosts(script: Script, nodes: int) -> None:
     """That a script means something with so many hosts in all. Raises `LocalError` if it does not."""
     counts, wrong = script.counts(nodes), []
     said: list[tuple[int, Action | Check | None]] = [(one.line, one.check) for one in script.expect]

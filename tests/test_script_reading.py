@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scenarios.actions import VERBS, Heal, Kill, Loss, Partition, Start
 from scenarios.expectations import CHECKS, Converged, KnownByAll
 from scenarios.script import Begins, Script, When
-from scenarios.script_checking import check_size
+from scenarios.script_checking import check_hosts
 from scenarios.script_files import library
 from scenarios.script_pages import EXAMPLE, EXAMPLES, tables
 from scenarios.script_reading import MAX_TEXT, parse, read
@@ -215,9 +215,9 @@ timeline: [{kill: [peers-6, peers-7]}]
 expect: {at-end: [{same-address: peers-48}]}
 """
     script = parse(text, "made.yaml")
-    check_size(script, 50)
+    check_hosts(script, 50)
     with pytest.raises(LocalError) as refused:
-        check_size(script, 8)
+        check_hosts(script, 8)
     assert refused.value.problem.message.split("\n") == [
         "made.yaml:3: there is no peers-7 among 6 peers of 8 hosts",
         "made.yaml:4: there is no peers-48 among 6 peers of 8 hosts",
@@ -229,7 +229,7 @@ def test_hosts_that_are_counted_are_as_many_as_they_are() -> None:
     assert script.nodes == 5
     for nodes in (4, 1000):
         with pytest.raises(LocalError, match=r"made\.yaml:2: hosts"):
-            check_size(script, nodes)
+            check_hosts(script, nodes)
     half = parse("hosts: {peers: {count: 50 %}}", "made.yaml")
     assert sum(half.counts(10).values()) == 5
 
