@@ -11,14 +11,13 @@ from smeg import heartbeat
 from smeg.circle import Circle
 from smeg.core import Message
 from smeg.doubt import Doubt
-from smeg.heartbeat import ARRANGE_AGAIN, Detection, Heartbeat
+from smeg.heartbeat import ARRANGE_AGAIN, Heartbeat
 from smeg.keys import NodeKey
 from smeg.verdicts import Claim, Kind, Verdicts
 from smeg.watch import Accusation, Watch
 from smeg.wire import Word, pack, unpack
-from tests.liveness_bench import CLIENT, EVERYBODY, HB, MESH, SECOND, Bench, Watcher, members, refresh
+from tests.liveness_bench import CLIENT, EVERYBODY, FAST, MESH, SECOND, Bench, Watcher, members, refresh
 
-FAST = Detection(HB)
 KNOWN = members(30)
 
 

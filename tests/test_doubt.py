@@ -11,16 +11,15 @@ from smeg import doubt as doubting
 from smeg.claims import Claims
 from smeg.doubt import EAGER_ROUNDS, KEPT, LATER_PINGS, MOST, PINGS, Doubt
 from smeg.epochs import Epochs
-from smeg.heartbeat import USUAL, Detection, Parts
+from smeg.heartbeat import USUAL, Parts
 from smeg.keys import NodeKey
 from smeg.refresh import SILENT_EPOCHS
 from smeg.verdicts import Claim, Kind
 from smeg.watch import Beat
 from smeg.wire import Word, pack
-from tests.liveness_bench import EVERYBODY, FIRST, HB, LAST, SECOND, THIRD, Bench, Watcher, members, refresh
+from tests.liveness_bench import EVERYBODY, FAST, FIRST, HB, LAST, SECOND, THIRD, Bench, Watcher, members, refresh
 
 KEYS = tuple(NodeKey(number.to_bytes(2, "big") * 16) for number in range(500))
-FAST = Detection(HB)
 
 
 def doubtful() -> Doubt:

@@ -12,7 +12,7 @@ from smeg import messages as m
 from smeg.claims import MANY, RECENT_NEWS, Claims
 from smeg.core import Message
 from smeg.errors import RemoteError
-from smeg.heartbeat import ARRANGE_AGAIN, Detection, Parts
+from smeg.heartbeat import ARRANGE_AGAIN, Parts
 from smeg.keys import NodeKey
 from smeg.refresh import KEPT_EPOCHS
 from smeg.rings import Rings
@@ -174,32 +174,6 @@ def test_an_old_claim_about_somebody_who_answered_since_is_not_believed() -> Non
     watcher.hear(refresh(6, {6: EVERYBODY}))
     watcher.hear(claims(Claim(LAST, 0, 5, Kind.GONE)))
     assert watcher.pruned == frozenset()
-
-
-def test_down_stays_reachable_until_the_grace_ends_and_is_pruned_then() -> None:
-    watcher = Watcher(THIRD, detection=Detection(HB, restart_grace=10.0, fast=False))
-    watcher.hear(claims(Claim(FIRST, 0, 0, Kind.DOWN)), LAST)
-    assert (watcher.down, watcher.pruned, watcher.leader) == (frozenset({FIRST}), frozenset(), SECOND)
-    watcher.pass_time(9.9)
-    assert (watcher.down, watcher.pruned) == (frozenset({FIRST}), frozenset())
-    watcher.pass_time(0.2)
-    assert (watcher.down, FIRST in watcher.pruned) == (frozenset(), True)
-
-
-class DownIsDead(Verdicts):
-    def is_down(self, key: NodeKey) -> bool:
-        return False
-
-
-@pytest.mark.parametrize(("verdicts", "kept"), [(Verdicts, True), (DownIsDead, False)])
-def test_who_is_down_is_not_pruned_by_the_refresh_meanwhile(verdicts: type[Verdicts], kept: bool) -> None:
-    watcher = Watcher(SECOND, parts=Parts(verdicts=verdicts))
-    watcher.hear(claims(Claim(LAST, 0, 0, Kind.DOWN)))
-    for epoch in range(1, 5):
-        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}))
-        watcher.pass_time(HB)
-    assert watcher.leader == FIRST
-    assert (LAST in watcher.down, LAST in watcher.pruned) == (kept, not kept)
 
 
 def test_silence_of_its_host_prunes_who_is_down_and_life_clears_either() -> None:
