@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from smeg import claims, rings
+from smeg import circle, claims
 from smeg.circle import Circle
+from smeg.claims import Claims
+from smeg.core import Message
+from smeg.heartbeat import Parts
 from smeg.keys import NodeKey
 from smeg.verdicts import Claim, Kind
+from smeg.watch import Beat
 from smeg.wire import Word, pack, unpack
-from tests.liveness_bench import SECOND, Bench, Watcher, members
+from tests.liveness_bench import FAST, SECOND, Bench, Watcher, members
 
 FORTY = members(40)
 NEAR = FORTY.rings.neighbours(SECOND)
@@ -19,8 +23,8 @@ def gone(*dead: NodeKey) -> bytes:
     return pack(Word.CLAIMS, [Claim(key, 0, 0, Kind.GONE).pack() for key in dead])
 
 
-def everybody(circle: Circle) -> list[NodeKey]:
-    return [key for key in circle.members if key != circle._own]
+def everybody(around: Circle) -> list[NodeKey]:
+    return [key for key in around.members if key != around._own]
 
 
 # To whom.
@@ -35,30 +39,21 @@ def test_a_claim_is_flooded_to_those_beside_a_node_on_three_rings_and_to_nobody_
     assert len(NEAR) == 6
 
 
-def flood(peers: int) -> tuple[float, float]:
-    """One is found dead: claims that each of the living sends, and seconds from the first who knows it to the last."""
+def claims_of_a_death(peers: int) -> float:
+    """How many each of the living sends, of the death of one."""
     bench = Bench(members(peers))
     bench.run(12.0)
     victim = list(bench.known)[5]
     bench.kill(victim)
     assert bench.run(5.0, lambda: bench.agree(victim))
     bench.run(0.5)
-    known = [bench.condemned[key, victim] for key in bench.living]
-    return bench.sent[Word.CLAIMS.value] / len(known), max(known) - min(known)
+    return bench.sent[Word.CLAIMS.value] / len(bench.living)
 
 
-def test_a_death_costs_each_seven_messages_in_a_mesh_of_any_size_and_is_all_around_in_a_fifth_of_a_second(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for peers in (16, 32):
-        messages, seconds = flood(peers)
-        assert messages <= 7
-        assert seconds <= 0.2
-        with monkeypatch.context() as bug:
-            bug.setattr(Circle, "near", everybody)
-            assert flood(peers)[0] >= peers - 1, "to everybody"
-    monkeypatch.setattr(rings, "FLOOD_RINGS", 1)
-    assert flood(32)[1] > 0.2, "around one ring alone"
+def test_a_death_costs_each_seven_messages_in_a_mesh_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [claims_of_a_death(peers) <= 7 for peers in (12, 24)] == [True, True]
+    monkeypatch.setattr(Circle, "near", everybody)
+    assert [claims_of_a_death(peers) >= peers - 1 for peers in (12, 24)] == [True, True]
 
 
 # How many together.
@@ -82,3 +77,48 @@ def test_the_first_claim_goes_at_once_and_those_of_the_next_twentieth_of_a_secon
     assert told_within(0.051) == [1, 7]
     monkeypatch.setattr(claims, "CLAIMS_WINDOW", 0.0)
     assert told_within(0.049) == [1] * 8, "a message for each of those that die at once"
+
+
+# To whom that is heard though it is thought dead.
+
+
+class NeverWarns(Claims):
+    def warn(self, member: NodeKey, now: float) -> list[Message]:
+        return []
+
+
+def seconds_until_back(kind: type[Claims], seed: int) -> float:
+    """Of one of twelve whose line was cut until all thought it dead: from when the line is good again."""
+    bench = Bench(members(12), seed=seed, parts=Parts(claims=kind))
+    bench.run(12.0 + seed / 2)
+    cut = list(bench.known)[5]
+    bench.cut_off(cut)
+    assert bench.run(6.0, lambda: all(bench.silent(key) == {cut} for key in bench.living if key != cut))
+    bench.heal()
+    began = bench.now
+    assert bench.run(10.0, bench.agree)
+    return bench.now - began
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_who_is_heard_is_told_that_it_is_thought_dead_and_says_otherwise_at_once(seed: int) -> None:
+    assert seconds_until_back(Claims, seed) < 1.0
+    assert seconds_until_back(NeverWarns, seed) > 2.0
+
+
+def warned(seconds: float) -> int:
+    """How often one is in so many seconds that is thought dead and beats again and again."""
+    watcher = Watcher(SECOND, FORTY, FAST)
+    watcher.hear(gone(NEAR[1]), NEAR[0])
+    watcher.pass_time(0.1)
+    watcher.said.clear()
+    for _ in range(round(seconds / 0.2)):
+        watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), NEAR[1])
+        watcher.pass_time(0.2)
+    return watcher.sent(Word.CLAIMS).count((NEAR[1], gone(NEAR[1])))
+
+
+def test_it_is_told_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert warned(3.0) == 3
+    monkeypatch.setattr(circle, "TELL_AGAIN", 0.0)
+    assert warned(3.0) == 15

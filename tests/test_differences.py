@@ -7,7 +7,8 @@ import pytest
 
 from smeg import messages as m
 from smeg import watch as watching
-from smeg.heartbeat import Parts
+from smeg.core import Message
+from smeg.heartbeat import Heartbeat, Parts
 from smeg.keys import NodeKey
 from smeg.verdicts import Claim, Kind
 from smeg.watch import DIFFERS, REPAIR_AGAIN, Beat, Watch
@@ -44,18 +45,28 @@ def repaired_with(watcher: Watcher, sender: NodeKey, *roots: bytes) -> list[floa
     return began
 
 
-def test_who_beats_to_one_that_does_not_watch_it_and_holds_other_documents_is_compared_with() -> None:
+class ComparesWithItsOwn(Heartbeat):
+    def _guide(self, sender: NodeKey, beat: Beat, now: float) -> list[Message]:
+        return []
+
+
+@pytest.mark.parametrize(("core", "compares"), [(Heartbeat, True), (ComparesWithItsOwn, False)])
+def test_who_beats_to_one_that_does_not_watch_it_and_holds_other_documents_is_compared_with(
+    core: type[Heartbeat], compares: bool
+) -> None:
+    """One that knows only a part of the mesh beats to the wrong ones, and these alone hear of it."""
     known = members(30)
     stranger = next(key for key in known if key not in (FIRST, *known.rings.subjects(FIRST)))
-    watcher = Watcher(FIRST, known, detection=FAST)
+    watcher = Watcher(FIRST, known, detection=FAST, core=core)
     own, others = bytes(8), b"\1" * 8
     assert repaired_with(watcher, stranger, *[own] * 4) == []
     watcher.tell(m.RootChanged(MESH.id, b"\2" * 8))
     began = watcher.now
     times = repaired_with(watcher, stranger, *[others] * 18)
-    assert len(times) == 2
-    assert times[0] > began + DIFFERS
-    assert times[1] >= times[0] + REPAIR_AGAIN
+    assert len(times) == (2 if compares else 0)
+    if compares:
+        assert times[0] > began + DIFFERS
+        assert times[1] >= times[0] + REPAIR_AGAIN
 
 
 def repairs(watch: type[Watch], *differing: bytes) -> list[float]:

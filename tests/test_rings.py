@@ -74,6 +74,24 @@ def test_a_flood_reaches_all_the_living_and_none_of_the_dead(mesh: Mesh) -> None
     assert not living or reached(rings, min(living), dead) == living | (clients - dead)
 
 
+def hops(peers: tuple[NodeKey, ...]) -> int:
+    """After how many steps a flood from one has reached all."""
+    rings, found, steps = rings_of(peers), {peers[0]}, 0
+    while len(found) < len(peers):
+        found |= {other for key in found for other in rings.neighbours(key)}
+        steps += 1
+    return steps
+
+
+def test_over_three_rings_a_flood_is_everywhere_in_a_few_steps_and_on_one_it_would_go_around_half_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peers = tuple(sorted(NodeKey(blake2b(bytes([number]), digest_size=32).digest()) for number in range(200)))
+    assert hops(peers) <= 5
+    monkeypatch.setattr(rings_module, "FLOOD_RINGS", 1)
+    assert hops(peers) == 100
+
+
 @QUICK
 @given(KEYS, KEYS)
 def test_a_client_dials_two_peers_if_there_are_two_and_they_know_it(peers: set[NodeKey], clients: set[NodeKey]) -> None:

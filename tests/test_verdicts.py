@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,22 @@ def test_claims_and_answers_in_any_order_and_number_give_one_result(news: list[N
     assert one.verdicts.held() == other.verdicts.held()
     assert one.verdicts.tag == other.verdicts.tag
     assert one.verdicts.everybody() == other.verdicts.everybody()
+
+
+def thought_of(*news: Claim) -> frozenset[NodeKey]:
+    verdicts = Verdicts(GRACE)
+    for claim in news:
+        verdicts.take(claim, 0.0, answered=False)
+    return verdicts.pruned
+
+
+@pytest.mark.parametrize("other", [Claim(ONE, 1, 5, Kind.ALIVE), Claim(ONE, 0, 5, Kind.DOWN)])
+def test_if_what_is_heard_last_counted_two_would_differ_for_ever(other: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = Claim(ONE, 0, 5, Kind.GONE)
+    assert thought_of(claim, other) == thought_of(other, claim)
+    heard = count()
+    monkeypatch.setattr(Claim, "order", property(lambda claim: (next(heard), 0, 0)))
+    assert thought_of(claim, other) != thought_of(other, claim)
 
 
 @QUICK
