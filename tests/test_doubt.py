@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from smeg import doubt as doubting
+from smeg import heartbeat
 from smeg.claims import Claims
-from smeg.doubt import EAGER_ROUNDS, KEPT, LATER_PINGS, MOST, PINGS, Doubt
+from smeg.doubt import EAGER_ROUNDS, LATER_PINGS, MOST, PINGS, Doubt
 from smeg.epochs import Epochs
 from smeg.heartbeat import USUAL, Parts
 from smeg.keys import NodeKey
@@ -102,14 +103,22 @@ def test_who_does_not_doubt_adopts_nobody() -> None:
     assert doubt.adopted == []
 
 
-def test_the_adopted_are_kept_for_a_while_after_the_doubt_for_they_may_need_this_node() -> None:
+def adopted_after(seconds: float) -> list[NodeKey]:
+    """By one whose doubt has been over for so long."""
     doubt = doubtful()
     doubt.adopt(KEYS[0], 100.0)
     doubt.consider(0.0, 110.0)
-    doubt.consider(0.0, 110.0 + KEPT)
-    assert doubt.adopted == [KEYS[0]]
-    doubt.consider(0.0, 110.1 + KEPT)
-    assert doubt.adopted == []
+    doubt.consider(0.0, 110.0 + seconds)
+    return doubt.adopted
+
+
+def test_the_adopted_are_kept_for_a_while_after_the_doubt_for_they_may_need_this_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert adopted_after(29.9) == [KEYS[0]]
+    assert adopted_after(30.1) == []
+    monkeypatch.setattr(doubting, "KEPT", 0.0)
+    assert adopted_after(0.1) == [], "one that still doubts hears nothing more of it"
 
 
 def test_a_member_that_left_is_adopted_no_longer() -> None:
@@ -139,6 +148,24 @@ def test_a_ping_is_answered_and_who_answers_a_doubtful_one_is_told_everything() 
     watcher.said.clear()
     watcher.hear(pack(Word.PONG, []), LAST)
     assert watcher.sent() == [], "once"
+
+
+def accused_before_doubting() -> int:
+    """How many one accuses that suddenly hears nobody, before it looks for others."""
+    known = members(30)
+    watcher = Watcher(list(known)[4], known, detection=FAST)
+    hear_beats(watcher, 1.0, *known)
+    accused = set[bytes]()
+    while not watcher.sent(Word.PING):
+        watcher.pass_time(0.1)
+        accused |= {payload for _, payload in watcher.sent(Word.ACCUSE)}
+    return len(accused)
+
+
+def test_who_hears_nobody_doubts_before_it_accuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert accused_before_doubting() == 0
+    monkeypatch.setattr(heartbeat, "DOUBT_PATIENCE", 1.0)
+    assert accused_before_doubting() > 4, "of the living, with others that were cut off too"
 
 
 class NeverHurries(Epochs):
