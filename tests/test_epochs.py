@@ -188,6 +188,23 @@ def test_neither_each_answer_by_itself_is_passed_on_nor_to_all(monkeypatch: pyte
 # The pruned.
 
 
+class GivesUp(Epochs):
+    def _revive(self) -> list[Message]:
+        return []
+
+
+@pytest.mark.parametrize("detection", [SLOW, Detection()])
+def test_a_partition_of_any_length_heals_because_the_pruned_are_told(detection: Detection) -> None:
+    for kind, whole in ((Epochs, True), (GivesUp, False)):
+        bench = Bench(members(6), detection, parts=Parts(epochs=kind))
+        bench.run(12.0)
+        bench.part(list(bench.known)[::2])
+        bench.run(60.0)
+        assert all(len(view.pruned) == 3 for view in bench.views.values())
+        bench.heal()
+        assert bench.run(5.0, bench.agree) == whole
+
+
 class DialsTheFirst(Epochs):
     def _revive(self) -> list[Message]:
         dead = self._verdicts.everybody()
