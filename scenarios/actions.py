@@ -270,3 +270,11 @@ VERBS: dict[str, type[Action]] = {
     "evict": Evict, "advertise": Advertise, "withdraw": Withdraw, "traffic": Traffic,
 }  # fmt: skip
 WORDS: dict[type[Action], str] = {kind: word for word, kind in VERBS.items()}
+
+
+def only_ends(action: Action) -> bool:
+    """Whether it is no fault but the end of others of its kind: `loss: 0 %`, `delay: 0`."""
+    match action:
+        case Loss(share=0.0) | Duplicate(share=0.0) | Reorder(share=0.0) | Delay(by=0.0):
+            return True
+    return False

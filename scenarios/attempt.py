@@ -29,6 +29,8 @@ class Case:
     script: Script
     nodes: int
     seed: int
+    patience: float = 1.0
+    """By how much what may take some time is stretched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def attempt(case: Case, enough: Collection[str] = ()) -> Outcome:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        done = Director(script, stage, case.nodes, case.seed, enough=fails).play()
+        done = Director(script, stage, case.nodes, case.seed, patience=case.patience, enough=fails).play()
     except LocalError as error:
         if error.problem.code not in DEFECTS:
             raise

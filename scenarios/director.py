@@ -79,6 +79,8 @@ class Director:
         self._came_at: float | None = None
         """When that came about."""
         self._told_at = 0.0
+        self._started: dict[str, tuple[int, int]] | None = None
+        """What each host had sent when the timeline began."""
 
     def play(self) -> Play:
         """The whole script. Raises `LocalError` when the world itself fails."""
@@ -89,6 +91,7 @@ class Director:
         started = dict(stage.sent())
         self._checks.begin()
         self._story.begin()
+        self._started = started
         self._tell(0.0, "all is at rest")
         self._look_always()
         events, look_at = list(self._script.timeline), LOOK
@@ -107,7 +110,18 @@ class Director:
             self._progress()
         if not self._broken_off:
             self._look_at_the_end()
-        return self._finish(started)
+        return self._finish()
+
+    @property
+    def began(self) -> bool:
+        """Whether the world has come to rest."""
+        return self._started is not None
+
+    def broken_off(self, why: str) -> Play:
+        """What came of the script until the world failed, which is a failure itself."""
+        line = self._done[-1].line if self._done else 1
+        self._failed.append(Verdict(line, "run: goes on to its end", False, round(self._stage.now, 6), why))
+        return self._finish()
 
     # The timeline.
 
@@ -289,7 +303,8 @@ class Director:
             self._told_at = self._stage.now
             self._tell(self._stage.now, "")
 
-    def _finish(self, started: dict[str, tuple[int, int]]) -> Play:
+    def _finish(self) -> Play:
+        started = self._started or {}
         verdicts = [self._verdicts[place] for place in sorted(self._verdicts)]
         sent = {
             host: (messages - started.get(host, (0, 0))[0], volume - started.get(host, (0, 0))[1])

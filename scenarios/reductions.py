@@ -6,6 +6,7 @@ it, and no trouble lasts into the time for which something is expected, if it di
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from scenarios import expectations as e
 from scenarios.script import Event, Expectation, Group, Script, When
 from scenarios.script_values import Seconds
 from scenarios.script_writing import meshes, selections
-from scenarios.selectors import Named, Of, Part, PeerOf, Some
+from scenarios.selectors import EVERYONE, Named, Of, Part, PeerOf, Selection, Some
 
 AFTER_ALL = ""
 """Stands for the end of the run."""
@@ -108,7 +109,7 @@ def _named_groups(said: a.Action | e.Check) -> set[str]:
         for one in selection:
             match one:
                 case Named(name) | PeerOf(name):
-                    found |= {name, name.rpartition("-")[0]}
+                    found |= {name, _group_of(name)}
                 case Part(_, group) | Some(_, group):
                     found.add(group)
     return found
@@ -180,23 +181,58 @@ def lasting(script: Script, place: Place, value: float) -> Script:
 
 def keeps_promises(before: Script, after: Script) -> bool:
     """Whether what `after` expects is not more than what `before` did."""
-    for fault, undo in ((a.Isolate, a.Heal), (a.Partition, a.Heal), (a.Pause, a.Resume)):
-        if not _left_alone(before, fault, undo) and _left_alone(after, fault, undo):
-            return False
+    if not _left_alone(after) <= _left_alone(before):
+        return False
     if any(one.when is When.AT_END for one in after.expect) and after.lasts < before.lasts:
         return False
     return _troubles(after) <= _troubles(before)
 
 
-def _left_alone(script: Script, fault: type[a.Action], undo: type[a.Action]) -> bool:
-    """Whether there is such a fault that neither ends by itself nor is undone."""
-    left = False
-    for event in script.timeline:
-        if isinstance(event.action, fault) and not getattr(event.action, "lasts", 0.0):
-            left = True
-        elif isinstance(event.action, undo):
-            left = False
-    return left
+def _left_alone(script: Script) -> Counter[tuple[object, ...]]:
+    """The faults that neither end by themselves nor are undone: their kinds, of whom they are, how a clock jumps."""
+    actions = [event.action for event in script.timeline]
+    return Counter(
+        (type(fault), getattr(fault, "hosts", EVERYONE), getattr(fault, "jump", 0.0))
+        for place, fault in enumerate(actions)
+        if isinstance(fault, _LASTING)
+        and not getattr(fault, "lasts", 0.0)
+        and not a.only_ends(fault)
+        and not any(_undoes(later, fault) and _may_share(later, fault) for later in actions[place + 1 :])
+    )
+
+
+_LASTING = (
+    a.Isolate, a.Partition, a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.Clock, a.DiskFull, a.Withdraw,
+    a.Traffic,
+)  # fmt: skip
+
+
+def _undoes(later: a.Action, fault: a.Action) -> bool:
+    match fault, later:
+        case (a.Isolate() | a.Partition(), a.Heal()) | (a.Pause(), a.Resume()) | (a.Withdraw(), a.Advertise()):
+            return True
+        case a.Clock(jump=jump, drift=drift), a.Clock(jump=back, drift=rate):
+            return (drift == a.NO_DRIFT or rate == a.NO_DRIFT) and (jump * back < 0 or jump == a.NO_JUMP)
+    return type(fault) is type(later) and a.only_ends(later)
+
+
+def _may_share(one: a.Action, other: a.Action) -> bool:
+    """Whether both may befall the same host: not if each names groups or hosts, and none of the other's."""
+    mine, theirs = (_names(action) for action in (one, other))
+    if mine is None or theirs is None:
+        return True
+    return any(name in (host, _group_of(host)) or host == _group_of(name) for name in mine for host in theirs)
+
+
+def _names(action: a.Action) -> list[str] | None:
+    """Those of its hosts; None if it says otherwise who they are."""
+    selection: Selection = getattr(action, "hosts", EVERYONE)
+    names = [one.name for one in selection if isinstance(one, Named)]
+    return names if len(names) == len(selection) else None
+
+
+def _group_of(host: str) -> str:
+    return host.rpartition("-")[0]
 
 
 def _schedule(script: Script) -> list[tuple[float, float]]:

@@ -21,13 +21,13 @@ class Judged:
     what: str
     since: float
     within: float
-    """seconds that it might take; 0 where nothing was said."""
+    """seconds that it might take, with what patience adds; 0 where nothing was said."""
 
     @property
     def when(self) -> str:
-        """`always`, `eventually`, `at-end`, or nothing for an event that could not be."""
-        word = self.about.partition(": ")[0]
-        return word if word in ("always", "eventually", "at-end") else ""
+        """`always`, `eventually`, `at-end`; `run` where it could not go on; nothing for an event that could not be."""
+        word, colon, _ = self.about.partition(": ")
+        return word if colon and word in ("always", "eventually", "at-end", "run") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Happened:
     name: str
     verb: str
     hosts: tuple[str, ...]
+    ends: bool
+    """Whether it only ends others of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Told:
     world: str
     nodes: int
     seed: int
+    patience: float
     seconds: float
     trace: str
     verdicts: tuple[Judged, ...]
@@ -102,10 +105,6 @@ class Told:
     changes: tuple[tuple[float, str, str, tuple[str, ...], tuple[str, ...]], ...]
     left_out: int
     samples: tuple[Sample, ...]
-
-    @property
-    def held(self) -> bool:
-        return all(one.held for one in self.verdicts)
 
     @property
     def span(self) -> float:
@@ -133,9 +132,10 @@ def _told(record: Mapping[str, Any]) -> Told:
         world=record["world"],
         nodes=int(record["nodes"]),
         seed=int(record["seed"]),
+        patience=float(record["patience"]),
         seconds=float(record["seconds"]),
         trace=record["trace"],
-        verdicts=tuple(_judged(one, script) for one in record["verdicts"]),
+        verdicts=tuple(_judged(one, script, float(record["patience"])) for one in record["verdicts"]),
         events=_events(record, script),
         limits=tuple((limit["line"], limit["what"], limit["why"]) for limit in record["limits"]),
         noticed={str(what): int(count) for what, count in seen["noticed"].items()},
@@ -158,8 +158,8 @@ def _site(host: str, row: Any, groups: Mapping[str, tuple[str, str]]) -> Site:
     return Site(host, *groups[host], state, tuple(meshes), via)
 
 
-def _judged(one: Mapping[str, Any], script: Script) -> Judged:
-    said = (float(e.within) for e in script.expect if f"{e.when.value}: {e.text}" == one["about"])
+def _judged(one: Mapping[str, Any], script: Script, patience: float) -> Judged:
+    said = (e.within * patience for e in script.expect if f"{e.when.value}: {e.text}" == one["about"])
     return Judged(
         one["line"], one["about"], one["held"], one["at"], one["what"], one["since"], next(said, 0.0)
     )  # fmt: skip
@@ -174,10 +174,12 @@ def _events(record: Mapping[str, Any], script: Script) -> tuple[Happened, ...]:
     for one in record["events"]:
         event = by_name[one["name"]]
         until = max(float(one["at"]), last.get(one["name"], 0.0))
-        endless = isinstance(event.action, _UNTIL_UNDONE) and not getattr(event.action, "lasts", 0.0)
+        ends = a.only_ends(event.action)
+        endless = isinstance(event.action, _UNTIL_UNDONE) and not getattr(event.action, "lasts", 0.0) and not ends
         if endless or isinstance(event.action, a.Partition | a.Isolate):
             until = _undone(event, record, by_name)
-        found.append(Happened(float(one["at"]), until, one["name"], a.WORDS[type(event.action)], tuple(one["hosts"])))
+        verb = a.WORDS[type(event.action)]
+        found.append(Happened(float(one["at"]), until, one["name"], verb, tuple(one["hosts"]), ends))
     return tuple(found)
 
 

@@ -28,7 +28,7 @@ from scenarios.script_tables import (
     TOP,
     specs,
 )
-from scenarios.script_values import Seconds
+from scenarios.script_values import Seconds, nearest_name
 from smeg.errors import LocalError
 from smeg.yaml_nodes import ONE_A_LINE, compose, last_line, line_of, plain, shape
 
@@ -235,8 +235,7 @@ def parse(text: str, source: str) -> Script:
 
     Raises `LocalError` (`bad-script`) whose message has one line a mistake: `FILE:LINE: what; expected …`.
     """
-    stem = Path(source).stem.lower().replace("_", "-")
-    reading = Reading(text, stem or "script")
+    reading = Reading(text, nearest_name(Path(source).stem))
     if reading.mistakes or reading.script is None:
         message = "\n".join(f"{source}:{line}: {words}" for line, words in sorted(set(reading.mistakes)))
         raise LocalError("bad-script", message, "correct the lines named above; docs/scenarios.md lists every word")

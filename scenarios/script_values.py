@@ -121,6 +121,12 @@ def name(text: str) -> str:
     return text
 
 
+def nearest_name(text: str) -> str:
+    """What a script is called whose file has this name."""
+    letters = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+    return name((letters if letters[:1].isalpha() else f"script-{letters}")[:40].rstrip("-"))
+
+
 def truth(text: str) -> bool:
     if text not in ("true", "false", "yes", "no"):
         raise ValueError(f"{shown(text)} is neither yes nor no")

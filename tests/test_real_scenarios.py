@@ -21,13 +21,15 @@ from scenarios.actions import VERBS
 from scenarios.consoles import SILENT, Answer, Console
 from scenarios.echoes import Outcome
 from scenarios.hosts import Host, World
+from scenarios.planned_runs import Run
 from scenarios.reactor import Reactor
 from scenarios.real_limits import limits
 from scenarios.real_stage import RealStage
 from scenarios.real_traffic import RealTraffic
-from scenarios.run import BEYOND, Run, main, play
+from scenarios.run import main, play
 from scenarios.script_files import LIBRARY
 from scenarios.script_reading import parse, read
+from scenarios.statuses import BEYOND, INTERRUPTED
 from scenarios.underlay import Link, Links, Underlay
 from scenarios.verdicts import Play
 from smeg.errors import Problem
@@ -151,7 +153,7 @@ def test_a_run_that_is_interrupted_leaves_nothing(able: Abilities, tmp_path: Pat
             assert running.poll() is None
         assert len(marked(mark)) > 5, "daemons, pingers, and what holds namespaces"
         running.send_signal(signal.SIGINT)
-        running.wait(30 * PATIENCE)
+        assert running.wait(30 * PATIENCE) == INTERRUPTED
     wait_for("all processes are gone", lambda: not marked(mark), 10)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from scenarios.actions import VERBS
 from scenarios.attempt import Case, Outcome, attempt
-from scenarios.run import Run, play
+from scenarios.planned_runs import Run
+from scenarios.run import play
 from scenarios.script_files import library
 from scenarios.script_reading import read
 from scenarios.shrinking import Shrinking, Shrunk

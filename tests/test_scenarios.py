@@ -16,11 +16,12 @@ from click.testing import CliRunner, Result
 from scenarios.actions import VERBS
 from scenarios.director import Director
 from scenarios.later_version import UNKNOWN_WORD
-from scenarios.run import BEYOND, FAILED, HELD, IMPOSSIBLE, main
+from scenarios.run import main
 from scenarios.script import Script
 from scenarios.script_files import LIBRARY
 from scenarios.script_reading import parse
 from scenarios.simulated_stage import SimulatedStage
+from scenarios.statuses import BEYOND, FAILED, HELD, IMPOSSIBLE
 from scenarios.verdicts import Play, Verdict
 from smeg.heartbeat import Heartbeat
 
@@ -361,7 +362,8 @@ def test_an_actor_that_fails_is_a_failure_of_the_run(file: Path, monkeypatch: py
     monkeypatch.setattr(Heartbeat, "_excuse", fail)
     failed = scenario("run", str(file), "--nodes", "6", "--seeds", "2", "--quiet")
     assert failed.exit_code == FAILED
-    assert failed.stdout.count("FAILS made: heartbeat@") == 2
+    assert failed.stdout.count("run: goes on to its end — heartbeat@") == 2
+    assert failed.stdout.count("FAILS made: 6 hosts") == 2
     assert "ZeroDivisionError('put in')" in failed.stdout
     assert "--seed 2" in failed.stderr
 
@@ -416,7 +418,7 @@ def test_a_record_replays_and_one_that_was_altered_does_not(tmp_path: Path, file
     assert "another run from second 5 on" in other.stdout
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"form": 2}', '{"form": 1, "source": 5}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"form": 1}', '{"form": 2, "source": 5}'])
 def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(content)
