@@ -83,6 +83,7 @@ def test_claims_and_answers_in_any_order_and_number_give_one_result(news: list[N
     assert one.verdicts.held() == other.verdicts.held()
     assert one.verdicts.tag == other.verdicts.tag
     assert one.verdicts.everybody() == other.verdicts.everybody()
+    assert one.verdicts.down == other.verdicts.down
 
 
 def thought_of(*news: Claim) -> frozenset[NodeKey]:
@@ -92,7 +93,7 @@ def thought_of(*news: Claim) -> frozenset[NodeKey]:
     return verdicts.pruned
 
 
-@pytest.mark.parametrize("other", [Claim(ONE, 1, 5, Kind.ALIVE), Claim(ONE, 0, 5, Kind.DOWN)])
+@pytest.mark.parametrize("other", [Claim(ONE, 1, 5, Kind.ALIVE), Claim(ONE, 0, 5, Kind.DOWN), Claim(ONE, 0, 6, Kind.DOWN)])
 def test_if_what_is_heard_last_counted_two_would_differ_for_ever(other: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = Claim(ONE, 0, 5, Kind.GONE)
     assert thought_of(claim, other) == thought_of(other, claim)
@@ -200,6 +201,16 @@ def test_silence_of_its_host_prunes_who_is_down_and_life_clears_either() -> None
     assert (verdicts.pruned, verdicts.down) == (frozenset({ONE}), frozenset())
     assert verdicts.take(Claim(ONE, 1, 5, Kind.ALIVE), 2.0, answered=False)
     assert (verdicts.pruned, verdicts.down) == (frozenset(), frozenset())
+
+
+def test_another_refusal_does_not_begin_the_grace_anew() -> None:
+    verdicts = Verdicts(GRACE)
+    verdicts.take(Claim(ONE, 0, 5, Kind.DOWN), 0.0, answered=False)
+    verdicts.take(Claim(ONE, 0, 6, Kind.DOWN), GRACE - 1.0, answered=False)
+    assert verdicts.next_deadline() == GRACE
+    verdicts.lapse(GRACE)
+    verdicts.take(Claim(ONE, 0, 7, Kind.DOWN), GRACE, answered=False)
+    assert ONE in verdicts.pruned
 
 
 def test_the_word_of_the_living_outweighs_older_claims_and_not_newer_ones() -> None:
