@@ -93,7 +93,9 @@ def thought_of(*news: Claim) -> frozenset[NodeKey]:
     return verdicts.pruned
 
 
-@pytest.mark.parametrize("other", [Claim(ONE, 1, 5, Kind.ALIVE), Claim(ONE, 0, 5, Kind.DOWN), Claim(ONE, 0, 6, Kind.DOWN)])
+@pytest.mark.parametrize(
+    "other", [Claim(ONE, 1, 5, Kind.ALIVE), Claim(ONE, 0, 5, Kind.DOWN), Claim(ONE, 0, 6, Kind.DOWN)]
+)
 def test_if_what_is_heard_last_counted_two_would_differ_for_ever(other: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = Claim(ONE, 0, 5, Kind.GONE)
     assert thought_of(claim, other) == thought_of(other, claim)
