@@ -15,6 +15,7 @@ from scenarios.selectors import EVERYONE, Selection
 Hosts = Annotated[Selection, "to whom it happens"]
 Every = Annotated[Seconds, "one host after another, so far apart; 0 is all at once"]
 Lasts = Annotated[Seconds, "how long it lasts; 0 is until something undoes it"]
+LastsAlone = Annotated[Seconds, "how long it lasts; 0 is to the end, for nothing else undoes it"]
 Mesh = Annotated[MeshName, "in which mesh; the first one if it is not said"]
 FOREVER = Seconds(0.0)
 AT_ONCE = Seconds(0.0)
@@ -34,7 +35,8 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The daemon is told to end, as a service manager does: it removes its interfaces and says nothing more."""
+    """The daemon is told to end, as a service manager does: it removes its interfaces and says nothing more. One that
+    stands still does so when it goes on."""
 
     hosts: Hosts
     every: Every = AT_ONCE
@@ -179,7 +181,7 @@ class DiskFull:
     """The disk refuses whatever is written."""
 
     hosts: Hosts
-    lasts: Lasts = FOREVER
+    lasts: LastsAlone = FOREVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,7 @@ class Traffic:
 
     hosts: Annotated[Selection, "who sends"]
     to: Annotated[Selection, "to whom; of many pairs 100 are drawn"]
-    lasts: Lasts = FOREVER
+    lasts: LastsAlone = FOREVER
     each: Annotated[Seconds, "time between two packets"] = BETWEEN_PACKETS
 
 
@@ -271,3 +273,11 @@ VERBS: dict[str, type[Action]] = {
     "evict": Evict, "advertise": Advertise, "withdraw": Withdraw, "traffic": Traffic,
 }  # fmt: skip
 WORDS: dict[type[Action], str] = {kind: word for word, kind in VERBS.items()}
+
+
+def only_ends(action: Action) -> bool:
+    """Whether it is no fault but the end of others of its kind: `loss: 0 %`, `delay: 0`."""
+    match action:
+        case Loss(share=0.0) | Duplicate(share=0.0) | Reorder(share=0.0) | Delay(by=0.0):
+            return True
+    return False

@@ -109,9 +109,16 @@ class Mass(World):
         if self.deepest_inbox() >= INBOX_BOUND:
             self.broken["full inboxes"] += 1
         dead = self.keys(self.gone)
-        agreed = all(len(side) == 1 and not side & {None, *dead} for side in leaders.values())
+        agreed = all(
+            len(followed) == 1 and not followed & {None, *dead} and self._sides(followed) == {side}
+            for side, followed in leaders.items()
+        )
         self._disagree = 0.0 if agreed else self._disagree + 1.0
         self.longest_disagreement = max(self.longest_disagreement, self._disagree)
+
+    def _sides(self, keys: Iterable[NodeKey | None]) -> set[int]:
+        """On which sides of a partition these are."""
+        return {self.chronicle.apart.get(key, 0) for key in keys if key is not None}
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """As `World.run`; `until` is asked every `STEP`, because it has thousands to ask."""

@@ -11,6 +11,7 @@ from scenarios import actions as a
 from scenarios import expectations as e
 from scenarios.director import Director
 from scenarios.script import Script
+from scenarios.script_checking import check_hosts
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.verdicts import Play, Verdict
 from smeg.errors import LocalError
@@ -29,6 +30,8 @@ class Case:
     script: Script
     nodes: int
     seed: int
+    patience: float = 1.0
+    """By how much what may take some time is stretched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def attempt(case: Case, enough: Collection[str] = ()) -> Outcome:
     cannot play.
     """
     script = case.script
-    script.counts(case.nodes)
+    check_hosts(script, case.nodes)
     stage = SimulatedStage(script, case.nodes, case.seed)
     fatal = [limit for limit in stage.limits(script) if limit.fatal]
     if fatal:
@@ -64,7 +67,7 @@ def attempt(case: Case, enough: Collection[str] = ()) -> Outcome:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        done = Director(script, stage, case.nodes, case.seed, enough=fails).play()
+        done = Director(script, stage, case.nodes, case.seed, patience=case.patience, enough=fails).play()
     except LocalError as error:
         if error.problem.code not in DEFECTS:
             raise
@@ -96,9 +99,8 @@ def _kind(script: Script, verdict: Verdict) -> str:
 
 
 def _deeds(script: Script, done: Play) -> Counter[str]:
-    actions = {event.name: event.action for event in script.timeline}
     counted: Counter[str] = Counter()
     for one in done.done:
-        action = actions[one.name]
+        action = script.timeline[one.place].action
         counted[a.WORDS[type(action)]] += 1 if isinstance(action, OF_THE_NETWORK) else max(1, len(one.hosts))
     return counted

@@ -1,213 +1,162 @@
 """All figures, anew: `make bench`, or some of them.
 
-    python -m scenarios.bench [--quick] [--part NAME ...] [--seeds N] [--resume] [--report] [--folder DIR]
+    python -m scenarios.bench [--quick] [--part NAME ...] [--seeds N] [--resume] [--report] [--folder DIR] [--publish]
 
-Real daemons are measured first, one thing at a time; then the simulated trials, one on each core. Every trial leaves
-its outcome in the folder at once, so that `--resume` goes on after an interruption. At the end stands the table; the
-same rows go into `docs/performance.json` with `--publish`, and the pictures beside it.
+Real daemons are measured first, one thing at a time; then the simulated trials, one on each core. Every part leaves
+what it found in the folder at once, so that `--resume` goes on after an interruption. What fails is a row, and costs
+none of the others. At the end stand the table and, in the folder, its rows and the pictures.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import click
 
-from scenarios import crowd, joiner, large_pages, planning, serf, tables, targets
+from scenarios import crowd, joiner, kept, large_pages, planning, publishing, serf, targets
 from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
 from scenarios.measurement import PACE, pace, tell
-from scenarios.outcomes import Known, Outcome
-from scenarios.trials import TRIALS
+from scenarios.outcomes import Outcome
+from scenarios.suites import Job, full, quick
 from smeg.errors import LocalError
 
-DOCS = Path(__file__).parent.parent / "docs"
 FOLDER = Path("build/bench")
-SIZES = (10, 30, 100, 300, 1000, 3000, 10000)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One trial, to be run in a process of its own."""
-
-    trial: str
-    members: int
-    seed: int
-    loss: float
-    options: tuple[tuple[str, float], ...] = ()
-
-    @property
-    def name(self) -> str:
-        options = [f"{value:g}" for _, value in self.options]
-        return "-".join([self.trial, str(self.members), str(self.seed), f"{self.loss:g}", *options])
-
-    def run(self) -> Outcome:
-        return TRIALS[self.trial](self.members, self.seed, self.loss, **dict(self.options))
-
-
-def full(seeds: int) -> dict[str, list[Job]]:
-    """Every row that is promised, by part."""
-    every = range(1, seeds + 1)
-    return {
-        "faults": [Job("faults", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
-        "third": [Job("third", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
-        "quiet": [Job("quiet", 3000, seed, 0.05) for seed in every],
-        "slow": [Job("slow", 3000, 1, 0.05)],
-        "partition": [
-            Job("partition", 1000, 1, loss, (("share", share),)) for share in (0.1, 0.4) for loss in (0.05, 0.0)
-        ],
-        "refresh": [Job("refresh", 3000, seed, loss) for seed in every for loss in (0.05, 0.0)],
-        "size": [Job("size", members, 1, 0.0) for members in SIZES],
-        "repair": [Job("repair", members, 1, 0.0) for members in (3000, 10000)],
-        "topologies": [Job("topologies", 300, seed, 0.05 * (seed % 2)) for seed in range(20)],
-        "hundred": [
-            Job("hundred", 10000, 1, 0.0, (("backbone", 2),)),
-            Job("hundred", 4000, 1, 0.0, (("meshes", 40), ("bridges", 60))),
-        ],
-        "large": [
-            *(Job(trial, 10000, 1, loss) for trial in ("faults", "third") for loss in (0.05, 0.0)),
-            Job("quiet", 10000, 1, 0.05, (("seconds", 60.0),)),
-            Job("refresh", 10000, 1, 0.05, (("interval", 10.0),)),
-        ],
-    }
-
-
-def quick() -> dict[str, list[Job]]:
-    """The same trials at a size that takes seconds each."""
-    return {
-        "faults": [Job("faults", 200, 1, 0.05)],
-        "third": [Job("third", 200, 1, 0.05)],
-        "quiet": [Job("quiet", 100, 1, 0.05, (("seconds", 60.0),))],
-        "slow": [Job("slow", 60, 1, 0.05)],
-        "partition": [Job("partition", 100, 1, 0.05, (("share", share), ("seconds", 30.0))) for share in (0.1, 0.4)],
-        "refresh": [Job("refresh", 200, 1, 0.05)],
-        "size": [Job("size", members, 1, 0.0) for members in SIZES[:4]],
-        "repair": [Job("repair", 1000, 1, 0.0)],
-        "topologies": [Job("topologies", 40, 1, 0.05, (("count", 3.0),))],
-    }
-
-
-# Running.
-
-
-def run(jobs: Sequence[Job], folder: Path, resume: bool, at_once: int | None = None) -> None:
-    """Run these, so many at a time, or as there are cores; each leaves a file in the folder."""
-    waiting = [job for job in jobs if not (resume and (folder / f"{job.name}.json").exists())]
-    done = 0
-    os.environ.update(large_pages.SETTINGS)
-    with ProcessPoolExecutor(at_once or os.cpu_count(), get_context("spawn"), max_tasks_per_child=1) as pool:
-        started = time.monotonic()
-        futures = {pool.submit(_run, job): job for job in waiting}
-        for future in as_completed(futures):
-            job, done = futures[future], done + 1
-            (folder / f"{job.name}.json").write_text(json.dumps(asdict(future.result())))
-            tell(f"{done} of {len(waiting)}: {job.name}, after {time.monotonic() - started:.0f} s")
-
-
-def _run(job: Job) -> Outcome:
-    return job.run()
-
-
-def read(folder: Path, jobs: Iterable[Job]) -> list[Outcome]:
-    """The outcomes that are there."""
-    found: list[Outcome] = []
-    for job in jobs:
-        path = folder / f"{job.name}.json"
-        if path.exists():
-            raw: dict[str, Any] = json.loads(path.read_text())
-            raw["known"] = {event: Known(**known) for event, known in raw["known"].items()}
-            found.append(Outcome(**raw))
-    return found
-
-
 REAL = ("crowd", "joiner", "serf", "plan")
+PARTS = (*REAL, *full(1))
+
+
+# Measuring.
+
+
+def run(jobs: Sequence[Job], folder: Path, resume: bool, at_once: int | None = None) -> Result:
+    """Run these, so many at a time, or as there are cores. Each leaves a file in the folder, or a row why it failed."""
+    waiting = [job for job in jobs if _lacking(_file(folder, job.name), kept.outcome, resume)]
+    failed = Result()
+    os.environ.update(large_pages.SETTINGS)
+    started = time.monotonic()
+    pool = ThreadPoolExecutor(at_once or os.cpu_count())
+    try:
+        futures = {pool.submit(_apart, job, _file(folder, job.name)): job for job in waiting}
+        for done, future in enumerate(as_completed(futures), 1):
+            job = futures[future]
+            if (error := future.exception()) is not None:
+                _fail(failed, job.name, _file(folder, job.name), error)
+            tell(f"{done} of {len(waiting)}: {job.name}, after {time.monotonic() - started:.0f} s")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return failed
+
+
+def _apart(job: Job, path: Path) -> None:
+    """Run it in a process of its own: should that be killed, only this is lost."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        kept.write(path, pool.submit(job.run).result())
+
+
+def run_real(parts: Sequence[str], quickly: bool, folder: Path, resume: bool) -> Result:
+    """Measure these real processes, one after another. Each leaves a file in the folder, or a row why it failed."""
+    failed = Result()
+    for part in parts:
+        path = _file(folder, part)
+        if _lacking(path, kept.result, resume):
+            tell(f"{part}: real processes")
+            try:
+                result = real(part, quickly)
+                result.add(f"{PACE}, after {part}", pace(), "s")
+                kept.write(path, result)
+            except Exception as error:
+                _fail(failed, part, path, error)
+    return failed
 
 
 def real(part: str, quickly: bool) -> Result:
-    """One measurement of real processes; a failure is a row."""
+    """One measurement of real processes."""
+    match part:
+        case "crowd":
+            return crowd.measure(12 if quickly else 60, quick=quickly)
+        case "serf":
+            return serf.measure(12 if quickly else 60, quick=quickly)
+        case "plan":
+            return planning.measure(1000 if quickly else 3000)
+        case _:
+            result = Result()
+            if quickly:
+                return joiner.measure(300, 5.0, rest=1.0)
+            for members in (3000, 10000):
+                result.extend(joiner.measure(members))
+            return result
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
+
+
+def _lacking(path: Path, read: Callable[[Path], object], resume: bool) -> bool:
+    """Whether it has to be measured."""
+    if not resume or not path.exists():
+        return True
     try:
-        match part:
-            case "crowd":
-                return crowd.measure(12 if quickly else 60, quick=quickly)
-            case "serf":
-                return serf.measure(12 if quickly else 60, quick=quickly)
-            case "plan":
-                return planning.measure(1000 if quickly else 3000)
-            case _:
-                result = Result()
-                if quickly:
-                    return joiner.measure(300, 5.0, rest=1.0)
-                for members in (3000, 10000):
-                    result.extend(joiner.measure(members))
-                return result
-    except (TooLate, LocalError) as error:
-        result = Result()
-        result.skip(part, str(error))
-        return result
+        read(path)
+    except LocalError as error:
+        tell(f"{error.problem.message}; so it is measured again")
+        return True
+    return False
 
 
-def run_real(part: str, quickly: bool, folder: Path, resume: bool) -> Result:
-    path = folder / f"{part}.json"
-    if not (resume and path.exists()):
-        tell(f"{part}: real processes")
-        result = real(part, quickly)
-        result.add(f"{PACE}, after {part}", pace(), "s")
-        path.write_text(json.dumps({"rows": result.rows, "samples": result.samples}))
-    raw = json.loads(path.read_text())
-    return Result(raw["rows"], raw["samples"])
+def _fail(failed: Result, name: str, path: Path, error: BaseException) -> None:
+    """A row that says why. What an earlier run left does not stand for this one."""
+    path.unlink(missing_ok=True)
+    match error:
+        case TooLate() | LocalError():
+            why = str(error)
+        case BrokenProcessPool():
+            why = "its process was killed, perhaps for want of memory"
+        case _:
+            traceback.print_exception(error)
+            why = f"{type(error).__name__}: {error}"
+    failed.skip(f"failed: {name}", " ".join(why.split()))
 
 
 # Reporting.
 
 
-def machine() -> dict[str, str]:
-    """Where this was measured."""
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "processor": model,
-        "cores": str(os.cpu_count()),
-        "memory": f"{pages / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
-
-
-def publish(result: Result, outcomes: Sequence[Outcome], command: str) -> None:
-    """Write the rows and the pictures where the documentation shows them."""
-    from scenarios.plots import draw
-
-    about = {"machine": machine(), "command": command, "rows": result.rows}
-    (DOCS / "performance.json").write_text(json.dumps(about, indent=1) + "\n")
-    page = DOCS / "performance.md"
-    page.write_text(tables.fill(page.read_text(), about))
-    pictures = draw(outcomes, result, DOCS / "pictures" / "performance")
-    tell(f"written: docs/performance.json and {len(pictures)} pictures")
+def read(folder: Path, parts: Sequence[str], jobs: Sequence[Job]) -> tuple[Result, list[Outcome]]:
+    """What the folder holds of these: all rows, and the outcomes. Raises `LocalError` for what cannot be read."""
+    result = Result()
+    for path in (_file(folder, part) for part in parts):
+        if path.exists():
+            result.extend(kept.result(path))
+    outcomes = [kept.outcome(path) for path in (_file(folder, job.name) for job in jobs) if path.exists()]
+    result.extend(targets.rows(outcomes))
+    return result, outcomes
 
 
 @click.command()
 @click.option("--quick", "quickly", is_flag=True, help="Small meshes, few daemons: under three minutes.")
-@click.option("--part", "parts", multiple=True, help="Only this; may be repeated.")
-@click.option("--seeds", default=10, show_default=True, type=click.IntRange(1), help="For the rows of 3,000 members.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this; may be repeated.")
+@click.option(
+    "--seeds", default=10, show_default=True, type=click.IntRange(1, 1000), help="For the rows of 3,000 members."
+)
 @click.option("--jobs", "at_once", type=click.IntRange(1), help="Trials at a time; one on each core if not given.")
 @click.option("--resume", is_flag=True, help="Keep what the folder holds of an earlier run.")
 @click.option("--report", is_flag=True, help="Measure nothing: show what the folder holds.")
-@click.option("--folder", default=FOLDER, show_default=True, type=click.Path(path_type=Path))
-@click.option("--publish", "published", is_flag=True, help="Write docs/performance.json and the pictures.")
+@click.option(
+    "--folder",
+    default=FOLDER,
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where all that is measured lies, and in the end the rows and pictures.",
+)
+@click.option("--publish", "published", is_flag=True, help="Write rows, tables and pictures into docs, too.")
 def main(
     quickly: bool,
     parts: Sequence[str],
@@ -219,33 +168,40 @@ def main(
     published: bool,
 ) -> None:
     """Measure what the documentation claims."""
-    suite: Mapping[str, list[Job]] = quick() if quickly else full(seeds)
+    suite = quick() if quickly else full(seeds)
     known = (*REAL, *suite)
-    for part in parts:
-        if part not in known:
-            raise click.BadParameter(f"{part!r} is none of {', '.join(known)}", param_hint="--part")
+    if lacking := [part for part in parts if part not in known]:
+        raise click.BadParameter(f"with --quick there is no {lacking[0]!r}", param_hint="--part")
     chosen = parts or known
-    folder = folder / ("quick" if quickly else "full")
-    if not report:
-        folder.mkdir(parents=True, exist_ok=True)
-    result = Result()
-    for part in REAL:
-        if part in chosen and (not report or (folder / f"{part}.json").exists()):
-            result.extend(run_real(part, quickly, folder, resume or report))
+    real_parts = [part for part in REAL if part in chosen]
     jobs = [job for part, some in suite.items() if part in chosen for job in some]
+    folder = folder / ("quick" if quickly else "full")
+    failed = Result()
     if not report:
-        run(jobs, folder, resume, at_once)
-    outcomes = read(folder, jobs)
-    result.extend(targets.rows(outcomes))
-    if report and not result.rows:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.BadParameter(f"{folder} cannot be made: {error.strerror}", param_hint="--folder") from None
+        failed.extend(run_real(real_parts, quickly, folder, resume))
+        failed.extend(run(jobs, folder, resume, at_once))
+    try:
+        result, outcomes = read(folder, real_parts, jobs)
+    except LocalError as error:
+        raise click.ClickException(str(error)) from None
+    result.extend(failed)
+    if not result.rows:
         raise click.ClickException(
             f"{folder} holds nothing of it; measure it without --report, or give another --folder"
         )
     show(result, as_json=False)
+    arguments = [argument for argument in sys.argv[1:] if argument != "--report"]
+    command = " ".join(["python -m scenarios.bench", *arguments])
+    publishing.write(result, outcomes, command, folder, folder / "pictures")
+    tell(f"rows: {folder / publishing.ROWS}; pictures: {folder / 'pictures'}")
     if published:
-        arguments = [argument for argument in sys.argv[1:] if argument != "--report"]
-        publish(result, outcomes, " ".join(["python -m scenarios.bench", *arguments]))
-    sys.exit(1 if result.missed else 0)
+        publishing.publish(result, outcomes, command)
+        tell(f"published in {publishing.DOCS}")
+    sys.exit(1 if result.missed or failed.rows else 0)
 
 
 if __name__ == "__main__":

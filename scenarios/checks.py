@@ -22,6 +22,9 @@ RATED = 10.0
 """seconds over which what hosts send is counted, at least."""
 NAMED = 3
 """hosts or pairs that a verdict names."""
+NOBODY = "nobody is meant by it now"
+NO_WITNESS = "nobody is up who could know it"
+"""By a link that is not cut, and who has not stood still a moment ago."""
 Pair = tuple[str, str]
 
 
@@ -34,9 +37,9 @@ class Checks:
     choosing: Choosing
     patience: float = 1.0
     """By how much what may last is stretched."""
-    deeds: dict[str, a.Action] = field(default_factory=dict)
-    """By event that has happened."""
-    last: str = ""
+    deeds: dict[int, a.Action] = field(default_factory=dict)
+    """By event that has happened, by its place in the timeline."""
+    last: int | None = None
     """The event that happened last."""
     addresses: dict[str, dict[str, str]] = field(default_factory=dict)
     """By host and mesh, as they were at the start."""
@@ -48,15 +51,21 @@ class Checks:
         """The world has come to rest."""
         for host in self.truth.hosts:
             self.addresses[host] = self._own_addresses(host)
+        # Who is off has one, too, as those know who are up.
+        for mesh in self.script.meshes:
+            views = (self.stage.members(host, mesh) for host in self.truth.those_running(mesh))
+            for host, address in next(views, {}).items():
+                self.addresses[host].setdefault(mesh, address)
         self._sent.append((self.stage.now, dict(self.stage.sent())))
 
-    def wrong(self, check: e.Check) -> str:
-        """What does not hold; empty if all does."""
+    def wrong(self, check: e.Check, event: int | None = None) -> str:
+        """What does not hold; empty if all does. Of what is known it is asked of this event, or else of the last one
+        that happened, unless the check names another."""
         match check:
             case e.Converged():
                 return self._converged(check)
             case e.KnownByAll():
-                return self._known(check)
+                return self._known(check, self.last if event is None else event)
             case e.Reachable():
                 return self._reachable(check)
             case e.Unreachable():
@@ -75,14 +84,14 @@ class Checks:
             case e.SameAddress():
                 return self._same_address(check)
             case e.NoInterfaceLeft(hosts):
-                found = ((host, self.stage.interfaces(host)) for host in self.choosing.hosts(hosts))
-                return _some([f"{host} has {count} of them" for host, count in found if count])
+                found = [(host, self.stage.interfaces(host)) for host in self.choosing.hosts(hosts)]
+                return _some([f"{host} has {count} of them" for host, count in found if count]) if found else NOBODY
             case e.Bounded():
                 return self._bounded(check)
             case e.Told(problem, hosts):
-                told = self.witnesses.told
-                deaf = [host for host in self.choosing.hosts(hosts) if (host, problem) not in told]
-                return f"{problem} was not told by {_names(deaf)}" if deaf else ""
+                chosen = self.choosing.hosts(hosts)
+                deaf = [host for host in chosen if (host, problem) not in self.witnesses.told]
+                return f"{problem} was not told by {_names(deaf)}" if deaf else "" if chosen else NOBODY
             case e.Outage(longest):
                 seconds, what = self.stage.longest_outage()
                 return what if seconds > longest * self.patience else ""
@@ -95,7 +104,9 @@ class Checks:
     def _converged(self, check: e.Converged) -> str:
         mesh, wrong = self._mesh(check.mesh), []
         chosen = set(self.choosing.hosts(check.hosts))
-        hosts = [host for host in self.truth.those_running(mesh) if host in chosen]
+        hosts = [host for host in self.truth.those_running(mesh) if host in chosen and not self.truth.loose(host)]
+        if not hosts:
+            return f"none of them is up and in {mesh}, with a link that is not cut"
         for _, side in groupby(sorted(hosts, key=self._side), self._side):
             wrong += self._agrees(mesh, list(side))
         return _some(wrong)
@@ -108,14 +119,15 @@ class Checks:
         wrong: list[str] = []
         knows: set[object] = set()
         silent = self.truth.should_be_silent(mesh, hosts[0])
+        either = self.truth.uncertain() - silent
         for host in hosts:
             seen = self.stage.seen(host, mesh)
             if seen is None:
                 wrong.append(f"{host} is not in {mesh}")
                 continue
             knows.add(seen.knows)
-            if seen.silent != silent:
-                wrong.append(f"{host} {_difference('thinks dead', seen.silent, silent)}")
+            if seen.silent - either != silent:
+                wrong.append(f"{host} {_difference('thinks dead', seen.silent - either, silent)}")
         if len(knows) > 1:
             wrong.append(f"they know {len(knows)} different things")
         if not wrong:
@@ -124,15 +136,14 @@ class Checks:
                 wrong.append(f"{hosts[0]} {_difference('has as a member', members, right)}")
         return wrong
 
-    def _known(self, check: e.KnownByAll) -> str:
-        mesh, event = self._mesh(check.mesh), check.event or self.last
-        action, subjects = self.deeds.get(event), self.choosing.subjects.get(event, ())
-        if action is None:
-            return f"{event} has not happened yet"
-        now, wrong = self.stage.now, []
-        for host in self.truth.those_running(mesh):
-            if not self.truth.counts(host, now):
-                continue
+    def _known(self, check: e.KnownByAll, event: int | None) -> str:
+        mesh, place = self._mesh(check.mesh), self.script.place(check.event) if check.event else event
+        if place is None or place not in self.deeds:
+            return f"{check.event or 'the event'} has not happened yet"
+        action, subjects = self.deeds[place], self.choosing.subjects[place]
+        hosts = [host for host in self.truth.those_running(mesh) if self.truth.counts(host, self.stage.now)]
+        wrong = [] if hosts else [NO_WITNESS]
+        for host in hosts:
             unknown = self._unknown(host, mesh, action, subjects)
             if unknown:
                 wrong.append(f"{host} does not know it of {_names(unknown)}")
@@ -146,8 +157,9 @@ class Checks:
         seen, right = self.stage.seen(host, mesh), self.truth.should_be_silent(mesh, host)
         if seen is None:
             return [host]
-        about = set(subjects) & self.truth.members[mesh] - {host} if subjects else self.truth.members[mesh] - {host}
-        return sorted(about & (seen.silent ^ right))
+        about = self.truth.members[mesh] & set(subjects) if subjects else self.truth.members[mesh]
+        either = self.truth.uncertain() - right
+        return sorted(about & (seen.silent ^ right) - either - {host})
 
     def _one_leader(self, mesh: str) -> str:
         followed: dict[int, Counter[str]] = {}
@@ -156,12 +168,12 @@ class Checks:
                 seen = self.stage.seen(host, mesh)
                 leader = seen.leader if seen is not None and seen.leader is not None else "nobody"
                 followed.setdefault(self._side(host), Counter())[leader] += 1
-        wrong = []
+        wrong = [] if followed else [NO_WITNESS]
         for side, leaders in followed.items():
             (leader, _), *others = leaders.most_common()
             if others:
                 wrong.append(" and ".join(f"{count} follow {name}" for name, count in leaders.most_common(NAMED)))
-            elif leader == "nobody" or not self.truth.running(leader) or self._side(leader) != side:
+            elif leader == "nobody" or not self.truth.heard(leader) or self._side(leader) != side:
                 wrong.append(f"all follow {leader}")
         return _some(wrong)
 
@@ -170,13 +182,13 @@ class Checks:
         return {mesh: address for mesh, address in found.items() if address is not None}
 
     def _same_address(self, check: e.SameAddress) -> str:
-        wrong = []
-        for host in self.choosing.hosts(check.hosts):
-            if self.truth.running(host):
-                now = self._own_addresses(host)
-                for mesh, before in self.addresses[host].items():
-                    if mesh in now and now[mesh] != before:
-                        wrong.append(f"{host} had {before} in {mesh} and has {now[mesh]}")
+        hosts = [host for host in self.choosing.hosts(check.hosts) if self.truth.running(host) and self.addresses[host]]
+        wrong = [] if hosts else ["none of them is up and had an address"]
+        for host in hosts:
+            now = self._own_addresses(host)
+            for mesh, before in self.addresses[host].items():
+                if mesh in now and now[mesh] != before:
+                    wrong.append(f"{host} had {before} in {mesh} and has {now[mesh]}")
         return _some(wrong)
 
     def _bounded(self, check: e.Bounded) -> str:
@@ -238,7 +250,8 @@ class Checks:
     def _unreachable(self, check: e.Unreachable) -> str:
         pairs = self._asked(check, self.choosing.hosts(check.hosts), self.choosing.hosts(check.to))
         ways = zip(pairs, self.stage.ways(pairs), strict=True)
-        return _some([f"{one} reaches {to} by {' '.join(way.hosts)}" for (one, to), way in ways if way.arrived])
+        wrong = [f"{one} reaches {to} by {' '.join(way.hosts)}" for (one, to), way in ways if way.arrived]
+        return _some(wrong) if pairs else NOBODY
 
     def _shares(self, check: e.SharesWithin) -> str:
         over = [host for host in self.choosing.hosts(check.over) if self.truth.running(host)]
@@ -257,9 +270,9 @@ class Checks:
         return f"{busiest} has {most / mean:.2f} times the mean" if most / mean > max(check.factor, chance) else ""
 
     def _leads_through(self, check: e.LeadsThrough) -> str:
-        over, wrong = set(self.choosing.hosts(check.over)), []
-        chosen = self.choosing.hosts(check.hosts)
+        over, chosen = set(self.choosing.hosts(check.over)), self.choosing.hosts(check.hosts)
         senders = [sender for sender in chosen if self.truth.running(sender) and sender not in over]
+        wrong = [] if senders else ["none of those who send is up"]
         for sender, way in zip(senders, self.stage.ways_out(senders, check.prefix), strict=True):
             if way.hosts[-1] not in over:
                 wrong.append(f"from {sender} it ends at {way.hosts[-1]}: {way.end}")

@@ -34,8 +34,8 @@ class Choosing:
         self._truth = truth
         self._stage = stage
         self._chance = Random(f"{seed}/choosing")
-        self.subjects: dict[str, tuple[str, ...]] = {}
-        """By event: whom it befell."""
+        self.subjects: dict[int, tuple[str, ...]] = {}
+        """By event, by its place in the timeline: whom it befell."""
 
     def hosts(self, selection: Selection) -> tuple[str, ...]:
         """Those that any of these means, in order, each once."""
@@ -90,7 +90,7 @@ class Choosing:
             case Named(name):
                 return [name] if name in truth.groups else self._group(name)
             case Of(event):
-                return self.subjects.get(event, ())
+                return self.subjects.get(self._script.place(event), ())
             case OfRole(role):
                 return [host for host in truth.hosts if truth.roles[host] == role]
             case Leader(mesh):

@@ -7,17 +7,16 @@ the end of a fault) waits in a queue of times.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from scenarios import actions as a
-from scenarios.checks import Checks
+from scenarios.checks import NOBODY, Checks
 from scenarios.choosing import Choosing
-from scenarios.expectations import Check, KnownByAll
 from scenarios.script import Event, Expectation, Script, When
-from scenarios.script_values import EventName
 from scenarios.selectors import Selection
 from scenarios.stage import Deed, Stage
 from scenarios.story import Story
@@ -61,9 +60,11 @@ class Director:
         choosing = Choosing(script, self._truth, stage, seed)
         self._checks = Checks(script, self._truth, stage, self._witnesses, choosing, patience)
         self._story = Story(script, self._truth, stage)
-        self._later: list[tuple[float, int, Deed, str]] = []
+        self._ahead = deque(enumerate(script.timeline))
+        """Events that have not happened, by their places in the timeline: so they are called here."""
+        self._later: list[tuple[float, int, Deed, int]] = []
         self._order = count()
-        self._over: dict[str, float] = {}
+        self._over: dict[int, float] = {}
         """By event: when the last of it was, or will be, done."""
         self._done: list[Done] = []
         self._verdicts: dict[int, Verdict] = {}
@@ -79,6 +80,8 @@ class Director:
         self._came_at: float | None = None
         """When that came about."""
         self._told_at = 0.0
+        self._started: dict[str, tuple[int, int]] | None = None
+        """What each host had sent when the timeline began."""
 
     def play(self) -> Play:
         """The whole script. Raises `LocalError` when the world itself fails."""
@@ -89,16 +92,17 @@ class Director:
         started = dict(stage.sent())
         self._checks.begin()
         self._story.begin()
+        self._started = started
         self._tell(0.0, "all is at rest")
         self._look_always()
-        events, look_at = list(self._script.timeline), LOOK
-        while not self._is_over(events):
+        look_at = LOOK
+        while not self._is_over():
             stage.run(STEP)
             self._do_what_is_due()
-            while events and self._is_due(events[0]):
-                self._happen(events.pop(0))
-            if events and self._waits_since is not None and stage.now > self._waits_since + PATIENCE * self._patience:
-                self._give_up(events)
+            while self._ahead and self._is_due(self._ahead[0][1]):
+                self._happen(*self._ahead.popleft())
+            if self._waits_since is not None and stage.now > self._waits_since + PATIENCE * self._patience:
+                self._give_up()
             self._look_for_what_came_about()
             if stage.now >= look_at - STEP / 2:
                 look_at += LOOK
@@ -107,14 +111,25 @@ class Director:
             self._progress()
         if not self._broken_off:
             self._look_at_the_end()
-        return self._finish(started)
+        return self._finish()
+
+    @property
+    def began(self) -> bool:
+        """Whether the world has come to rest."""
+        return self._started is not None
+
+    def broken_off(self, why: str) -> Play:
+        """What came of the script until the world failed, which is a failure itself."""
+        line = self._done[-1].line if self._done else 1
+        self._failed.append(Verdict(line, "run: goes on to its end", False, round(self._stage.now, 6), why))
+        return self._finish()
 
     # The timeline.
 
-    def _is_over(self, events: list[Event]) -> bool:
+    def _is_over(self) -> bool:
         if self._broken_off:
             return True
-        if events or self._later or any(True for _ in self._pending()):
+        if self._ahead or self._later or any(True for _ in self._pending()):
             return False
         return self._stage.now >= self._quiet_since + self._script.lasts
 
@@ -133,25 +148,28 @@ class Director:
         since = self._last_at if self._came_at is None else self._came_at
         return now >= since + event.wait - STEP / 2
 
-    def _happen(self, event: Event) -> None:
+    def _happen(self, place: int, event: Event) -> None:
         self._waits_since = self._came_at = None
         now, action = self._stage.now, event.action
         hosts = self._hosts(action)
         self._tell(now, f"{event.name}: {_said(event, hosts)}")
-        name = event.name
-        self._checks.deeds[name], self._checks.last = action, name
-        self._checks.choosing.subjects[name] = hosts
-        self._done.append(Done(round(now, 6), event.line, name, hosts))
-        self._over[name] = self._last_at = now
+        self._checks.deeds[place], self._checks.last = action, place
+        self._checks.choosing.subjects[place] = hosts
+        self._done.append(Done(round(now, 6), place, event.line, event.name, hosts))
+        self._over[place] = self._last_at = now
         if not hosts and not isinstance(action, (a.Heal, a.Partition, a.Invite, a.Duplicate, a.Reorder)):
-            self._cannot(event.line, name, "nobody is meant by it now")
+            self._cannot(event, NOBODY)
             return
         every = float(getattr(action, "every", 0.0))
         if every and len(hosts) > 1:
-            for place, host in enumerate(hosts):
-                self._plan(now + place * every, self._deed(action, (host,)), name)
+            for number, host in enumerate(hosts):
+                self._plan(now + number * every, self._deed(action, (host,)), place)
         else:
-            self._plan(now, self._deed(action, hosts), name)
+            deed = self._deed(action, hosts)
+            if isinstance(action, a.Traffic) and not deed.sides[0]:
+                self._cannot(event, "there is nobody now to whom packets could go")
+                return
+            self._plan(now, deed, place)
         self._do_what_is_due()
 
     def _hosts(self, action: a.Action) -> tuple[str, ...]:
@@ -174,7 +192,7 @@ class Director:
                 return Deed(a.Stop(action.hosts), hosts)
         return Deed(action, hosts)
 
-    def _plan(self, at: float, deed: Deed, event: str) -> None:
+    def _plan(self, at: float, deed: Deed, event: int) -> None:
         heapq.heappush(self._later, (at, next(self._order), deed, event))
         action = self._checks.deeds[event]
         after: list[tuple[float, Deed]] = []
@@ -205,58 +223,53 @@ class Director:
             _, _, deed, event = heapq.heappop(self._later)
             self._do(deed, event)
 
-    def _do(self, deed: Deed, event: str) -> None:
+    def _do(self, deed: Deed, event: int) -> None:
         self._quiet_since = self._stage.now
         try:
             self._stage.do(deed)
         except LocalError as error:
-            line = next((one.line for one in self._done if one.name == event), 0)
-            self._cannot(line, event, error.problem.message)
+            self._cannot(self._script.timeline[event], error.problem.message)
             return
         self._truth.note(deed, self._stage.now)
         self._story.done(deed, event, self._stage.now)
 
-    def _cannot(self, line: int, name: str, why: str) -> None:
-        self._tell(self._stage.now, f"{name} cannot be done: {why}")
-        self._failed.append(Verdict(line, name, False, round(self._stage.now, 6), f"it could not be done: {why}"))
+    def _cannot(self, event: Event, why: str) -> None:
+        now = self._stage.now
+        self._tell(now, f"{event.name} cannot be done: {why}")
+        self._failed.append(Verdict(event.line, event.name, False, round(now, 6), f"it could not be done: {why}"))
 
-    def _give_up(self, events: list[Event]) -> None:
+    def _give_up(self) -> None:
         """What an event waits for does not come."""
-        first = events[0]
+        _, first = self._ahead[0]
         wrong = self._checks.wrong(first.after) if first.after is not None else "its time did not come"
         within = f"within {PATIENCE * self._patience:g} s"
-        self._cannot(first.line, first.name, f"what it comes after did not hold {within}: {wrong}")
-        events.clear()
+        self._cannot(first, f"what it comes after did not hold {within}: {wrong}")
+        self._ahead.clear()
+        self._waits_since = None
 
     # Expectations.
 
-    def _pending(self) -> Iterator[tuple[int, Expectation, str]]:
+    def _pending(self) -> Iterator[tuple[int, Expectation, int]]:
         """Those that should come about and have no verdict yet, with the events from which they count."""
         for place, one in enumerate(self._script.expect):
             if one.when is When.EVENTUALLY and place not in self._verdicts:
-                yield place, one, one.after or self._script.timeline[-1].name
+                yield place, one, self._script.place(one.after)
 
     def _look_for_what_came_about(self) -> None:
         now = self._stage.now
         for place, one, event in list(self._pending()):
             if event not in self._over:
-                if self._failed and not self._later:
+                if not self._ahead:
                     self._judge(place, one, False, "the event from which it counts did not happen")
                 continue
             since = self._over[event]
             if now < since:
                 continue
-            wrong = self._checks.wrong(self._about(one.check, event))
+            wrong = self._checks.wrong(one.check, event)
             if not wrong:
                 self._judge(place, one, True, f"after {max(0.0, now - since):.1f} s", since)
             elif now >= since + one.within * self._patience - STEP / 2:
                 self._judge(place, one, False, f"after {now - since:.1f} s: {wrong}", since)
-
-    def _about(self, check: Check, event: str) -> Check:
-        """Of what is known it is asked of the event from which it counts, unless another is named."""
-        if isinstance(check, KnownByAll) and not check.event:
-            return KnownByAll(EventName(event), check.mesh)
-        return check
 
     def _look_always(self) -> None:
         for place, one in enumerate(self._script.expect):
@@ -274,7 +287,7 @@ class Director:
 
     def _judge(self, place: int, one: Expectation, held: bool, what: str, since: float = 0.0) -> None:
         now = self._stage.now
-        verdict = Verdict(one.line, f"{one.when.value}: {one.text}", held, round(now, 6), what, round(since, 6))
+        verdict = Verdict(one.line, one.about, held, round(now, 6), what, round(since, 6))
         self._verdicts[place] = verdict
         self._broken_off = self._broken_off or self._enough(verdict)
         if not held:
@@ -289,7 +302,8 @@ class Director:
             self._told_at = self._stage.now
             self._tell(self._stage.now, "")
 
-    def _finish(self, started: dict[str, tuple[int, int]]) -> Play:
+    def _finish(self) -> Play:
+        started = self._started or {}
         verdicts = [self._verdicts[place] for place in sorted(self._verdicts)]
         sent = {
             host: (messages - started.get(host, (0, 0))[0], volume - started.get(host, (0, 0))[1])

@@ -104,8 +104,8 @@ def _expected(topology: Topology, faults: Faults, whole: Seconds, packets: bool)
     if packets and stay > 1:
         found.append(_expects(When.EVENTUALLY, e.Reachable(stable, stable), whole, MENDED))
         for group in topology.hosts:
-            if group.advertises and Named(group.name) in stable:
-                others = Selection(tuple(one for one in stable if one != Named(group.name)))
+            others = Selection(tuple(one for one in stable if one != Named(group.name)))
+            if group.advertises and others != stable and others:
                 leads = e.LeadsThrough(others, BEHIND, Selection((Named(group.name),)))
                 found.append(_expects(When.EVENTUALLY, leads, whole, MENDED))
     at_end: list[e.Check] = [e.Bounded(Count(5000))]

@@ -19,7 +19,8 @@ Mesh = Annotated[MeshName, "in which mesh; the first one if it is not said"]
 
 @dataclass(frozen=True, slots=True)
 class Converged:
-    """These hosts know the same, have the right members, and think exactly those dead that they cannot reach."""
+    """These hosts know the same, have the right members, and think exactly those dead whom they cannot hear. Who has a
+    link that is cut does not count, and may be thought dead or not if it is heard."""
 
     hosts: Annotated[Selection, "of those whose daemon is up"] = EVERYONE
     mesh: Mesh = FIRST

@@ -51,11 +51,11 @@ class Result:
             self.add(f"{figure}, {name}", value, unit, (targets or {}).get(name), detail)
 
     def mean_and_max(self, figure: str, samples: Sequence[float], unit: str, target: float | None = None) -> None:
-        """Two rows; `target` is the most that the mean may be."""
+        """Two rows; `target` is the most that each sample may be, and so their mean."""
         self.samples.setdefault(figure, []).extend(samples)
         if samples:
             self.add(f"{figure}, mean", sum(samples) / len(samples), unit, target)
-            self.add(f"{figure}, max", max(samples), unit)
+            self.add(f"{figure}, max", max(samples), unit, target)
 
     def extend(self, other: Result) -> None:
         self.rows += other.rows

@@ -16,7 +16,7 @@ import click
 
 from scenarios.daemons import Answer, Daemon, Daemons, Usage, usage
 from scenarios.figures import Result
-from scenarios.measurement import as_json, conclude, tell
+from scenarios.measurement import Seconds, as_json, conclude, tell
 from scenarios.neighbours import Neighbours
 from scenarios.standing_mesh import contact, fill
 from smeg.errors import Problem
@@ -98,8 +98,10 @@ def _lists(count: int) -> Callable[[Daemon, Answer | Problem], bool]:
 
 
 @click.command()
-@click.option("--members", default=3000, show_default=True, type=click.IntRange(20, 60000))
-@click.option("--seconds", default=30.0, show_default=True, help="How long doing nothing is watched.")
+@click.option(
+    "--members", default=3000, show_default=True, type=click.IntRange(20, 60000), help="Of the mesh that is joined."
+)
+@click.option("--seconds", default=30.0, show_default=True, type=Seconds(), help="How long doing nothing is watched.")
 @as_json
 def main(members: int, seconds: float, as_json: bool) -> None:
     """Measure a daemon in a large mesh, and one that joins it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -15,6 +16,21 @@ from smeg.errors import LocalError
 
 PACE = "ten million additions in Python on this machine just now"
 as_json = click.option("--json", "as_json", is_flag=True, help="Rows as JSON lines, then all samples.")
+
+
+class Seconds(click.FloatRange):
+    """From one second to an hour. A range alone lets pass what is no number."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(1, 3600)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
 
 
 def tell(what: str) -> None:

@@ -1,9 +1,9 @@
 """The made-up network: who can reach whom, how fast, and with what faults. Everything follows from the run's seed.
 
-A message is lost, doubled or late by itself; connections are those of TCP where it matters: the first message to
-somebody waits for a handshake, nobody reaches a host that dials out only unless it has dialled, and what a host says
-of a port where nobody listens is told to who asks. Faults are plain verbs: `partition`, `cut`, `heal`, and the numbers
-`loss`, `duplicate`, `straggle`.
+A message is lost, doubled or late by itself; connections are those of TCP where it matters: a new one comes about only
+where both ways are open, and whatever is said on it waits for the handshake; nobody reaches a host that dials out only
+unless it has dialled; and what a host says of a port where nobody listens is told to who asks. Faults are plain verbs:
+`partition`, `cut`, `heal`, and the numbers `loss`, `duplicate`, `straggle`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIGMA = 0.5
 OVERHEAD = 80
 """bytes of TCP, IP, CURVE and ZMTP that a message costs beside its payload."""
 HANDSHAKE = 4.0
-"""one-way trips before the first message on a new connection leaves: TCP and CURVE."""
+"""one-way trips until messages leave on a new connection: TCP and CURVE."""
 STRAGGLE = 20.0
 """how many times longer a straggler is on its way at most."""
 _DRAWS = 1 << 14
@@ -87,6 +87,7 @@ class Station:
         "linked",
         "messages",
         "name",
+        "opening",
         "receiver",
         "side",
         "starts",
@@ -108,6 +109,8 @@ class Station:
         """How often a daemon began to listen here."""
         self.heard: dict[bytes, int] = {}
         """Keys with whom a connection was made, and with which start of theirs: it stands while that is the last."""
+        self.opening: dict[bytes, float] = {}
+        """When the handshakes of new ones are over, in virtual seconds."""
         self.lately: dict[bytes, Station] = {}
         """Of keys that several hosts have: who of them said something last."""
         self.linked: dict[bytes, tuple[Station, int]] = {}
@@ -316,13 +319,20 @@ class Network:
                 if link.loss and draw() < link.loss:
                     return
                 delay += link.delay
+        time = self.runtime.time
         if source.heard.get(target.curve) != target.starts:
+            if self._cut_off(target, source):
+                return
             source.heard[target.curve] = target.starts
             target.heard[source.curve] = source.starts
-            delay *= 1.0 + HANDSHAKE
+            source.opening[target.curve] = target.opening[source.curve] = time + delay * HANDSHAKE
+        if source.opening and (opened := source.opening.get(target.curve)) is not None:
+            if opened > time:
+                delay += opened - time
+            else:
+                del source.opening[target.curve]
         if self.straggle and draw() < self.straggle:
             delay *= 1.0 + draw() * STRAGGLE
-        time = self.runtime.time
         self.runtime.call(time + delay, _arrive, (target, source.curve, mesh, channel, payload))
         if self.duplicate and draw() < self.duplicate:
             self.runtime.call(time + delay + self.latency(), _arrive, (target, source.curve, mesh, channel, payload))

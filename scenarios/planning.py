@@ -190,7 +190,9 @@ def _timed(backend: Backend, operations: tuple[Operation, ...]) -> float:
 
 
 @click.command()
-@click.option("--members", default=3000, show_default=True, type=click.IntRange(2))
+@click.option(
+    "--members", default=3000, show_default=True, type=click.IntRange(2, 60000), help="Of the mesh that is planned."
+)
 @click.option("--device", "kind", type=click.Choice(["userspace", "kernel"]), help="Only apply, here, to this kind.")
 @as_json
 def main(members: int, kind: str | None, as_json: bool) -> None:

@@ -88,10 +88,9 @@ def _detection(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
 
 
 def _dissemination(axes: Axes, outcomes: Sequence[Outcome]) -> bool:
-    found = {outcome.members: outcome for outcome in outcomes if outcome.trial == "size"}
+    found = {outcome.members: outcome for outcome in outcomes if outcome.trial == "size" and outcome.members >= 100}
     for members in sorted(found):
-        if members >= 100:
-            _cumulative(axes, [found[members].known["one update"]], f"{members:,} members")
+        _cumulative(axes, [found[members].known["one update"]], f"{members:,} members")
     axes.set_ylabel("share of members that have it")
     return bool(found) and _ends(axes, "One update, from one node to all", "seconds")
 

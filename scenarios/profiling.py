@@ -17,6 +17,7 @@ import click
 
 from scenarios import large_pages
 from scenarios.at_size import Mass
+from scenarios.measurement import Seconds
 
 ROOT = Path(__file__).parent.parent
 SHOWN = 25
@@ -32,8 +33,10 @@ def part_of(file: str) -> str:
 
 
 @click.command()
-@click.option("--members", default=3000, show_default=True, type=click.IntRange(2))
-@click.option("--seconds", default=10.0, show_default=True, help="Virtual ones.")
+@click.option("--members", default=3000, show_default=True, type=click.IntRange(2, 60000), help="Of the idle mesh.")
+@click.option(
+    "--seconds", default=10.0, show_default=True, type=Seconds(), help="Virtual ones, without a profiler and with it."
+)
 def main(members: int, seconds: float) -> None:
     """Profile an idle mesh in virtual time."""
     large_pages.use("scenarios.profiling")

@@ -33,17 +33,17 @@ def _of_hosts(script: Script, able: Abilities) -> Iterator[Limit]:
     for group in script.hosts:
         about = f"hosts.{group.name}"
         if group.certified:
-            yield Limit(1, f"{about}: certified", NO_TERMS, True)
+            yield Limit(group.line, f"{about}: certified", NO_TERMS, True)
         if group.speaks != "this":
-            yield Limit(1, f"{about}: speaks {group.speaks}", NO_OTHERS, True)
+            yield Limit(group.line, f"{about}: speaks {group.speaks}", NO_OTHERS, True)
         if group.nat and not able.translates:
-            yield Limit(1, f"{about}: nat", NO_NAT, True)
+            yield Limit(group.line, f"{about}: nat", NO_NAT, True)
         if group.latency and not able.netem:
-            yield _slow(1, f"{about}: latency", able)
+            yield _slow(group.line, f"{about}: latency", able)
         if group.latency > FARTHEST:
-            yield Limit(1, f"{about}: latency {group.latency:g} s", TOO_FAR, True)
+            yield Limit(group.line, f"{about}: latency {group.latency:g} s", TOO_FAR, True)
         if group.loss and not able.loses:
-            yield Limit(1, f"{about}: loss", NO_CHANCE, True)
+            yield Limit(group.line, f"{about}: loss", NO_CHANCE, True)
 
 
 def _of_deeds(script: Script, able: Abilities) -> Iterator[Limit]:
@@ -86,6 +86,8 @@ def needs_slow_links(script: Script) -> bool:
 
 def _impossible(event: Event, able: Abilities) -> str:
     match event.action:
+        case a.Delay(by) if by > FARTHEST:
+            return TOO_FAR
         case a.Duplicate() if not able.doubles:
             return NO_DOUBLES
         case a.Loss() if not able.loses:
@@ -100,7 +102,7 @@ def _of_checks(script: Script) -> Iterator[Limit]:
         match one.check:
             case e.Bounded():
                 why = "how deep queues are is asked twice a second; memory is seen at its peak"
-                yield Limit(one.line, "bounded: queues in between", why, False)
+                yield Limit(one.line, "bounded: queues in between", why, False, one.about)
             case e.NoLoop():
                 why = "only packets that are sent can go around: those of the script's traffic and checks"
-                yield Limit(one.line, "no-loop: packets that nobody sends", why, False)
+                yield Limit(one.line, "no-loop: packets that nobody sends", why, False, one.about)

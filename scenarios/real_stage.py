@@ -5,6 +5,7 @@ Everything lies in one `World`, so that nothing is left of it however the run en
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv6Network
@@ -42,6 +43,7 @@ MOST_PATROLS = 200
 """Of such pairs."""
 LINES = 3
 """of the log of a daemon that ended."""
+_log = logging.getLogger(__name__)
 
 
 class RealStage:
@@ -190,16 +192,24 @@ class RealStage:
             self._observer.noticed(host, what)
 
     def close(self) -> None:
-        if self._logs is not None and self.hosts:
-            self._logs.mkdir(parents=True, exist_ok=True)
-            for name, host in self.hosts.items():
-                (self._logs / f"{name}.log").write_text(host.log())
+        """End the world, whether or not its logs can be left."""
+        try:
+            self._leave_logs()
+        except OSError as error:
+            # What was found out is worth more than they are.
+            _log.warning("cannot leave the logs of the daemons: %s", error)
         for host in self.hosts.values():
             if host.pinger is not None:
                 host.pinger.close()
         self._reactor.close()
         if self._world is not None:
             self._world.close()
+
+    def _leave_logs(self) -> None:
+        if self._logs is not None and self.hosts:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            for name, host in self.hosts.items():
+                (self._logs / f"{name}.log").write_text(host.log())
 
     @property
     def underlay(self) -> Underlay:

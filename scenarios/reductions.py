@@ -6,16 +6,17 @@ it, and no trouble lasts into the time for which something is expected, if it di
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scenarios import actions as a
 from scenarios import expectations as e
-from scenarios.script import Event, Expectation, Group, Script, When
+from scenarios.script import Event, Group, Script, When
 from scenarios.script_values import Seconds
 from scenarios.script_writing import meshes, selections
-from scenarios.selectors import Named, Of, Part, PeerOf, Some
+from scenarios.selectors import EVERYONE, Named, Of, Part, PeerOf, Selection, Some
 
 AFTER_ALL = ""
 """Stands for the end of the run."""
@@ -38,8 +39,6 @@ def without_events(script: Script, places: Collection[int]) -> Script | None:
             gone.add(event.name)
         else:
             left.append(event)
-    # Of two events of one name the later one is meant.
-    gone -= {event.name for event in left}
     expect = [one for one in script.expect if one.after not in gone and not _named_events(one.check) & gone]
     if not left:
         expect = [one for one in expect if one.when is not When.EVENTUALLY]
@@ -51,9 +50,11 @@ def without_group(script: Script, name: str) -> Script | None:
     hosts = tuple(group for group in script.hosts if group.name != name)
     if not hosts:
         return None
+    gone = script.group(name).count
+    nodes = script.nodes - gone if isinstance(gone, int) else script.nodes
     named = {mesh: tuple(one for one in groups if one != name) for mesh, groups in script.meshes.items()}
     bridges = {group: said for group, said in script.bridges.items() if group != name}
-    smaller = replace(script, hosts=hosts, meshes=named, bridges=bridges)
+    smaller = replace(script, nodes=nodes, hosts=hosts, meshes=named, bridges=bridges)
     return _without_words(script, smaller, lambda said: name in _named_groups(said))
 
 
@@ -108,7 +109,7 @@ def _named_groups(said: a.Action | e.Check) -> set[str]:
         for one in selection:
             match one:
                 case Named(name) | PeerOf(name):
-                    found |= {name, name.rpartition("-")[0]}
+                    found |= {name, _group_of(name)}
                 case Part(_, group) | Some(_, group):
                     found.add(group)
     return found
@@ -180,56 +181,74 @@ def lasting(script: Script, place: Place, value: float) -> Script:
 
 def keeps_promises(before: Script, after: Script) -> bool:
     """Whether what `after` expects is not more than what `before` did."""
-    for fault, undo in ((a.Isolate, a.Heal), (a.Partition, a.Heal), (a.Pause, a.Resume)):
-        if not _left_alone(before, fault, undo) and _left_alone(after, fault, undo):
-            return False
+    if not _left_alone(after) <= _left_alone(before):
+        return False
     if any(one.when is When.AT_END for one in after.expect) and after.lasts < before.lasts:
         return False
     return _troubles(after) <= _troubles(before)
 
 
-def _left_alone(script: Script, fault: type[a.Action], undo: type[a.Action]) -> bool:
-    """Whether there is such a fault that neither ends by itself nor is undone."""
-    left = False
-    for event in script.timeline:
-        if isinstance(event.action, fault) and not getattr(event.action, "lasts", 0.0):
-            left = True
-        elif isinstance(event.action, undo):
-            left = False
-    return left
+def _left_alone(script: Script) -> Counter[tuple[object, ...]]:
+    """The faults that neither end by themselves nor are undone: their kinds, of whom they are, how a clock jumps."""
+    actions = [event.action for event in script.timeline]
+    return Counter(
+        (type(fault), getattr(fault, "hosts", EVERYONE), getattr(fault, "jump", 0.0))
+        for place, fault in enumerate(actions)
+        if isinstance(fault, _LASTING)
+        and not getattr(fault, "lasts", 0.0)
+        and not a.only_ends(fault)
+        and not any(_undoes(later, fault) and _may_share(later, fault) for later in actions[place + 1 :])
+    )
 
 
-def _schedule(script: Script) -> list[tuple[float, float]]:
-    """When each event begins and when the last of it is over, at the earliest, in seconds."""
-    found: list[tuple[float, float]] = []
-    end = 0.0
-    for event in script.timeline:
-        begins = float(event.at) if event.at is not None else end + float(event.wait)
-        begins = max(begins, found[-1][0] if found else 0.0)
-        end = begins + float(getattr(event.action, "away", 0.0))
-        lasts = float(getattr(event.action, "lasts", 0.0))
-        if isinstance(event.action, a.Flap):
-            end += lasts
-        found.append((begins, max(end, begins + lasts)))
-    return found
+_LASTING = (
+    a.Isolate, a.Partition, a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.Clock, a.DiskFull, a.Withdraw,
+    a.Traffic,
+)  # fmt: skip
 
 
-def _anchor(script: Script, one: Expectation) -> str | None:
-    if one.when is When.ALWAYS or not script.timeline:
-        return None
-    return AFTER_ALL if one.when is When.AT_END else one.after or script.timeline[-1].name
+def _undoes(later: a.Action, fault: a.Action) -> bool:
+    match fault, later:
+        case (a.Isolate() | a.Partition(), a.Heal()) | (a.Pause(), a.Resume()) | (a.Withdraw(), a.Advertise()):
+            return True
+        case a.Clock(jump=jump, drift=drift), a.Clock(jump=back, drift=rate):
+            return (drift == a.NO_DRIFT or rate == a.NO_DRIFT) and (jump * back < 0 or jump == a.NO_JUMP)
+    return type(fault) is type(later) and a.only_ends(later)
+
+
+def _may_share(one: a.Action, other: a.Action) -> bool:
+    """Whether both may befall the same host: not if each names groups or hosts, and none of the other's."""
+    mine, theirs = (_names(action) for action in (one, other))
+    if mine is None or theirs is None:
+        return True
+    return any(name in (host, _group_of(host)) or host == _group_of(name) for name in mine for host in theirs)
+
+
+def _names(action: a.Action) -> list[str] | None:
+    """Those of its hosts; None if it says otherwise who they are."""
+    selection: Selection = getattr(action, "hosts", EVERYONE)
+    names = [one.name for one in selection if isinstance(one, Named)]
+    return names if len(names) == len(selection) else None
+
+
+def _group_of(host: str) -> str:
+    return host.rpartition("-")[0]
 
 
 def _troubles(script: Script) -> set[tuple[str, str]]:
     """Events of which something lasts on when the time begins from which an expectation counts."""
-    times = _schedule(script)
+    times = script.schedule()
     found: set[tuple[str, str]] = set()
-    for one in script.expect:
-        anchor = _anchor(script, one)
-        if anchor is None:
+    for one in script.expect if times else ():
+        if one.when is When.ALWAYS:
             continue
-        named = [time for event, time in zip(script.timeline, times, strict=True) if event.name == anchor]
-        at = named[-1][0] if named else times[-1][0] + float(script.lasts)
-        ends = zip(script.timeline, times, strict=True)
-        found |= {(event.name, anchor) for event, (begins, end) in ends if begins <= at < end and event.name != anchor}
+        anchor, name, at = len(times), AFTER_ALL, times[-1][0] + float(script.lasts)
+        if one.when is When.EVENTUALLY:
+            anchor = script.place(one.after)
+            name, at = script.timeline[anchor].name, times[anchor][0]
+        found |= {
+            (script.timeline[place].name, name)
+            for place, (begins, end) in enumerate(times)
+            if begins <= at < end and place != anchor
+        }
     return found

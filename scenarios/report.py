@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import orjson
 
 from scenarios import report_curves as curves
 from scenarios import report_strips as strips
+from scenarios.again import again, legible
 from scenarios.markup import seconds, tag, volume, words
 from scenarios.report_run import Judged, Sample, Site, Told, told
 from scenarios.report_topology import ENDED, Layout, topology, worst
@@ -29,36 +31,32 @@ def write(record: Path) -> Path:
     """The page of a record, beside it; where it is. Raises `LocalError`."""
     path = record.with_suffix(".html")
     try:
-        made = page(orjson.loads(record.read_bytes()))
+        made = page(orjson.loads(record.read_bytes()), record.name)
         path.write_text(made, encoding="utf-8")
     except OSError as error:
         raise LocalError("report-unwritable", f"cannot write {path}: {error}", "name another folder") from error
     return path
 
 
-def page(record: Mapping[str, Any]) -> str:
-    """Raises `LocalError` for what is no record of a run."""
+def page(record: Mapping[str, Any], name: str) -> str:
+    """Of the record in a file of this name. Raises `LocalError` for what is no record of a run."""
     run = told(record)
-    title = f"{run.script.name}: {'all held' if run.held else 'something failed'}"
+    title = f"{run.script.name}: {_whole(run)[0]}"
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         + tag("title", words(title))
         + tag("style", (PAGE / "report.css").read_text(encoding="utf-8"))
     )
-    body = _head(run) + tag("main", "".join(_sections(run))) + tag("div", id="cursor", aria_live="polite")
+    body = _head(run) + tag("main", "".join(_sections(run, name))) + tag("div", id="cursor", aria_live="polite")
     script = tag("script", _facts(run), type="application/json", id="facts")
     script += tag("script", (PAGE / "report.js").read_text(encoding="utf-8"))
     return f"<!DOCTYPE html>\n{tag('html', tag('head', head) + tag('body', body + script), lang='en')}\n"
 
 
 def _head(run: Told) -> str:
-    failed = sum(not one.held for one in run.verdicts)
-    verdict = (
-        tag("p", f"✗ {failed} of {len(run.verdicts)} failed", class_="verdict bad")
-        if failed
-        else tag("p", f"✓ {'all ' if len(run.verdicts) > 1 else ''}{len(run.verdicts)} held", class_="verdict good")
-    )
+    words_of_all, colour = _whole(run)
+    verdict = tag("p", words_of_all, class_=f"verdict {colour}")
     sent = sum(sample.volume for sample in run.samples)
     roles = Counter(site.role for site in run.before)
     facts = [
@@ -66,6 +64,7 @@ def _head(run: Told) -> str:
         ("hosts", f"{len(run.hosts):,}" + (f", {roles['client']:,} of them clients" if roles["client"] else "")),
         ("meshes", str(len(run.meshes))),
         ("seed", str(run.seed)),
+        *([("patience", f"{run.patience:g}")] if run.patience != 1.0 else []),
         ("lasted", seconds(run.seconds)),
         ("each sent", f"{volume(sent / max(1, len(run.hosts)) / run.span)}/s"),
         *([("trace", run.trace)] if run.trace else []),
@@ -75,13 +74,23 @@ def _head(run: Told) -> str:
                + tag("p", words(run.script.about), class_="about") + tag("dl", listed))  # fmt: skip
 
 
-def _sections(run: Told) -> list[str]:
+def _whole(run: Told) -> tuple[str, str]:
+    """The verdict of all, and its colour."""
+    failed = sum(not one.held for one in run.verdicts)
+    if failed:
+        return f"✗ {failed} of {len(run.verdicts)} failed", "bad"
+    if not run.verdicts:
+        return "nothing was expected", "none"
+    return f"✓ {'all ' if len(run.verdicts) > 1 else ''}{len(run.verdicts)} held", "good"
+
+
+def _sections(run: Told, name: str) -> list[str]:
     quiet = strips.quiet_hosts(run)
     kept = f" {quiet:,} others were up all the time, and nobody thought otherwise." if quiet else ""
     unsaid = f" {run.left_out:,} later changes of mind were counted only." if run.left_out else ""
     said = "".join(tag("li", words(one)) for one in curves.spread_words(run))
     return [
-        _section("What had to hold", _verdicts(run.verdicts)),
+        _section("What had to hold", _verdicts(run.verdicts) if run.verdicts else ""),
         _section("What happened", _figure(strips.faults(run), _kinds()) + _figure(strips.waits(run))),
         _section(
             "Who knew what when",
@@ -92,7 +101,7 @@ def _sections(run: Told) -> list[str]:
         _section("Leader and liveness", _figure(curves.leaders(run)) + _figure(curves.alive(run), _lines())),
         _section("What was sent", _figure(curves.traffic(run))),
         _section("Before and after", _topologies(run)),
-        _section("Again", _again(run)),
+        _section("Again", _again(run, name)),
     ]
 
 
@@ -185,24 +194,30 @@ def _standing(sites: Sequence[Site]) -> str:
     return f"{len(sites) - down - outside:,} members up{rest}"
 
 
-def _again(run: Told) -> str:
+def _again(run: Told, name: str) -> str:
     stem = Path(run.source).stem
     library = LIBRARY / f"{stem}.yaml"
     known = library.exists() and library.read_text(encoding="utf-8") == run.text
-    world = f" --world {run.world}" if run.world != "simulated" else ""
-    command = f"smeg-scenario run {stem if known else run.source} --nodes {run.nodes} --seed {run.seed}{world}"
+    play = again(stem if known else run.source, run.nodes, run.seed, run.world, run.patience)
+    # Of a script only the name of its file is known, but its record is beside this page.
+    commands = tag("p", "Where this page is:", class_="note") + _command(f"smeg-scenario replay {quote(legible(name))}")
+    commands += tag("p", "Anywhere:" if known else "Where the script is:", class_="note") + _command(play)
     what = "It comes out the same, byte for byte." if run.trace else "No two real runs are quite alike."
     notes = "".join(tag("li", words(f"{name} ({count:,} times)")) for name, count in run.noticed.items())
     unable = "".join(
         tag("li", words(f"line {line}: {name} was not seen here: {why}")) for line, name, why in run.limits
     )
     return (
-        tag("pre", tag("code", words(command)), class_="command", tabindex=0)
+        commands
         + tag("p", words(what), class_="note")
         + (tag("h3", "What daemons told of") + tag("ul", notes, class_="note") if notes else "")
         + (tag("h3", "What this world could not see") + tag("ul", unable, class_="note") if unable else "")
         + tag("details", tag("summary", "The script") + tag("pre", tag("code", words(run.text)), tabindex=0))
     )
+
+
+def _command(line: str) -> str:
+    return tag("pre", tag("code", words(line)), class_="command", tabindex=0)
 
 
 def _facts(run: Told) -> str:

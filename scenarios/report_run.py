@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,13 @@ class Judged:
     what: str
     since: float
     within: float
-    """seconds that it might take; 0 where nothing was said."""
+    """seconds that it might take, with what patience adds; 0 where nothing was said."""
 
     @property
     def when(self) -> str:
-        """`always`, `eventually`, `at-end`, or nothing for an event that could not be."""
-        word = self.about.partition(": ")[0]
-        return word if word in ("always", "eventually", "at-end") else ""
+        """`always`, `eventually`, `at-end`; `run` where it could not go on; nothing for an event that could not be."""
+        word, colon, _ = self.about.partition(": ")
+        return word if colon and word in ("always", "eventually", "at-end", "run") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Happened:
     name: str
     verb: str
     hosts: tuple[str, ...]
+    ends: bool
+    """Whether it only ends others of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Told:
     world: str
     nodes: int
     seed: int
+    patience: float
     seconds: float
     trace: str
     verdicts: tuple[Judged, ...]
@@ -102,10 +105,6 @@ class Told:
     changes: tuple[tuple[float, str, str, tuple[str, ...], tuple[str, ...]], ...]
     left_out: int
     samples: tuple[Sample, ...]
-
-    @property
-    def held(self) -> bool:
-        return all(one.held for one in self.verdicts)
 
     @property
     def span(self) -> float:
@@ -133,9 +132,10 @@ def _told(record: Mapping[str, Any]) -> Told:
         world=record["world"],
         nodes=int(record["nodes"]),
         seed=int(record["seed"]),
+        patience=float(record["patience"]),
         seconds=float(record["seconds"]),
         trace=record["trace"],
-        verdicts=tuple(_judged(one, script) for one in record["verdicts"]),
+        verdicts=tuple(_judged(one, script, float(record["patience"])) for one in record["verdicts"]),
         events=_events(record, script),
         limits=tuple((limit["line"], limit["what"], limit["why"]) for limit in record["limits"]),
         noticed={str(what): int(count) for what, count in seen["noticed"].items()},
@@ -158,39 +158,41 @@ def _site(host: str, row: Any, groups: Mapping[str, tuple[str, str]]) -> Site:
     return Site(host, *groups[host], state, tuple(meshes), via)
 
 
-def _judged(one: Mapping[str, Any], script: Script) -> Judged:
-    said = (float(e.within) for e in script.expect if f"{e.when.value}: {e.text}" == one["about"])
+def _judged(one: Mapping[str, Any], script: Script, patience: float) -> Judged:
+    said = (e.within * patience for e in script.expect if e.about == one["about"])
     return Judged(
         one["line"], one["about"], one["held"], one["at"], one["what"], one["since"], next(said, 0.0)
     )  # fmt: skip
 
 
 def _events(record: Mapping[str, Any], script: Script) -> tuple[Happened, ...]:
-    by_name = {event.name: event for event in script.timeline}
-    last: dict[str, float] = {}
-    for at, event, _ in record["story"]["deeds"]:
-        last[event] = float(at)
+    last: dict[int, float] = {}
+    for at, place, _ in record["story"]["deeds"]:
+        last[place] = float(at)
     found = []
     for one in record["events"]:
-        event = by_name[one["name"]]
-        until = max(float(one["at"]), last.get(one["name"], 0.0))
-        endless = isinstance(event.action, _UNTIL_UNDONE) and not getattr(event.action, "lasts", 0.0)
+        event = script.timeline[one["place"]]
+        until = max(float(one["at"]), last.get(one["place"], 0.0))
+        ends = a.only_ends(event.action)
+        endless = isinstance(event.action, _UNTIL_UNDONE) and not getattr(event.action, "lasts", 0.0) and not ends
         if endless or isinstance(event.action, a.Partition | a.Isolate):
-            until = _undone(event, record, by_name)
-        found.append(Happened(float(one["at"]), until, one["name"], a.WORDS[type(event.action)], tuple(one["hosts"])))
+            until = _undone(one, record, script.timeline)
+        verb = a.WORDS[type(event.action)]
+        found.append(Happened(float(one["at"]), until, one["name"], verb, tuple(one["hosts"]), ends))
     return tuple(found)
 
 
 _UNTIL_UNDONE = (a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.DiskFull, a.Traffic)
 
 
-def _undone(event: Event, record: Mapping[str, Any], by_name: Mapping[str, Event]) -> float:
+def _undone(begun: Mapping[str, Any], record: Mapping[str, Any], timeline: Sequence[Event]) -> float:
     """When the next event of the kind that ends this one happened; else the end of the run."""
-    begun = next(float(one["at"]) for one in record["events"] if one["name"] == event.name)
-    action = event.action
+    action = timeline[begun["place"]].action
     ends: tuple[type[a.Action], ...] = (a.Heal,) if isinstance(action, a.Partition | a.Isolate) else (type(action),)
     if isinstance(action, a.Pause):
-        ends = (a.Resume, a.Kill, a.PowerOff, a.Stop)
-    later = (float(one["at"]) for one in record["events"] if one["at"] > begun
-             and isinstance(by_name[one["name"]].action, ends))  # fmt: skip
+        ends = (a.Resume, a.Kill, a.PowerOff)
+    elif isinstance(action, a.DiskFull | a.Traffic):
+        ends = ()
+    later = (float(one["at"]) for one in record["events"] if one["place"] > begun["place"]
+             and isinstance(timeline[one["place"]].action, ends))  # fmt: skip
     return next(later, float(record["seconds"]))

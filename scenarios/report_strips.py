@@ -108,13 +108,15 @@ def _said(event: Happened, all_hosts: int) -> str:
     count = len(event.hosts)
     some = f"{count} hosts" if count < all_hosts else "everyone"
     whom = event.hosts[0] if count == 1 else some if count else ""
+    if event.ends:
+        whom = f"ends for {whom}" if whom else "ends"
     named = f"{event.name}: " if event.name != event.verb and not event.name.startswith(f"{event.verb}-") else ""
     return f"{named}{event.verb} {whom}".strip() if event.verb != "heal" else f"{named}heal"
 
 
 def _event(event: Happened, begin: float, end: float, wide: float, lane: int, text: str) -> str:
     middle = lane * LANE + LANE / 2 + 2
-    kind = KINDS.get(event.verb, "fault")
+    kind = "mend" if event.ends else KINDS.get(event.verb, "fault")
     bar = (
         tag("rect", x=begin, y=middle - 4, width=end - begin, height=8, rx=4, class_=f"bar {kind}")
         if end > begin + 1

@@ -9,42 +9,62 @@ from typing import Any
 
 import orjson
 
+from scenarios.again import legible
+from scenarios.script import LARGEST, SMALLEST
 from scenarios.stage import Limit
 from scenarios.verdicts import Play
 from smeg import __version__
 from smeg.errors import LocalError
 
-FORM = 1
+FORM = 2
 MAX_RECORD = 256 * 1024 * 1024
 """bytes."""
+MOST_SEED = 2**63 - 1
+"""A record holds no larger number."""
+WORLDS = ("simulated", "real")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """All that a run follows from."""
+
+    source: str
+    """The file of the script."""
+    text: str
+    world: str
+    nodes: int
+    seed: int
+    patience: float = 1.0
+
+    def record_in(self, folder: Path) -> Path:
+        """Where its record is."""
+        return folder / f"{Path(self.source).stem}-{self.world}-{self.nodes}-{self.seed}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What a replay needs of a record."""
 
-    source: str
-    text: str
-    world: str
-    nodes: int
-    seed: int
+    origin: Origin
     verdicts: tuple[tuple[int, str, bool], ...]
     """Line, about what, whether it held."""
     marks: tuple[str, ...]
 
 
-def write(
-    folder: Path, source: str, text: str, world: str, nodes: int, seed: int, limits: Sequence[Limit], play: Play
-) -> Path:
-    """Write a run's record into a folder, which is made; its path. Raises `LocalError`."""
-    record = {
+def write(path: Path, origin: Origin, limits: Sequence[Limit], play: Play) -> bool:
+    """Write the record of a run; its folder is made. Whether it took the place of one that was different.
+
+    Raises `LocalError`.
+    """
+    record = orjson.dumps({
         "form": FORM,
         "version": __version__,
-        "source": Path(source).name,
-        "script": text,
-        "world": world,
-        "nodes": nodes,
-        "seed": seed,
+        "source": legible(Path(origin.source).name),
+        "script": origin.text,
+        "world": origin.world,
+        "nodes": origin.nodes,
+        "seed": origin.seed,
+        "patience": origin.patience,
         "limits": [asdict(limit) for limit in limits],
         "held": play.held,
         "seconds": play.seconds,
@@ -56,14 +76,27 @@ def write(
         "story": play.story,
         "trace": play.trace,
         "marks": play.marks,
-    }
-    path = folder / f"{Path(source).stem}-{world}-{nodes}-{seed}.json"
+    })  # fmt: skip
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(orjson.dumps(record))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        another = path.exists() and path.read_bytes() != record
+        path.write_bytes(record)
     except OSError as error:
         raise LocalError("report-unwritable", f"cannot write {path}: {error}", "name another folder") from error
-    return path
+    return another
+
+
+def prove_writable(path: Path) -> None:
+    """That a file can be written, before there is anything to write. Raises `LocalError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.exists()
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise LocalError("unwritable", f"cannot write {path}: {error.strerror}", "name another place") from error
 
 
 def read(path: Path) -> Recorded:
@@ -80,16 +113,30 @@ def read(path: Path) -> Recorded:
         if said["form"] != FORM:
             raise LocalError("bad-record", f"{path} has the form {said['form']!r}", f"this version reads {FORM}")
         return Recorded(
-            _text(said["source"]),
-            _text(said["script"]),
-            _text(said["world"]),
-            _number(said["nodes"]),
-            _number(said["seed"]),
+            _origin(said),
             tuple((_number(one["line"]), _text(one["about"]), one["held"] is True) for one in said["verdicts"]),
             tuple(_text(mark) for mark in said["marks"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise LocalError("bad-record", f"{path} is no record of a run: {error!r}", "see `run --report`") from error
+
+
+def _origin(said: Any) -> Origin:
+    origin = Origin(
+        _text(said["source"]),
+        _text(said["script"]),
+        _text(said["world"]),
+        _number(said["nodes"]),
+        _number(said["seed"]),
+        float(said["patience"]),
+    )
+    if origin.world not in WORLDS:
+        raise ValueError(f"its world is {origin.world!r}, and there are {' and '.join(WORLDS)}")
+    if not SMALLEST <= origin.nodes <= LARGEST:
+        raise ValueError(f"it has {origin.nodes} hosts, and a run has {SMALLEST} to {LARGEST}")
+    if not 1 <= origin.patience <= 100:
+        raise ValueError(f"its patience is {origin.patience}")
+    return origin
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from ipaddress import IPv6Network
 from math import floor
 from typing import Literal
 
-from scenarios.actions import Action
+from scenarios.actions import Action, Flap
 from scenarios.expectations import Check
 from scenarios.script_values import Seconds, Share
 from smeg.errors import LocalError
@@ -58,6 +58,8 @@ class Group:
     """For how long their certificates live, since the world came to rest; 0 for as long as their mesh's."""
     speaks: Literal["this", "later"] = "this"
     """The version: a later one has fields and words that this one does not know."""
+    line: int = field(default=1, compare=False)
+    """Of the script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,11 @@ class Expectation:
     after: str = ""
     """The event from which that counts; empty for the last one."""
 
+    @property
+    def about(self) -> str:
+        """As a verdict names it."""
+        return f"{self.when.value}: {self.text}"
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -110,9 +117,32 @@ class Script:
     expect: tuple[Expectation, ...] = ()
     lasts: Seconds = LASTS
     """How long the world is watched after the last event, at least."""
+    source: str = field(default="", compare=False)
+    """The file that it was read from."""
 
     def group(self, name: str) -> Group:
         return next(group for group in self.hosts if group.name == name)
+
+    def place(self, event: str) -> int:
+        """Where in the timeline the event of this name stands, of which there is one if something refers to it; the
+        last one if it has none. -1 if there is no such event."""
+        if not event:
+            return len(self.timeline) - 1
+        return next((place for place, one in enumerate(self.timeline) if one.name == event), -1)
+
+    def schedule(self) -> list[tuple[float, float]]:
+        """When each event begins and when the last of it is over, at the earliest, in seconds."""
+        found: list[tuple[float, float]] = []
+        end = 0.0
+        for event in self.timeline:
+            begins = float(event.at) if event.at is not None else end + float(event.wait)
+            begins = max(begins, found[-1][0] if found else 0.0)
+            end = begins + float(getattr(event.action, "away", 0.0))
+            lasts = float(getattr(event.action, "lasts", 0.0))
+            if isinstance(event.action, Flap):
+                end += lasts
+            found.append((begins, max(end, begins + lasts)))
+        return found
 
     def meshes_of(self, group: Group) -> tuple[str, ...]:
         """Those that its hosts are in at the start."""
@@ -121,14 +151,25 @@ class Script:
         bridged = self.bridges.get(group.name, ())
         return tuple(mesh for mesh, groups in self.meshes.items() if group.name in groups or mesh in bridged)
 
+    @property
+    def fixed(self) -> int:
+        """How many hosts there are, if the groups say it whatever `nodes` is; else 0."""
+        sizes = [group.count for group in self.hosts if isinstance(group.count, int)]
+        return sum(sizes) if len(sizes) == len(self.hosts) else 0
+
     def counts(self, nodes: int) -> dict[str, int]:
         """How many hosts each group has when there are so many in all. Raises `LocalError` if that cannot be."""
         given = {group.name: _counted(group, nodes) for group in self.hosts if group.count != REST}
         left = nodes - sum(given.values())
         rest = [group.name for group in self.hosts if group.count == REST]
+        where = f"{self.source or self.name}:{min(group.line for group in self.hosts)}: hosts"
         if left < len(rest):
             least = sum(given.values()) + len(rest)
-            raise LocalError("too-few-nodes", f"{self.name} needs more than {nodes} hosts", f"at least {least}")
+            hint = f"at least --nodes {least}, or `nodes: {least}` in the script"
+            raise LocalError("too-few-nodes", f"{where}: need more than {nodes} in all", hint)
+        if left and self.fixed:
+            hint = f"--nodes {self.fixed}, or a group with `count: rest`"
+            raise LocalError("too-many-nodes", f"{where}: are {self.fixed} by their counts, not {nodes}", hint)
         given.update((name, left // len(rest) + (place < left % len(rest))) for place, name in enumerate(rest))
         return {group.name: given[group.name] for group in self.hosts}
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from scenarios.actions import WORDS, Action, Join, NatRebind, Partition
+from scenarios.actions import WORDS, Action, Advertise, Heal, Isolate, Join, NatRebind, Partition, Traffic, Withdraw
 from scenarios.expectations import WORDS as CHECK_WORDS
-from scenarios.expectations import Check, KnownByAll
-from scenarios.script import REST, Begins, Script, When
+from scenarios.expectations import Check, KnownByAll, Outage
+from scenarios.script import REST, Begins, Group, Script, When
 from scenarios.script_tables import specs
 from scenarios.script_values import KINDS, MeshName
+from scenarios.script_writing import selections
 from scenarios.selectors import (
+    EVERYONE,
     RESERVED,
     BridgeBetween,
     Leader,
@@ -25,15 +27,18 @@ from scenarios.selectors import (
     Selector,
     Some,
 )
+from smeg.errors import LocalError
 
 ALONE = ("everyone", "running", "down", "leader")
 """Words that mean hosts without any other."""
+NAMED = 3
+"""lines that a mistake names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     lines: Mapping[str, int]
-    """Where groups, meshes and bridges stand: `hosts.peers`, …"""
+    """Where meshes and bridges stand: `meshes.demo`, …"""
     wrong: Callable[[int, str, str, str], None]
     near: Callable[[str, Collection[str]], str]
     """What to expect instead of a name that is none of these."""
@@ -46,7 +51,9 @@ def check(script: Script, found: Findings) -> None:
     groups = {group.name: group for group in script.hosts}
     for name in groups:
         if name in RESERVED:
-            found.wrong(found.lines[f"hosts.{name}"], f"hosts.{name}", "means something else", "another name")
+            found.wrong(groups[name].line, f"hosts.{name}", "means something else", "another name")
+        if _is_host(script, name):
+            found.wrong(groups[name].line, f"hosts.{name}", "is a host of another group, too", "another name")
     for mesh, said in script.meshes.items():
         line = found.lines.get(f"meshes.{mesh}", 1)
         for name in said:
@@ -71,6 +78,30 @@ def check(script: Script, found: Findings) -> None:
     _expectations(script, found)
 
 
+def check_hosts(script: Script, nodes: int) -> None:
+    """That a script means something with so many hosts in all. Raises `LocalError` if it does not."""
+    counts, wrong = script.counts(nodes), []
+    said: list[tuple[int, Action | Check | None]] = [(one.line, one.check) for one in script.expect]
+    said += [(event.line, one) for event in script.timeline for one in (event.action, event.after)]
+    for line, one in said:
+        for name in _hosts_named(one) if one is not None else ():
+            group, _, number = name.rpartition("-")
+            if name not in counts and int(number) > counts[group]:
+                wrong.append((line, f"there is no {name} among {counts[group]} {group} of {nodes} hosts"))
+    if wrong:
+        message = "\n".join(f"{script.source}:{line}: {words}" for line, words in sorted(set(wrong)))
+        raise LocalError("too-few-nodes", message, "more --nodes, or another host")
+
+
+def _hosts_named(said: Action | Check) -> Iterator[str]:
+    """Hosts and groups."""
+    for selection in selections(said):
+        for one in selection:
+            match one:
+                case Named(name) | PeerOf(name):
+                    yield name
+
+
 def _may_found(script: Script, name: str) -> bool:
     group = script.group(name)
     return group.role == "peer" and group.begins is Begins.MEMBER
@@ -78,46 +109,50 @@ def _may_found(script: Script, name: str) -> bool:
 
 def _timeline(script: Script, found: Findings) -> None:
     before: list[str] = []
-    last = -1.0
-    for event in script.timeline:
-        place = WORDS[type(event.action)]
-        if event.at is not None:
-            if event.at < last:
-                found.wrong(event.line, place, f"is at {event.at:g} s, after one at {last:g} s", "events in order")
-            last = max(last, event.at)
-        _names(script, found, event.line, place, event.action, before)
+    last = 0.0
+    for place, (event, (begins, _)) in enumerate(zip(script.timeline, script.schedule(), strict=True)):
+        verb = WORDS[type(event.action)]
+        if event.at is not None and event.at < last:
+            found.wrong(event.line, verb, f"is at {event.at:g} s, after one at {last:g} s", "events in order")
+        last = begins
+        _names(script, found, event.line, verb, event.action, before)
         if event.after is not None:
             _names(script, found, event.line, "after", event.after, before)
+            if isinstance(event.after, KnownByAll) and before:
+                _is_known(
+                    script, found, event.line, script.place(event.after.event) if event.after.event else place - 1
+                )
         match event.action:
             case Partition(sides) if len(sides) < 2:
-                found.wrong(event.line, place, f"has {len(sides)} sides", "at least two")
+                found.wrong(event.line, verb, f"has {len(sides)} sides", "at least two")
             case Partition(sides) if sum(Rest() in side for side in sides) > 1:
-                found.wrong(event.line, place, "has `rest` twice", "it once")
-            case NatRebind(hosts):
-                for name in _without_nat(script, hosts):
-                    found.wrong(event.line, place, f"{name} has no NAT", "hosts of a group with `nat: yes`")
-            case Join(hosts) if not _outsiders(script, hosts):
+                found.wrong(event.line, verb, "has `rest` twice", "it once")
+            case Heal(hosts) if hosts != EVERYONE:
+                found.wrong(event.line, verb, "heals everybody, whoever is named", "`heal:` alone")
+            case Advertise(hosts) | Withdraw(hosts) if not _may_mean(
+                script, hosts, lambda group: bool(group.advertises)
+            ):
+                expected = "hosts of a group with `advertises`"
+                found.wrong(event.line, verb, "is about hosts behind which nothing is", expected)
+            case NatRebind(hosts) if not _may_mean(script, hosts, lambda group: group.nat):
+                found.wrong(event.line, verb, "is about hosts behind no NAT", "hosts of a group with `nat: yes`")
+            case Join(hosts) if not _may_mean(script, hosts, _begins_outside):
                 expected = "hosts of a group with `begins: outside`, or some that left"
                 if not any(WORDS[type(other.action)] in ("leave", "evict") for other in script.timeline):
-                    found.wrong(event.line, place, "has nobody who is outside", expected)
+                    found.wrong(event.line, verb, "has nobody who is outside", expected)
         before.append(event.name)
 
 
-def _without_nat(script: Script, hosts: Selection) -> Iterator[str]:
-    """What of this surely means hosts that are behind no NAT."""
-    for one in hosts:
-        name = one.name if isinstance(one, Named) else one.group if isinstance(one, (Part, Some)) else ""
-        for group in script.hosts:
-            if group.name in (name, name.rpartition("-")[0]) and not group.nat:
-                yield name
+def _begins_outside(group: Group) -> bool:
+    return group.begins is Begins.OUTSIDE
 
 
-def _outsiders(script: Script, hosts: Selection) -> bool:
-    """Whether one of these may mean a host that is no member at the start."""
-    outside = [group.name for group in script.hosts if group.begins is Begins.OUTSIDE]
+def _may_mean(script: Script, hosts: Selection, which: Callable[[Group], bool]) -> bool:
+    """Whether one of these may mean a host of such a group."""
+    those = [group.name for group in script.hosts if which(group)]
     for one in hosts:
         name = one.name if isinstance(one, Named) else one.group if isinstance(one, (Part, Some)) else ""
-        if outside and (not name or name in outside or name.rpartition("-")[0] in outside):
+        if those and (not name or name in those or name.rpartition("-")[0] in those):
             return True
     return False
 
@@ -126,10 +161,14 @@ def _expectations(script: Script, found: Findings) -> None:
     events = [event.name for event in script.timeline]
     for one in script.expect:
         place = CHECK_WORDS[type(one.check)]
-        if one.after and one.after not in events:
-            found.missing(one.line, place, "event", one.after, events)
+        if one.after:
+            _event(script, found, one.line, place, one.after, events)
         if (one.when is When.EVENTUALLY or isinstance(one.check, KnownByAll)) and not events:
             found.wrong(one.line, place, "has no event from which it counts", "a timeline with one")
+        if isinstance(one.check, Outage) and not any(isinstance(event.action, Traffic) for event in script.timeline):
+            found.wrong(one.line, place, "has no packets of which it could count what is lost", "`traffic` before it")
+        if isinstance(one.check, KnownByAll) and events:
+            _is_known(script, found, one.line, script.place(one.check.event or one.after))
         _names(script, found, one.line, place, one.check, events)
 
 
@@ -141,18 +180,43 @@ def _names(
         value = getattr(said, spec.field)
         if spec.kind is KINDS[MeshName] and value and value not in script.meshes:
             found.missing(line, place, "mesh", value, script.meshes)
-        elif spec.key == "event" and value and value not in events:
-            found.missing(line, place, "event", value, events)
+        elif spec.key == "event" and value:
+            _event(script, found, line, place, value, events)
         elif spec.sides or spec.hosts:
             for selection in value if spec.sides else [value]:
                 for selector in selection:
                     if isinstance(selector, Rest) and not spec.sides:
                         found.wrong(line, place, "says `rest`", "that only among the sides of a partition")
-                    for kind, name, known in _named(script, selector, events):
+                    if isinstance(selector, Of):
+                        _event(script, found, line, place, selector.event, events)
+                    for kind, name, known in _named(script, selector):
                         found.missing(line, place, kind, name, known)
 
 
-def _named(script: Script, selector: Selector, events: Collection[str]) -> Iterator[tuple[str, str, Collection[str]]]:
+def _event(script: Script, found: Findings, line: int, place: str, name: str, events: Collection[str]) -> None:
+    """That `name` is one of these events, and of one only."""
+    alike = [event.line for event in script.timeline if event.name == name]
+    if name not in events:
+        found.missing(line, place, "event", name, events)
+    elif len(alike) > 1:
+        lines = ", ".join(str(one) for one in alike[:NAMED])
+        found.wrong(
+            line,
+            place,
+            f"{name} may be any of the events in lines {lines}",
+            "the one that is meant to be named by `as`",
+        )
+
+
+def _is_known(script: Script, found: Findings, line: int, event: int) -> None:
+    """That there is something to be known of an event."""
+    match script.timeline[event].action:
+        case Isolate(receiving=True):
+            said = "who hears nobody may be thought dead or alive"
+            found.wrong(line, "known-by-all", said, "an event by which somebody is gone, or back")
+
+
+def _named(script: Script, selector: Selector) -> Iterator[tuple[str, str, Collection[str]]]:
     """Names in a selector that nothing has: what they should name, and what there is."""
     groups = [group.name for group in script.hosts]
     match selector:
@@ -162,20 +226,18 @@ def _named(script: Script, selector: Selector, events: Collection[str]) -> Itera
             yield "group", name, groups
         case Leader(mesh) | Next(_, mesh) if mesh and mesh not in script.meshes:
             yield "mesh", mesh, script.meshes
-        case PeerOf(name) if not _is_host(script, name):
-            yield "host", name, [f"{group}-1" for group in groups]
+        case PeerOf(name) if not _is_host(script, name, "client"):
+            yield "client", name, [f"{group.name}-1" for group in script.hosts if group.role == "client"]
         case BridgeBetween(one, other):
             for mesh in (one, other):
                 if mesh not in script.meshes:
                     yield "mesh", mesh, script.meshes
-        case Of(event) if event not in events:
-            yield "event", event, events
 
 
-def _is_host(script: Script, name: str) -> bool:
+def _is_host(script: Script, name: str, role: str = "") -> bool:
     """Whether a name is that of a host: which numbers there are depends on the size of the run."""
     group, _, number = name.rpartition("-")
     found = next((one for one in script.hosts if one.name == group), None)
-    if found is None or not number.isdecimal() or number.startswith("0"):
+    if found is None or role not in ("", found.role) or not number.isdecimal() or number.startswith("0"):
         return False
     return found.count == REST or not isinstance(found.count, int) or int(number) <= found.count

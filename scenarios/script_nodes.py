@@ -123,8 +123,10 @@ class NodeReading:
                 if spec.key in entries:
                     said = self._spec(spec, entries[spec.key][1], f"{place}.{spec.key}")
                     arguments.update((spec.field, value) for value in said)
-        elif table and not (isinstance(node, ScalarNode) and node.value in ("", "~", "null")):
-            arguments.update((table[0].field, value) for value in self._spec(table[0], node, place))
+        elif not (isinstance(node, ScalarNode) and node.value in ("", "~", "null")):
+            if not table:
+                self.wrong(line_of(node), place, f"has {shape(node)} after it", "nothing")
+            arguments.update((spec.field, value) for spec in table[:1] for value in self._spec(spec, node, place))
         missing = [spec for spec in table if spec.required and spec.field not in arguments]
         if missing and len(self.mistakes) == before:
             spec = missing[0]

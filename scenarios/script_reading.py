@@ -6,7 +6,9 @@ Only the nodes that YAML composes are used; their scalars are text, which `scrip
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -28,7 +30,7 @@ from scenarios.script_tables import (
     TOP,
     specs,
 )
-from scenarios.script_values import Seconds
+from scenarios.script_values import Seconds, nearest_name
 from smeg.errors import LocalError
 from smeg.yaml_nodes import ONE_A_LINE, compose, last_line, line_of, plain, shape
 
@@ -45,9 +47,12 @@ NODES = 50
 class Reading(NodeReading):
     """One text, read: `script`, as far as it could be, and `mistakes` with their lines."""
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, source: str) -> None:
         super().__init__(last_line(text))
+        self._source = source
         self.script: Script | None = None
+        self._named: dict[str, int] = {}
+        """Events that have a name of their own, with its line."""
         match compose(text, MAX_TEXT, lambda line, what, hint: self.wrong(line, "file", what, hint or _SYNTAX)):
             case MappingNode() as root:
                 self._script(root, name)
@@ -59,7 +64,7 @@ class Reading(NodeReading):
 
     def _script(self, root: MappingNode, name: str) -> None:
         entries = self._known(root, "file", TOP)
-        groups, lines = self._hosts(entries.get("hosts"))
+        groups = self._hosts(entries.get("hosts"))
         meshes = self._lists(entries.get("meshes"), "meshes", "a mesh", MAX_MESHES)
         if "meshes" not in entries:
             meshes = {"demo": (1, tuple(group.name for group in groups))}
@@ -75,41 +80,45 @@ class Reading(NodeReading):
             self._timeline(entries.get("timeline")),
             self._expect(entries.get("expect")),
             self._seconds(entries, "lasts", 10.0),
+            self._source,
         )
+        if "nodes" not in entries and script.fixed >= SMALLEST:
+            script = replace(script, nodes=script.fixed)
         if not SMALLEST <= script.nodes <= LARGEST:
             line = entries["nodes"][0] if "nodes" in entries else 1
             self.wrong(line, "nodes", f"is {script.nodes}", f"{SMALLEST} to {LARGEST}")
         for group in groups:
-            self._group_makes_sense(group, lines[group.name])
+            self._group_makes_sense(group)
         where = {
-            **{f"hosts.{group}": line for group, line in lines.items()},
             **{f"meshes.{mesh}": line for mesh, (line, _) in meshes.items()},
             **{f"bridges.{group}": line for group, (line, _) in bridges.items()},
         }
         findings = Findings(where, self.wrong, self._did_you_mean)
-        check(script, findings)
+        if groups:
+            check(script, findings)
         self.script = script
 
     # Parts of a script.
 
-    def _hosts(self, entry: tuple[int, Node] | None) -> tuple[tuple[Group, ...], dict[str, int]]:
+    def _hosts(self, entry: tuple[int, Node] | None) -> tuple[Group, ...]:
         groups: list[Group] = []
-        lines: dict[str, int] = {}
         if entry is None:
             self.wrong(1, "hosts", "is missing", "groups of hosts, like `hosts: {peers: {count: rest}}`")
-            return (), {}
-        for name, (line, node) in self._entries(entry[1], "hosts", "a mapping: a group's name, then its keys").items():
+            return ()
+        entries = self._entries(entry[1], "hosts", "a mapping: a group's name, then its keys")
+        if len(entries) > MAX_GROUPS:
+            self.wrong(entry[0], "hosts", f"has {len(entries)} groups", f"at most {MAX_GROUPS}")
+            return ()
+        for name, (line, node) in entries.items():
             place = f"hosts.{plain(name)}"
             for label in self._label(name, line, place):
-                group = self._build(lambda label=label, **said: Group(label, **said), GROUP, node, place, line)
+                made = partial(Group, label, line=line)
                 # Of a group in which something is wrong the name is known, and whatever else could be read.
-                group = group or Group(label, **{"count": REST, **self.read})
-                if len(groups) < MAX_GROUPS:
-                    groups.append(group)
-                    lines[label] = line
+                group = self._build(made, GROUP, node, place, line)
+                groups.append(group or made(**{"count": REST, **self.read}))
         if not groups and not self.mistakes:
             self.wrong(entry[0], "hosts", "has no group", "at least one")
-        return tuple(groups), lines
+        return tuple(groups)
 
     def _label(self, name: str, line: int, place: str) -> Iterator[str]:
         try:
@@ -117,8 +126,8 @@ class Reading(NodeReading):
         except ValueError as error:
             self.wrong(line, place, str(error), LABEL.expected)
 
-    def _group_makes_sense(self, group: Group, line: int) -> None:
-        place = f"hosts.{group.name}"
+    def _group_makes_sense(self, group: Group) -> None:
+        line, place = group.line, f"hosts.{group.name}"
         if group.nat and group.role == "peer":
             self.wrong(line, place, "is behind a NAT and a peer", "role: client, for nobody can dial it")
         if group.count == 0:
@@ -169,12 +178,17 @@ class Reading(NodeReading):
         when = self._seconds(entries, "at", 0.0) if "at" in entries else None
         if when is not None and ("after" in entries or "wait" in entries):
             self.wrong(line, verb, "has `at` and `after` or `wait`", "a time, or something that it waits for")
-        label = str(self._one(entries, "as", LABEL, verb))
+        label = str(self._one(entries, "as", LABEL, ""))
+        if label in self._named:
+            said = f"is said twice, first in line {self._named[label]}"
+            self.wrong(entries["as"][0], f"as {label}", said, "another name for each event")
+        elif label:
+            self._named[label] = entries["as"][0]
         if action is None:
             # That it is there is known to what comes after it.
-            yield Event(line, Heal(), label)
+            yield Event(line, Heal(), label or verb)
         else:
-            yield Event(line, action, label, when, after, self._seconds(entries, "wait", 0.0))
+            yield Event(line, action, label or verb, when, after, self._seconds(entries, "wait", 0.0))
 
     def _check(self, entry: tuple[int, Node], place: str, about: Mapping[str, str] | None = None) -> Check | None:
         """A check: a word, or a mapping with one check among other keys."""
@@ -212,7 +226,7 @@ class Reading(NodeReading):
         entries = self._entries(node, when.value, "") if isinstance(node, MappingNode) else {}
         within = self._seconds(entries, "within", 0.0) if about else Seconds(0.0)
         after = str(self._one(entries, "after", LABEL, "")) if about else ""
-        if about and within == 0.0 and made is not None:
+        if about and "within" not in entries and made is not None:
             self.wrong(line, when.value, "has no `within`", f"{ABOUT_EVENTUALLY['within']}, like `within: 5 s`")
         if made is not None:
             yield Expectation(line, when, made, _text(node), within, after)
@@ -235,8 +249,7 @@ def parse(text: str, source: str) -> Script:
 
     Raises `LocalError` (`bad-script`) whose message has one line a mistake: `FILE:LINE: what; expected …`.
     """
-    stem = Path(source).stem.lower().replace("_", "-")
-    reading = Reading(text, stem or "script")
+    reading = Reading(text, nearest_name(Path(source).stem), source)
     if reading.mistakes or reading.script is None:
         message = "\n".join(f"{source}:{line}: {words}" for line, words in sorted(set(reading.mistakes)))
         raise LocalError("bad-script", message, "correct the lines named above; docs/scenarios.md lists every word")
@@ -247,7 +260,11 @@ def read(path: Path) -> tuple[Script, str]:
     """The script in a file, and its text. Raises `LocalError`."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"{path}:{line}: file: has a byte {error.object[error.start]:#04x} that is no UTF-8"
+        raise LocalError("bad-script", message, "save it as UTF-8") from error
+    except OSError as error:
         near = get_close_matches(path.name, [one.stem for one in library()], 1)
         hint = f"did you mean {near[0]}?" if near else "name a file that exists, or one that `smeg-scenario list` names"
         raise LocalError("script-unreadable", f"cannot read {path}: {error}", hint) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from scenarios.actions import VERBS
@@ -18,6 +19,7 @@ from scenarios.script_tables import (
     DURATION,
     GROUP,
     LABEL,
+    SIZE,
     TOP,
     Spec,
     meaning,
@@ -35,13 +37,13 @@ def schema() -> dict[str, Any]:
     lists = {"type": "object", "propertyNames": NAMES, "additionalProperties": _or_list(NAMES)}
     parts: dict[str, Any] = {
         "name": NAMES,
-        "about": {"type": "string", "maxLength": 2000},
-        "nodes": {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
+        "about": {"type": ["string", "number", "boolean", "null"], "maxLength": 2000},
+        "nodes": replace(SIZE, number={"type": "integer", "minimum": SMALLEST, "maximum": LARGEST}).schema(),
         "hosts": {
             "type": "object",
             "minProperties": 1,
             "propertyNames": NAMES,
-            "additionalProperties": _fields(GROUP, short=True),
+            "additionalProperties": _fields(GROUP),
         },
         "meshes": lists,
         "bridges": lists,
@@ -85,24 +87,20 @@ def _value(spec: Spec) -> dict[str, Any]:
     return _or_list(one) if spec.kind.many else one
 
 
-def _fields(table: tuple[Spec, ...], short: bool) -> dict[str, Any]:
+def _fields(table: tuple[Spec, ...]) -> dict[str, Any]:
     """A mapping of these keys; where it can be, the first alone too, or nothing at all."""
     properties = {spec.key: {**_value(spec), "description": spec.meaning} for spec in table}
     required = [spec.key for spec in table if spec.required]
     whole = _mapping(properties, required)
-    if not table or not short:
-        return whole
-    ways = [whole, _value(table[0])]
+    ways = [whole, *(_value(spec) for spec in table[:1])]
     if not required:
         ways.append({"type": "null"})
-    return {"anyOf": ways} if required in ([], [table[0].key]) else whole
+    return {"anyOf": ways} if required in ([], [spec.key for spec in table[:1]]) else whole
 
 
 def _exactly_one(words: Mapping[str, type[Any]], about: Mapping[str, Any]) -> dict[str, Any]:
     """A mapping with one of these words, and other keys beside it."""
-    properties = {
-        word: {**_fields(specs(kind), short=True), "description": meaning(kind)} for word, kind in words.items()
-    }
+    properties = {word: {**_fields(specs(kind)), "description": meaning(kind)} for word, kind in words.items()}
     return {**_mapping({**about, **properties}), "oneOf": [{"required": [word]} for word in words]}
 
 
@@ -114,7 +112,9 @@ def _words() -> dict[str, Any]:
 def _event() -> dict[str, Any]:
     check = {"$ref": "#/$defs/check"}
     about = {"at": DURATIONS, "after": check, "wait": DURATIONS, "as": NAMES}
-    return _exactly_one(VERBS, {key: {**part, "description": ABOUT_EVENT[key]} for key, part in about.items()})
+    said = {key: {**part, "description": ABOUT_EVENT[key]} for key, part in about.items()}
+    both = {"required": ["at"], "anyOf": [{"required": ["after"]}, {"required": ["wait"]}]}
+    return {**_exactly_one(VERBS, said), "not": both}
 
 
 def _item(when: When) -> dict[str, Any]:

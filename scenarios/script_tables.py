@@ -12,6 +12,7 @@ from scenarios.script_values import (
     KINDS,
     NAME,
     NAME_WORDS,
+    WHOLE,
     Count,
     Kind,
     Seconds,
@@ -40,7 +41,7 @@ ABOUT_EVENT = {
     "at": "when, since the world came to rest",
     "after": "a check that must hold first",
     "wait": "how long after that, or after the event before this one",
-    "as": "what others call this event; else its verb",
+    "as": "what others call this event; else its verb, if no other event has it",
 }
 ABOUT_EVENTUALLY = {
     "within": "the time that it may take",
@@ -107,7 +108,12 @@ def _spec(key: str, kind: Kind, meaning: str, required: bool = False) -> Spec:
 
 
 _BEGINS = words("member", "outside", "off")
-_SIZE = Kind("a whole number, a percentage of all hosts, or rest", _size, r"[0-9]+|[0-9.]+ ?%|rest", numbers=True)
+_SIZE = Kind(
+    "a whole number, a percentage of all hosts, or rest",
+    _size,
+    r"0*[1-9][0-9]*|[0-9.]+ ?%|rest",
+    {**WHOLE, "minimum": 1},
+)
 GROUP: tuple[Spec, ...] = (
     _spec("count", _SIZE, "how many; `rest` is what the other groups leave", required=True),
     _spec("role", words("peer", "client"), "as in the configuration of a daemon"),

@@ -7,7 +7,7 @@ lines, or of which hosts there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import AddressValueError, IPv6Network, NetmaskValueError
@@ -52,8 +52,8 @@ class Kind:
     read: Callable[[str], object]
     pattern: str = ""
     """What an editor may check text by; empty where it cannot."""
-    numbers: bool = False
-    """Whether a bare number is one too."""
+    number: Mapping[str, Any] | None = None
+    """Which bare numbers are taken too, to an editor."""
     many: bool = False
     """Whether a list is taken too."""
 
@@ -61,9 +61,7 @@ class Kind:
         text: dict[str, Any] = {"type": "string"}
         if self.pattern:
             text["pattern"] = f"^(?:{self.pattern})$"
-        if not self.numbers:
-            return text
-        return {"anyOf": [{"type": "number"}, text]}
+        return text if self.number is None else {"anyOf": [self.number, text]}
 
 
 def seconds(text: str) -> Seconds:
@@ -121,6 +119,12 @@ def name(text: str) -> str:
     return text
 
 
+def nearest_name(text: str) -> str:
+    """What a script is called whose file has this name."""
+    letters = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+    return name((letters if letters[:1].isalpha() else f"script-{letters}")[:40].rstrip("-"))
+
+
 def truth(text: str) -> bool:
     if text not in ("true", "false", "yes", "no"):
         raise ValueError(f"{shown(text)} is neither yes nor no")
@@ -151,13 +155,20 @@ def words(*choices: str) -> Kind:
 
 DURATION_PATTERN = r"0|[0-9]+(\.[0-9]+)? ?(ms|s|min|h|d)"
 DURATION_WORDS = "a duration with its unit: 250 ms, 5 s, 2 min, 1 h or 7 d"
+WHOLE = {"type": "integer", "minimum": 0, "maximum": MOST}
+ZERO = {"const": 0}
+"""Of durations only nothing needs no unit."""
 SELECTION = Kind(f"{', '.join(FORMS)}, or a list of these", read_selector, many=True)
 KINDS: dict[object, Kind] = {
-    Seconds: Kind(DURATION_WORDS, seconds, DURATION_PATTERN, numbers=True),
-    Offset: Kind("a duration with its unit, - before it to go back: 1 h, -90 s", offset, f"-? ?({DURATION_PATTERN})"),
+    Seconds: Kind(DURATION_WORDS, seconds, DURATION_PATTERN, ZERO),
+    Offset: Kind(
+        "a duration with its unit, - before it to go back: 1 h, -90 s", offset, f"-? ?({DURATION_PATTERN})", ZERO
+    ),
     Share: Kind("a percentage from 0 % to 100 %", share, r"[0-9]+(\.[0-9]+)? ?%"),
-    Count: Kind(f"a whole number from 0 to {MOST}", count, r"[0-9]+", numbers=True),
-    Factor: Kind("a number from 0.1 to 1000", factor, r"[0-9]+(\.[0-9]+)?", numbers=True),
+    Count: Kind(f"a whole number from 0 to {MOST}", count, r"[0-9]+", WHOLE),
+    Factor: Kind(
+        "a number from 0.1 to 1000", factor, r"[0-9]+(\.[0-9]+)?", {"type": "number", "minimum": 0.1, "maximum": 1000}
+    ),
     MeshName: Kind("a mesh of this script", name, NAME.pattern),
     EventName: Kind("an event of this script, by its `as` or its verb", name, NAME.pattern),
     ProblemCode: Kind("the code of a problem, like second-daemon", name, NAME.pattern),

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from scenarios import run_record
+from scenarios.again import legible
 from scenarios.attempt import Case, attempt
 from scenarios.drawing import draw
+from scenarios.run_record import MOST_SEED
 from scenarios.script import LARGEST
 from scenarios.script_files import find
 from scenarios.script_reading import parse, read
 from scenarios.script_writing import write
 from scenarios.shrinking import Shrinking, story
 from scenarios.soaking import Account, Bounds, load, soak
+from scenarios.statuses import FAILED, HELD, INTERRUPTED, end, say
 from smeg.errors import LocalError
 
-HELD, FAILED, IMPOSSIBLE = 0, 1, 2
+SEED = click.IntRange(-MOST_SEED, MOST_SEED)
+DRAWN = click.IntRange(0, MOST_SEED)
 
 
 @click.command("draw")
-@click.argument("seed", type=click.IntRange(min=0))
+@click.argument("seed", type=DRAWN)
 def draw_command(seed: int) -> None:
     """The script that `soak` draws from a seed."""
     click.echo(write(draw(seed)), nl=False)
@@ -33,7 +36,7 @@ def draw_command(seed: int) -> None:
 @click.command("shrink")
 @click.argument("file")
 @click.option("--nodes", type=click.IntRange(2, LARGEST), help="How many hosts; else as the script or record says.")
-@click.option("--seed", type=int, help="With which it fails; else 1, or as the record says.")
+@click.option("--seed", type=SEED, help="With which it fails; else 1, or as the record says.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, help="So many seeds are tried until one fails.")
 @click.option("--tries", type=click.IntRange(1, 100_000), default=200, show_default=True, help="At most so many runs.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the script is written.")
@@ -41,44 +44,51 @@ def shrink_command(
     file: str, nodes: int | None, seed: int | None, seeds: int, tries: int, out: Path | None
 ) -> None:  # fmt: skip
     """The smallest seed, number of hosts and timeline that still fail, of a script or a record of a run."""
-    sys.exit(_refused(lambda: _shrink(_case(find(file), nodes, seed), seeds, tries, out)))
+    end(lambda: _shrink(_case(find(file), nodes, seed), seeds, tries, out))
 
 
 def _case(path: Path, nodes: int | None, seed: int | None) -> Case:
     if path.suffix == ".json":
         recorded = run_record.read(path)
-        script = parse(recorded.text, recorded.source)
-        return Case(script, nodes or recorded.nodes, recorded.seed if seed is None else seed)
+        origin = recorded.origin
+        script = parse(origin.text, origin.source)
+        patience = origin.patience
+        if origin.world == "real":
+            say(f"{legible(path)} is of real daemons; it is looked for what fails in the simulated world")
+            patience = 1.0
+        return Case(script, nodes or origin.nodes, origin.seed if seed is None else seed, patience)
     script, _ = read(path)
     return Case(script, nodes or script.nodes, 1 if seed is None else seed)
 
 
 def _shrink(first: Case, seeds: int, tries: int, out: Path | None) -> int:
+    path = out or Path(f"{first.script.name}-shrunk.yaml")
+    run_record.prove_writable(path)
     for seed in range(first.seed, first.seed + seeds):
-        case = Case(first.script, first.nodes, seed)
+        case = replace(first, seed=seed)
         outcome = attempt(case)
         if outcome.failures:
             break
-        _say(f"with seed {seed} all holds")
+        say(f"with seed {seed} all holds")
     else:
         hint = "name a seed with which it fails (--seed), or try more of them (--seeds)"
         raise LocalError("does-not-fail", f"{first.script.name} does not fail", hint)
     for words in outcome.failures.values():
-        _say(f"seed {case.seed}: {words}")
-    shrunk = Shrinking(case, outcome, attempt, tries, _say).shrink()
-    path = out or Path(f"{case.script.name}-shrunk.yaml")
-    text = write(shrunk.case.script, story(shrunk, case, f"smeg-scenario run {path}"))
+        say(f"seed {case.seed}: {words}")
+    shrunk = Shrinking(case, outcome, attempt, tries, say).shrink()
+    text = write(shrunk.case.script, story(shrunk, case, path))
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LocalError("script-unwritable", f"cannot write {path}: {error}", "name another one by --out") from error
     small = shrunk.case
-    click.echo(
-        f"{path}: {small.nodes} hosts, {len(small.script.timeline)} events, seed {small.seed}, after {shrunk.runs} runs"
-    )
+    size = f"{small.nodes} hosts, {len(small.script.timeline)} events, seed {small.seed}"
+    click.echo(f"{legible(path)}: {size}, after {shrunk.runs} runs")
     if shrunk.exhausted:
-        _say(f"there were no more runs: with --tries {tries * 2} it might become smaller")
-    return HELD
+        say(f"there were no more runs: with --tries {tries * 2} it might become smaller")
+    if shrunk.interrupted:
+        say("interrupted: it might become smaller")
+    return INTERRUPTED if shrunk.interrupted else HELD
 
 
 @click.command("soak")
@@ -86,7 +96,7 @@ def _shrink(first: Case, seeds: int, tries: int, out: Path | None) -> int:
     "--minutes", type=click.FloatRange(0, 60 * 24 * 30), default=10.0, show_default=True, help="Of real time."
 )
 @click.option("--hours", type=click.FloatRange(0, 1e6), default=0.0, help="Of virtual time, after which it ends, too.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the first script.")
+@click.option("--seed", type=DRAWN, default=1, show_default=True, help="Of the first script.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="How many run at a time.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Folder for what fails; goes on there.")
 @click.option(
@@ -95,18 +105,20 @@ def _shrink(first: Case, seeds: int, tries: int, out: Path | None) -> int:
 def soak_command(minutes: float, hours: float, seed: int, jobs: int, keep: Path | None, tries: int) -> None:
     """Draw scripts at random and play them, one seed after another, in the simulated world."""
     bounds = Bounds(minutes, hours, jobs, tries)
-    sys.exit(_refused(lambda: _soak(seed, bounds, keep)))
+    end(lambda: _soak(seed, bounds, keep))
 
 
 def _soak(seed: int, bounds: Bounds, keep: Path | None) -> int:
     account = load(keep, seed) if keep is not None else Account(seed, seed)
     began, before = time.monotonic(), account.scripts
     if before:
-        _say(f"goes on with seed {account.following}: {account.hours:.1f} virtual hours so far")
+        say(f"goes on with seed {account.following}: {account.hours:.1f} virtual hours so far")
+    interrupted = False
     try:
-        soak(account, bounds, keep, _say)
+        soak(account, bounds, keep, say)
     except KeyboardInterrupt:
-        _say("interrupted")
+        interrupted = True
+        say("interrupted")
     took = time.monotonic() - began
     for number, failures in account.failed.items():
         for words in failures.values():
@@ -122,19 +134,4 @@ def _soak(seed: int, bounds: Bounds, keep: Path | None) -> int:
         f"(seeds {account.first} to {account.following - 1}), {len(account.failed) + account.unkept} failed; "
         f"{account.scripts - before} scripts in {took:.0f} s"
     )
-    return FAILED if account.failed else HELD
-
-
-def _say(words: str) -> None:
-    click.echo(words, err=True)
-
-
-def _refused(what: Callable[[], int]) -> int:
-    """The status of a command, which may be refused."""
-    try:
-        return what()
-    except LocalError as error:
-        click.echo(f"error: {error.problem.message}", err=True)
-        if error.problem.hint:
-            click.echo(f"hint: {error.problem.hint}", err=True)
-        return IMPOSSIBLE
+    return INTERRUPTED if interrupted else FAILED if account.failed else HELD

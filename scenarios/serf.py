@@ -94,9 +94,9 @@ class Agents:
             argv = ["serf", "join", f"-rpc-addr={agent.address}:7373", f"{to.address}:7946"]
             until = time.monotonic() + PATIENCE
             # Until its RPC port listens.
-            while subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=False).returncode != 0:
+            while not succeeds(argv):
                 if time.monotonic() > until:
-                    raise TooLate(f"{agent.name} does not join")
+                    raise TooLate(f"{agent.name} does not join within {PATIENCE:g} s")
                 time.sleep(0.1)
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
@@ -127,6 +127,14 @@ class Agents:
         for agent in self.all:
             assert agent.process.stdout is not None
             agent.process.stdout.close()
+
+
+def succeeds(argv: Sequence[str]) -> bool:
+    """Raises `TooLate` when it hangs."""
+    try:
+        return subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        raise TooLate(f"`{' '.join(argv)}` hangs for {PATIENCE:g} s") from None
 
 
 def measure(agents: int = 60, *, quick: bool = False, seed: int = 1) -> Result:
@@ -199,7 +207,7 @@ def kill(world: Agents, living: list[Agent], victims: Sequence[Agent], figure: s
 
 
 @click.command()
-@click.option("--agents", default=60, show_default=True, type=click.IntRange(4))
+@click.option("--agents", default=60, show_default=True, type=click.IntRange(12, 4000), help="How many are started.")
 @click.option("--quick", is_flag=True, help="Fewer deaths, shorter waits.")
 @as_json
 def main(agents: int, quick: bool, as_json: bool) -> None:

@@ -7,9 +7,11 @@ It plays nothing itself: it is handed what does, and stops after so many runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from scenarios import reductions as r
+from scenarios.again import again
 from scenarios.attempt import Case, Outcome
 from scenarios.script import SMALLEST, Script
 from scenarios.script_reading import parse
@@ -33,6 +35,7 @@ class Shrunk:
     runs: int
     exhausted: bool
     """Whether it might have become smaller with more runs."""
+    interrupted: bool
 
 
 class Shrinking:
@@ -44,14 +47,23 @@ class Shrinking:
         self._kinds = frozenset([*outcome.failures][:1])
         """What failed first, to which this keeps: what follows from it, or came beside it, is another failure."""
         self._before = frozenset(outcome.failures)
-        self._best = case
+        # Names and chance stay as they are when the numbers of hosts are said instead of shares.
+        self._best = replace(case, script=r.counted(case.script, case.nodes))
         self._outcome = outcome
         self._known: set[tuple[str, int]] = set()
         """Texts and seeds that were tried."""
 
     def shrink(self) -> Shrunk:
-        # Names and chance stay as they are when the numbers of hosts are said instead of shares.
-        self._try(r.only(r.counted(self._best.script, self._best.nodes), self._kinds, self._outcome.lines))
+        """Until nothing smaller fails, there are no more runs, or somebody presses Ctrl-C."""
+        interrupted = False
+        try:
+            self._look()
+        except KeyboardInterrupt:
+            interrupted = True
+        return Shrunk(self._best, self._outcome, self._runs, self._runs >= self._tries, interrupted)
+
+    def _look(self) -> None:
+        self._try(r.only(self._best.script, self._kinds, self._outcome.lines))
         smaller = True
         # First what makes each run cheaper, and what takes none of the time in which it has to fail.
         self._fewer_hosts(OTHER_SEEDS)
@@ -63,7 +75,6 @@ class Shrinking:
             self._shorter()
             smaller = self._best != before
         self._smaller_seed()
-        return Shrunk(self._best, self._outcome, self._runs, self._runs >= self._tries)
 
     # Trying.
 
@@ -77,7 +88,7 @@ class Shrinking:
             read = parse(text, f"{script.name}.yaml")
             if not r.keeps_promises(self._best.script, read):
                 return False
-            case = Case(read, read.nodes, seed)
+            case = replace(self._best, script=read, nodes=read.nodes, seed=seed)
             read.counts(case.nodes)
             self._runs += 1
             outcome = self._play(case, self._kinds)
@@ -133,7 +144,8 @@ class Shrinking:
         for place, _ in list(r.durations(self._best.script)):
             now = dict(r.durations(self._best.script))
             while (value := now.get(place, 0.0)) > SHORTEST:
-                shorter = round(value / 2, 1) if value > 2 * SHORTEST else 0.0
+                # A fault that lasts for no time lasts for ever.
+                shorter = round(value / 2, 1) if value > 2 * SHORTEST or place.field == "lasts" else 0.0
                 if not self._try(r.lasting(self._best.script, place, shorter)):
                     break
                 now = dict(r.durations(self._best.script))
@@ -163,14 +175,15 @@ def _parts(count: int, parts: int) -> Iterator[range]:
         yield range(edges[number], edges[number + 1])
 
 
-def story(shrunk: Shrunk, first: Case, again: str) -> list[str]:
-    """What a reader of the shrunk script should know, as lines of a comment."""
+def story(shrunk: Shrunk, first: Case, path: Path) -> list[str]:
+    """What a reader of the shrunk script in a file should know, as lines of a comment."""
     case = shrunk.case
     before = f"{first.nodes} hosts, {len(first.script.timeline)} events, seed {first.seed}"
+    ended = " (interrupted)" if shrunk.interrupted else " (all that were allowed)" if shrunk.exhausted else ""
     lines = [
-        f"Shrunk from {before}, in {shrunk.runs} runs{' (all that were allowed)' if shrunk.exhausted else ''}.",
+        f"Shrunk from {before}, in {shrunk.runs} runs{ended}.",
         "It fails:",
         *(f"  {words}"[:110] for words in shrunk.outcome.failures.values()),
-        f"Again: {again} --nodes {case.nodes} --seed {case.seed}",
+        f"Again: {again(path, case.nodes, case.seed, patience=case.patience)}",
     ]
     return [line.replace("\n", " ") for line in lines]

@@ -17,7 +17,7 @@ def _of_hosts(script: Script) -> Iterator[Limit]:
     for group in script.hosts:
         if group.families != "both":
             why = "every simulated host reaches every other by one address; run it in the real world"
-            yield Limit(1, f"hosts.{group.name}: families {group.families}", why, True)
+            yield Limit(group.line, f"hosts.{group.name}: families {group.families}", why, True)
 
 
 def _of_checks(script: Script) -> Iterator[Limit]:
@@ -25,7 +25,7 @@ def _of_checks(script: Script) -> Iterator[Limit]:
         match one.check:
             case e.Bounded():
                 why = "simulated daemons share a process; their queues are looked at"
-                yield Limit(one.line, "bounded: memory", why, False)
+                yield Limit(one.line, "bounded: memory", why, False, one.about)
             case e.NoInterfaceLeft():
                 why = "interfaces are only remembered here; that each was told to go is looked at, the kernel is not"
-                yield Limit(one.line, "no-interface-left", why, False)
+                yield Limit(one.line, "no-interface-left", why, False, one.about)

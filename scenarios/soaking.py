@@ -97,7 +97,7 @@ def shrink_drawn(seed: int, tries: int) -> str:
     script = draw(seed)
     first = Case(script, script.nodes, seed)
     shrunk = Shrinking(first, attempt(first), attempt, tries).shrink()
-    return write(shrunk.case.script, story(shrunk, first, f"smeg-scenario run drawn-{seed}-shrunk.yaml"))
+    return write(shrunk.case.script, story(shrunk, first, Path(f"drawn-{seed}-shrunk.yaml")))
 
 
 def soak(account: Account, bounds: Bounds, keep: Path | None, tell: Tell) -> None:

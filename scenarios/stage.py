@@ -54,6 +54,8 @@ class Limit:
     why: str
     fatal: bool
     """Whether the script means nothing without it; else a verdict is missing."""
+    about: str = ""
+    """The expectation, as its verdict names it, of which something is not seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Story:
         self._is: dict[str, str] = {}
         self._before: list[list[Any]] = []
         self._turns: list[tuple[float, str, str]] = []
-        self._deeds: list[tuple[float, str, bool]] = []
+        self._deeds: list[tuple[float, int, bool]] = []
         self._samples: list[list[Any]] = []
         self._every, self._skipped = 1, 0
         self._sent: dict[str, tuple[int, int]] = {}
@@ -42,8 +42,8 @@ class Story:
         self._sent = dict(self._stage.sent())
         self._look(0.0)
 
-    def done(self, deed: Deed, event: str, now: float) -> None:
-        """A deed of an event was done."""
+    def done(self, deed: Deed, event: int, now: float) -> None:
+        """A deed of the event at this place in the timeline was done."""
         if len(self._deeds) < MOST_TURNS:
             self._deeds.append((round(now, 6), event, deed.undo))
         # A clock may end the membership of those whose clocks went wrong before.

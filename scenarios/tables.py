@@ -34,11 +34,17 @@ def _machine(about: Mapping[str, Any]) -> str:
 
 def _tables(rows: Iterable[Row]) -> str:
     out: list[str] = []
-    for group, found in groupby(rows, _group):
-        out += [f"### {group}", "", "| Figure | Reached | Target | |", "|---|---|---|---|"]
+    for group, some in groupby(rows, _group):
+        found = list(some)
+        seeds = _seeds(found[0])
+        out += [f"### {group}{seeds}", "", "| Figure | Reached | Target | |", "|---|---|---|---|"]
         for row in found:
             name = row["figure"].partition(": ")[2] or row["figure"]
+            if _seeds(row) != seeds:
+                name += _seeds(row)
             reached, target = shown(row["reached"], row["unit"]), shown(row["target"], row["unit"])
+            if row["verdict"] == "skipped":
+                reached = row["detail"].replace("|", "\\|")
             out.append(f"| {name} | {reached} | {target and f'≤ {target}'} | {row['verdict']} |")
         out.append("")
     return "\n".join(out)
@@ -47,6 +53,9 @@ def _tables(rows: Iterable[Row]) -> str:
 def _group(row: Row) -> str:
     """What was measured: the figure's name up to the colon."""
     group, colon, _ = row["figure"].partition(": ")
-    detail = row["detail"] if row["detail"].startswith(("seed", "worst")) else ""
     name = group if colon else "Real processes"
-    return f"{name[0].upper()}{name[1:]}" + (f" ({detail})" if detail else "")
+    return f"{name[0].upper()}{name[1:]}"
+
+
+def _seeds(row: Row) -> str:
+    return f" ({row['detail']})" if row["detail"].startswith(("seed", "worst")) else ""

@@ -141,8 +141,11 @@ def partition(members: int, seed: int, loss: float, share: float, seconds: float
     for name, (nodes, event) in sides.items():
         stage.outcome.known[f"{name} side knows"] = Known.of(event.samples(set(mass.keys(nodes))))
     mass.run(began + seconds - mass.runtime.time)
-    for name, (nodes, _) in sides.items():
-        stage.count(f"leaders on the {name} side", len({node.witness.leader for node in nodes}))
+    for name, (nodes, event) in sides.items():
+        lowest = min(mass.keys(nodes))
+        stage.count(f"{name} side: who follows another", sum(node.witness.leader != lowest for node in nodes))
+        wrong = sum(node.witness.silent != event.subjects for node in nodes)
+        stage.count(f"{name} side: who thinks others dead", wrong)
     healed = mass.runtime.time
     mass.heal()
     mass.run(60.0, mass.at_rest)

@@ -29,7 +29,7 @@ _ALIVE = frozenset({Standing.UP, Standing.PAUSED})
 _MAKES: dict[type[a.Action], tuple[frozenset[Standing], Standing]] = {
     a.Start: (_ENDED, Standing.UP),
     a.Resume: (frozenset({Standing.PAUSED}), Standing.UP),
-    a.Stop: (_ALIVE, Standing.DOWN),
+    a.Stop: (frozenset({Standing.UP}), Standing.DOWN),
     a.Kill: (_ALIVE, Standing.DOWN),
     a.PowerOff: (_ALIVE | _ENDED, Standing.OFF),
     a.Pause: (frozenset({Standing.UP}), Standing.PAUSED),
@@ -57,8 +57,14 @@ class Truth:
                 self.bridges[name] = script.bridges[group.name]
         self.sides: dict[str, int] = {}
         """Of a partition; empty when there is none."""
-        self.loose: set[str] = set()
-        """Whose link is cut now and then, or one way."""
+        self.mute: set[str] = set()
+        """Whom nobody hears."""
+        self._deaf: set[str] = set()
+        """Who hear nobody."""
+        self._cut: set[str] = set()
+        """Whose link is down for a moment."""
+        self._told_to_end: dict[str, bool] = {}
+        """Who will end as soon as it does not stand still any more; and whether it is started again then."""
         self.copies: dict[str, str] = {}
         """Hosts that run with a copy of another's state, and whose."""
         self._certified = {name: group.certified for name, group in script.names(nodes) if group.certified}
@@ -75,22 +81,20 @@ class Truth:
     def note(self, deed: Deed, now: float) -> None:
         """Take in a deed that was done."""
         action = deed.action
-        made = _MAKES.get(a.Resume if isinstance(action, a.Pause) and deed.undo else type(action))
-        if made is not None:
-            before, after = made
-            for host in deed.hosts:
-                if self.standing[host] in before:
-                    self._becomes(host, after, now)
+        verb = a.Resume if isinstance(action, a.Pause) and deed.undo else type(action)
+        for host in deed.hosts if verb in _MAKES else ():
+            self._befalls(host, verb, now)
         match action:
             case a.Partition():
                 self.sides = {host: number for number, side in enumerate(deed.sides) for host in side}
             case a.Heal():
-                for host in {*self.sides, *self.loose}:
+                for host in {*self.sides, *self.mute, *self._deaf}:
                     self._returned[host] = self._began[host] = now
                 self.sides = {}
-                self.loose.clear()
-            case a.Isolate():
-                self.loose.update(deed.hosts)
+                self.mute.clear()
+                self._deaf.clear()
+            case a.Isolate(receiving=receiving):
+                (self._deaf if receiving else self.mute).update(deed.hosts)
             case a.Flap():
                 self._link(deed, now)
             case a.Roam() | a.NatRebind():
@@ -107,6 +111,21 @@ class Truth:
                     self._returned[host] = self._began[host] = now
             case a.Leave(mesh=mesh) | a.Evict(mesh=mesh):
                 self.members[mesh or self._first].difference_update(deed.hosts)
+
+    def _befalls(self, host: str, verb: type[a.Action], now: float) -> None:
+        before, after = _MAKES[verb]
+        if self.standing[host] is Standing.PAUSED and verb is a.Stop:
+            self._told_to_end.setdefault(host, False)
+        elif host in self._told_to_end and verb is a.Start:
+            self._told_to_end[host] = True
+        elif self.standing[host] in before:
+            again = self._told_to_end.pop(host, None)
+            if again is None or verb is not a.Resume:
+                self._becomes(host, after, now)
+                return
+            self._becomes(host, Standing.DOWN, now)
+            if again:
+                self._becomes(host, Standing.UP, now)
 
     def _becomes(self, host: str, standing: Standing, now: float) -> None:
         before = self.standing[host]
@@ -129,20 +148,31 @@ class Truth:
 
     def _link(self, deed: Deed, now: float) -> None:
         if deed.undo:
-            self.loose.difference_update(deed.hosts)
+            self._cut.difference_update(deed.hosts)
             for host in deed.hosts:
                 self._returned[host] = self._began[host] = now
         else:
-            self.loose.update(deed.hosts)
+            self._cut.update(deed.hosts)
 
     # What is so.
 
     def running(self, host: str) -> bool:
         return self.standing[host] is Standing.UP
 
+    def heard(self, host: str) -> bool:
+        return self.running(host) and host not in self.mute
+
     def doubled(self, host: str) -> bool:
         """Whether a daemon with a copy of its state runs elsewhere: what is meant for one may reach the other."""
         return any(one == host and self.standing[copy] in _ALIVE for copy, one in self.copies.items())
+
+    def loose(self, host: str) -> bool:
+        """Whether its link is cut, be it one way: what it knows is not to be expected to be right."""
+        return host in self.mute or host in self._deaf or host in self._cut
+
+    def uncertain(self) -> frozenset[str]:
+        """Who may be thought dead as well as alive: they hear nobody, or their link is down for a moment."""
+        return frozenset(self._deaf | self._cut)
 
     def those_running(self, mesh: str) -> list[str]:
         """The members whose daemon is up."""
@@ -161,14 +191,14 @@ class Truth:
         return frozenset(
             other
             for other in self.members[mesh]
-            if self.standing[other] is not Standing.UP or (self.sides and self.sides.get(other, -1) != side)
+            if not self.heard(other) or (self.sides and self.sides.get(other, -1) != side)
         )
 
     def may_be_thought_dead(self, subject: str, by: str, now: float) -> bool:
         """Whether that is true, or so near the truth that nobody is to blame."""
         if self.standing[subject] is not Standing.UP or not self.together(subject, by):
             return True
-        if self.standing[by] is not Standing.UP or subject in self.loose or by in self.loose:
+        if self.standing[by] is not Standing.UP or self.loose(subject) or self.loose(by):
             return True
         if self.doubled(subject) or self.doubled(by):
             return True
@@ -178,5 +208,5 @@ class Truth:
 
     def counts(self, host: str, now: float) -> bool:
         """Whether what it knows is to be expected to be right: it is up, on a good link, and has not just woken."""
-        sound = self.running(host) and host not in self.loose and not self.doubled(host)
+        sound = self.running(host) and not self.loose(host) and not self.doubled(host)
         return sound and now > self._woke.get(host, -self._wakes) + self._wakes

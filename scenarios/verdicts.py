@@ -26,6 +26,8 @@ class Done:
     """An event that happened."""
 
     at: float
+    place: int
+    """In the timeline."""
     line: int
     name: str
     hosts: tuple[str, ...]

@@ -29,7 +29,8 @@ class SmegError(Exception):
     """Base of both families."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
+        # All of it, for by its arguments an error is made again in another process.
+        super().__init__(code, message, hint)
         self.problem = Problem(code, message, hint)
 
     def __str__(self) -> str:

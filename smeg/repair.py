@@ -1,7 +1,7 @@
 """The repair conversation: two replicas compare digests, narrow down by ranges what differs, and exchange just that.
 
-It opens with the digest of everything (`ROOT`); a large range that differs is answered by the digests of its parts
-(`PARTS`), a small one by what lies in it (`LISTING`), and that by the documents that differ and a request for the
+It opens with the digest of everything (`ROOT`); large ranges that differ are answered by the digests of their parts
+(`PARTS`), small ones by what lies in them (`LISTING`), and those by the documents that differ and a request for the
 others (`WANT`, and with certificates `NEED`). A node may have many annexes of which one differs, so of these each side
 says first which it holds (`HELD`, `LACK`). It only says what to answer, from what is known now: it remembers nothing of
 a conversation, so one that breaks off costs nothing. It never takes a document in or chooses whom to ask.
@@ -21,10 +21,14 @@ from smeg.replica import Replica
 from smeg.wire import MAX_ITEMS, MAX_PAYLOAD, Word, expect, pack
 
 MAX_NODES = 64
-"""nodes that one message may ask for; the rest is found at the next repair."""
+"""nodes that one message may ask for."""
+MAX_RANGES = 16
+"""ranges of which one message may tell."""
 MAX_LISTED = 4 * LEAF
 """nodes in a listing, and in the range that it is compared with."""
-_ENTRY = KEY_BYTES + DIGEST_BYTES
+_BEGINNING = 8
+"""bytes of a key that name its node."""
+_ENTRY = _BEGINNING + DIGEST_BYTES
 """bytes of a node in a listing."""
 _NAME = 8
 """bytes of an annex's hash that name it. Who finds another with the same harms itself alone: they are its own."""
@@ -49,17 +53,15 @@ class Repair:
         match word:
             case Word.ROOT:
                 (digest,) = expect(items, DIGEST_BYTES)
-                return [] if digest == self._replica.digest.of() else self._range("")
+                return [] if digest == self._replica.digest.of() else self._ranges([""])
             case Word.PARTS:
-                digits, digests = expect(items, None, FAN_OUT * DIGEST_BYTES)
-                return self._compare_parts(_digits(digits), digests)
+                return self._compare_parts(_told(items))
             case Word.LISTING:
-                digits, listing = expect(items, None, None)
-                return self._compare_listing(digits, listing)
+                return self._compare_listings(_told(items))
             case Word.NEED:
-                return self.documents(_nodes(items))
+                return self.documents(self._named(items))
             case Word.WANT:
-                return self._statements(_nodes(items))
+                return self._statements(self._named(items))
             case Word.HELD:
                 return self._beside(*_held(items))
             case Word.LACK:
@@ -112,54 +114,76 @@ class Repair:
         lack = [] if held.issubset(names) else [pack(Word.LACK, [node, b"".join(names)])]
         return [*_payloads(Word.DOCUMENTS, self._said(node, held)), *lack]
 
-    def _range(self, digits: str) -> list[bytes]:
-        """What to say about a range that differs: its listing when it is small, else its parts."""
+    def _ranges(self, ranges: Iterable[str]) -> list[bytes]:
+        """What to say about ranges that differ: listings of the small ones, the parts of the others."""
         digest = self._replica.digest
-        if digest.size(digits) > LEAF and len(digits) < MAX_DEPTH:
-            return [pack(Word.PARTS, [digits.encode(), b"".join(digest.parts(digits))])]
-        return [pack(Word.LISTING, [digits.encode(), b"".join(key + of for key, of in digest.listing(digits).items())])]
+        parts: list[list[bytes]] = []
+        listings: list[list[bytes]] = []
+        for digits in ranges:
+            if digest.size(digits) > LEAF and len(digits) < MAX_DEPTH:
+                parts.append([digits.encode(), b"".join(digest.parts(digits))])
+            else:
+                entries = (key[:_BEGINNING] + of for key, of in digest.listing(digits).items())
+                listings.append([digits.encode(), b"".join(entries)])
+        return [
+            *_payloads(Word.PARTS, parts, 2 * MAX_RANGES),
+            *_payloads(Word.LISTING, listings, 2 * MAX_RANGES),
+        ]
 
-    def _compare_parts(self, digits: str, theirs: bytes) -> list[bytes]:
-        out: list[bytes] = []
-        for part, ours in enumerate(self._replica.digest.parts(digits)):
-            child = f"{digits}{part:x}"
-            digest = theirs[part * DIGEST_BYTES : (part + 1) * DIGEST_BYTES]
-            if digest == ours:
+    def _compare_parts(self, told: list[tuple[str, bytes]]) -> list[bytes]:
+        differ: list[str] = []
+        lacked: list[NodeKey] = []
+        for digits, theirs in told:
+            if len(theirs) != FAN_OUT * DIGEST_BYTES:
+                raise RemoteError("malformed", "parts of the wrong number")
+            for part, ours in enumerate(self._replica.digest.parts(digits)):
+                child = f"{digits}{part:x}"
+                digest = theirs[part * DIGEST_BYTES : (part + 1) * DIGEST_BYTES]
+                if digest == EMPTY:
+                    # Where they have nothing, all of it is what they lack.
+                    lacked += self._replica.digest.listing(child)
+                elif digest != ours:
+                    differ.append(child)
+        return [*self._ranges(differ), *self.documents(lacked)]
+
+    def _compare_listings(self, told: list[tuple[str, bytes]]) -> list[bytes]:
+        large: list[str] = []
+        lacked: list[NodeKey] = []
+        differ: list[NodeKey] = []
+        lacking: list[bytes] = []
+        for digits, listing in told:
+            theirs = _listed(listing)
+            if self._replica.digest.size(digits) > MAX_LISTED:
+                # Nobody who follows the conversation lists a range that is large here.
+                large.append(digits)
                 continue
-            # Where they have nothing, all of it is what they lack.
-            out += self._range(child) if digest != EMPTY else self.documents(self._replica.digest.listing(child))
-        return out
-
-    def _compare_listing(self, digits: bytes, listing: bytes) -> list[bytes]:
-        if len(listing) % _ENTRY or len(listing) > MAX_LISTED * _ENTRY:
-            raise RemoteError("malformed", "a listing of the wrong length")
-        if self._replica.digest.size(_digits(digits)) > MAX_LISTED:
-            # Nobody who follows the conversation lists a range that is large here.
-            return self._range(_digits(digits))
-        entries = [listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY)]
-        theirs = {NodeKey(entry[:KEY_BYTES]): entry[KEY_BYTES:] for entry in entries}
-        ours = self._replica.digest.listing(_digits(digits))
-        differ = [key for key, digest in ours.items() if key in theirs and theirs[key] != digest]
-        out = self.documents(key for key in ours if key not in theirs)
-        lacking = [key for key in theirs if key not in ours]
-        statements = ([s.raw] for key in differ for s in self._replica.statements(key))
-        out += _payloads(Word.DOCUMENTS, statements)
+            ours = {key[:_BEGINNING]: (key, digest) for key, digest in self._replica.digest.listing(digits).items()}
+            lacked += [key for name, (key, _) in ours.items() if name not in theirs]
+            differ += [key for name, (key, digest) in ours.items() if theirs.get(name, digest) != digest]
+            lacking += [name for name in theirs if name not in ours]
+        out = [*self._ranges(large), *self.documents(lacked)]
+        out += _payloads(Word.DOCUMENTS, ([s.raw] for key in differ for s in self._replica.statements(key)))
         annexed = [key for key in differ if key in self._replica.annexes]
         out += [pack(Word.HELD, [key, b"".join(self._names(key))]) for key in annexed]
-        plain = [key for key in differ if key not in self._replica.annexes][:MAX_NODES]
-        out += [pack(Word.WANT, plain)] if plain else []
-        return [*out, self.need(lacking)] if lacking else out
+        plain = [key for key in differ if key not in self._replica.annexes]
+        out += _payloads(Word.WANT, ([key[:_BEGINNING]] for key in plain), MAX_NODES)
+        return [*out, *_payloads(Word.NEED, ([name] for name in lacking), MAX_NODES)]
+
+    def _named(self, items: list[bytes]) -> list[NodeKey]:
+        """The nodes that are asked for by their keys' beginnings, each once."""
+        beginnings = dict.fromkeys(item for item in items[:MAX_NODES] if _BEGINNING <= len(item) <= KEY_BYTES)
+        return [key for beginning in beginnings for key in self._replica.digest.listing(beginning.hex())]
 
 
-def _payloads(word: Word, bundles: Iterable[list[bytes]]) -> list[bytes]:
-    """As many as are needed, none too large. What belongs together comes together: whoever takes the first of them in
-    has no use for half of it, and would have to ask for all that rests on it."""
+def _payloads(word: Word, bundles: Iterable[list[bytes]], most: int = MAX_ITEMS) -> list[bytes]:
+    """As many as are needed, none too large and none with more items than `most`. What belongs together comes together:
+    whoever takes the first of them in has no use for half of it, and would have to ask for all that rests on it."""
     payloads: list[bytes] = []
     waiting: list[bytes] = []
     size = 1
     for bundle in bundles:
         more = sum(len(item) + _LENGTH for item in bundle)
-        if waiting and (size + more > MAX_PAYLOAD or len(waiting) + len(bundle) > MAX_ITEMS):
+        if waiting and (size + more > MAX_PAYLOAD or len(waiting) + len(bundle) > most):
             payloads.append(pack(word, waiting))
             waiting, size = [], 1
         waiting += bundle
@@ -167,9 +191,19 @@ def _payloads(word: Word, bundles: Iterable[list[bytes]]) -> list[bytes]:
     return [*payloads, pack(word, waiting)] if waiting else payloads
 
 
-def _nodes(items: list[bytes]) -> list[NodeKey]:
-    """Those that are asked for, each once."""
-    return [NodeKey(item) for item in dict.fromkeys(items[:MAX_NODES]) if len(item) == KEY_BYTES]
+def _told(items: list[bytes]) -> list[tuple[str, bytes]]:
+    """Ranges, and what is told of each."""
+    if len(items) % 2 or len(items) > 2 * MAX_RANGES:
+        raise RemoteError("malformed", "ranges of the wrong number")
+    return [(_digits(digits), of) for digits, of in zip(items[::2], items[1::2], strict=True)]
+
+
+def _listed(listing: bytes) -> dict[bytes, bytes]:
+    """The digests of a listing's nodes, by the beginnings of their keys."""
+    if len(listing) % _ENTRY or len(listing) > MAX_LISTED * _ENTRY:
+        raise RemoteError("malformed", "a listing of the wrong length")
+    entries = (listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY))
+    return {entry[:_BEGINNING]: entry[_BEGINNING:] for entry in entries}
 
 
 def _held(items: list[bytes]) -> tuple[NodeKey, frozenset[bytes]]:

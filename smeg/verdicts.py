@@ -234,10 +234,15 @@ class Verdicts:
         self.tag ^= claim.mark()
         if claim.kind is Kind.GONE:
             self._down.pop(key, None)
-        elif key not in self._since and self._grace > 0:
+        elif self._grace > 0 and (key not in self._since or self._is_gone(before, key)):
+            # After another of its kind the grace goes on: it may be over, too.
             self._down[key] = now + self._grace
         self._since.setdefault(key, now)
         self.version += was != (True, key in self._down)
+
+    def _is_gone(self, held: Claim | None, key: NodeKey) -> bool:
+        """Whether nothing but a claim has it as pruned, which a later one may contradict."""
+        return held is not None and held.kind is Kind.GONE and key not in self._silent
 
     def _clear(self, key: NodeKey) -> None:
         """Neither a claim nor silence says that it is dead."""

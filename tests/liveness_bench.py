@@ -25,6 +25,8 @@ from tests.builders import Desk, MadeMesh, grant
 
 MESH = MadeMesh("heartbeat")
 HB = 5.0
+FAST = Detection(HB)
+"""With beats."""
 SLOW = Detection(HB, fast=False)
 """The refresh alone."""
 

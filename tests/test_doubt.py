@@ -1,4 +1,5 @@
-"""Doubt: who hears nothing from half of those that it watches suspects itself, and looks for others."""
+"""Doubt: who hears nothing from half of those that it watches suspects itself, and looks for others; each rule alone,
+and what happens without it."""
 
 from __future__ import annotations
 
@@ -6,18 +7,20 @@ from random import Random
 
 import pytest
 
+from smeg import doubt as doubting
+from smeg import heartbeat
 from smeg.claims import Claims
-from smeg.doubt import EAGER_ROUNDS, ENOUGH, KEPT, LATER_PINGS, MOST, PINGS, Doubt
-from smeg.epochs import HURRY
-from smeg.heartbeat import Detection, Parts
+from smeg.doubt import EAGER_ROUNDS, LATER_PINGS, MOST, PINGS, Doubt
+from smeg.epochs import Epochs
+from smeg.heartbeat import USUAL, Parts
 from smeg.keys import NodeKey
+from smeg.refresh import SILENT_EPOCHS
 from smeg.verdicts import Claim, Kind
 from smeg.watch import Beat
 from smeg.wire import Word, pack
-from tests.liveness_bench import EVERYBODY, HB, LAST, SECOND, THIRD, Bench, Watcher, members, refresh
+from tests.liveness_bench import EVERYBODY, FAST, FIRST, HB, LAST, SECOND, THIRD, Bench, Watcher, members, refresh
 
 KEYS = tuple(NodeKey(number.to_bytes(2, "big") * 16) for number in range(500))
-FAST = Detection(HB)
 
 
 def doubtful() -> Doubt:
@@ -40,6 +43,7 @@ def test_half_silent_is_doubt_and_less_is_not() -> None:
 def test_who_doubts_pings_64_of_all_each_second_and_few_when_that_did_not_help() -> None:
     doubt = doubtful()
     rounds = [doubt.pings(KEYS, 100.0 + second) for second in range(EAGER_ROUNDS + 5)]
+    assert PINGS == 64
     assert [len(set(keys)) for keys in rounds] == [PINGS] * EAGER_ROUNDS + [LATER_PINGS] * 5
     assert len({key for keys in rounds for key in keys}) > 400
     assert doubt.pings(KEYS, 100.0 + EAGER_ROUNDS + 4.5) == [], "once a second"
@@ -47,14 +51,50 @@ def test_who_doubts_pings_64_of_all_each_second_and_few_when_that_did_not_help()
 
 def test_twelve_that_answer_are_enough_and_those_that_ask_are_taken_up_to_a_bound() -> None:
     doubt = doubtful()
-    for key in KEYS[: ENOUGH - 1]:
+    for key in KEYS[:11]:
         assert doubt.adopt(key, 100.0)
     assert doubt.pings(KEYS, 100.0) != []
-    doubt.adopt(KEYS[ENOUGH], 101.0)
+    doubt.adopt(KEYS[11], 101.0)
     assert doubt.pings(KEYS, 102.0) == []
     for key in KEYS:
         doubt.adopt(key, 103.0)
     assert len(doubt.adopted) == MOST
+
+
+def look_around(size: int) -> tuple[int, int]:
+    """So many of five hundred are cut off and look for each other for half a minute: how many pings that takes, and in
+    how many parts they are that know nothing of each other."""
+    side = KEYS[:size]
+    doubts = {key: Doubt(Random(number)) for number, key in enumerate(side)}
+    pinged = 0
+    for doubt in doubts.values():
+        doubt.consider(1.0, 100.0)
+    for second in range(EAGER_ROUNDS):
+        for key, doubt in doubts.items():
+            keys = doubt.pings(KEYS, 100.0 + second)
+            pinged += len(keys)
+            for other in doubts.keys() & {*keys} - {key}:
+                doubts[other].adopt(key, 100.0 + second)
+                doubt.adopt(other, 100.0 + second)
+    parts = {key: {key, *doubt.adopted} for key, doubt in doubts.items()}
+    for _ in side:
+        parts = {key: set().union(*(parts[other] for other in part)) for key, part in parts.items()}
+    return pinged, len({frozenset(part) for part in parts.values()})
+
+
+def test_a_small_side_finds_together_and_a_large_one_soon_pings_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = look_around(8), look_around(40)
+    assert small == (8 * PINGS * EAGER_ROUNDS, 1)
+    assert large[1] == 1
+    assert large[0] < 40 * PINGS * 3
+    for name, too_few in (("PINGS", 1), ("ENOUGH", 1)):
+        with monkeypatch.context() as bug:
+            bug.setattr(doubting, name, too_few)
+            assert look_around(8)[1] > 1, "in parts"
+    for name, too_many in (("PINGS", len(KEYS)), ("ENOUGH", len(KEYS))):
+        with monkeypatch.context() as bug:
+            bug.setattr(doubting, name, too_many)
+            assert max(look_around(8)[0] / small[0], look_around(40)[0] / large[0]) > 7
 
 
 def test_who_does_not_doubt_adopts_nobody() -> None:
@@ -63,14 +103,22 @@ def test_who_does_not_doubt_adopts_nobody() -> None:
     assert doubt.adopted == []
 
 
-def test_the_adopted_are_kept_for_a_while_after_the_doubt_for_they_may_need_this_node() -> None:
+def adopted_after(seconds: float) -> list[NodeKey]:
+    """By one whose doubt has been over for so long."""
     doubt = doubtful()
     doubt.adopt(KEYS[0], 100.0)
     doubt.consider(0.0, 110.0)
-    doubt.consider(0.0, 110.0 + KEPT)
-    assert doubt.adopted == [KEYS[0]]
-    doubt.consider(0.0, 110.1 + KEPT)
-    assert doubt.adopted == []
+    doubt.consider(0.0, 110.0 + seconds)
+    return doubt.adopted
+
+
+def test_the_adopted_are_kept_for_a_while_after_the_doubt_for_they_may_need_this_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert adopted_after(29.9) == [KEYS[0]]
+    assert adopted_after(30.1) == []
+    monkeypatch.setattr(doubting, "KEPT", 0.0)
+    assert adopted_after(0.1) == [], "one that still doubts hears nothing more of it"
 
 
 def test_a_member_that_left_is_adopted_no_longer() -> None:
@@ -102,15 +150,40 @@ def test_a_ping_is_answered_and_who_answers_a_doubtful_one_is_told_everything() 
     assert watcher.sent() == [], "once"
 
 
-def test_who_doubts_starts_an_epoch_itself_before_the_leader_is_given_up() -> None:
+def accused_before_doubting() -> int:
+    """How many one accuses that suddenly hears nobody, before it looks for others."""
+    known = members(30)
+    watcher = Watcher(list(known)[4], known, detection=FAST)
+    hear_beats(watcher, 1.0, *known)
+    accused = set[bytes]()
+    while not watcher.sent(Word.PING):
+        watcher.pass_time(0.1)
+        accused |= {payload for _, payload in watcher.sent(Word.ACCUSE)}
+    return len(accused)
+
+
+def test_who_hears_nobody_doubts_before_it_accuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert accused_before_doubting() == 0
+    monkeypatch.setattr(heartbeat, "DOUBT_PATIENCE", 1.0)
+    assert accused_before_doubting() > 4, "of the living, with others that were cut off too"
+
+
+class NeverHurries(Epochs):
+    def _silence_ends(self) -> float:
+        return self._heard_at + SILENT_EPOCHS * HB
+
+
+@pytest.mark.parametrize(("epochs", "hurries"), [(Epochs, True), (NeverHurries, False)])
+def test_who_doubts_starts_an_epoch_itself_a_little_after_the_interval(epochs: type[Epochs], hurries: bool) -> None:
     """The leader may be on the other side, and those on this side need answers to know each other by."""
-    watcher = Watcher(THIRD, detection=FAST)
+    watcher = Watcher(THIRD, detection=FAST, parts=Parts(epochs=epochs))
     hear_beats(watcher, 1.0, *EVERYBODY)
     watcher.hear(refresh(1, {1: EVERYBODY}))
-    watcher.pass_time(HURRY * HB - 0.1)
+    watcher.pass_time(1.1 * HB - 0.1)
     assert watcher.epochs == [1]
-    watcher.pass_time(HB)
-    assert watcher.epochs[:2] == [1, 2]
+    watcher.pass_time(0.2 * HB + 0.1)
+    assert (watcher.epochs == [1, 2]) == hurries
+    assert watcher.leader == FIRST, "it is not given up"
 
 
 class Confident(Doubt):
@@ -118,26 +191,33 @@ class Confident(Doubt):
         return False
 
 
-def seconds_until_known(doubt: type[Doubt], seed: int, most: float) -> float:
+def seconds_until_known(parts: Parts, seed: int, most: float, size: int = 30, small: int = 4) -> float:
     """How long a small side needs to know that it is cut off from all the others, at most so long; nobody errs."""
-    known = members(30)
-    bench = Bench(known, FAST, seed=seed, parts=Parts(doubt=doubt))
+    known = members(size)
+    bench = Bench(known, FAST, seed=seed, parts=parts)
     bench.run(22.0)
-    side = set(bench.random.sample(list(known), 4))
+    side = set(bench.random.sample(list(known), small))
     bench.part(side)
     others = frozenset(known) - side
     began = bench.now
     bench.run(most, lambda: all(bench.silent(key) == others for key in side))
     within = [(one, other) for one, other in bench.condemned if (one in side) == (other in side)]
-    assert within == [] or doubt is Confident
+    assert within == [] or parts != USUAL
     return bench.now - began
 
 
 @pytest.mark.parametrize("seed", [1, 3])
 def test_the_smaller_side_of_a_partition_sees_it_and_keeps_together(seed: int) -> None:
-    found = seconds_until_known(Doubt, seed, 22.0)
+    found = seconds_until_known(USUAL, seed, 22.0)
     assert found < 22.0
-    assert seconds_until_known(Confident, seed, 2 * found) >= 1.5 * found
+    assert seconds_until_known(Parts(doubt=Confident), seed, 2 * found) >= 1.5 * found
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_side_whose_leader_is_on_the_other_sees_it_sooner_for_its_hurry(seed: int) -> None:
+    found = seconds_until_known(USUAL, seed, 22.0, size=10, small=2)
+    assert found < 22.0
+    assert seconds_until_known(Parts(epochs=NeverHurries), seed, 2 * found, size=10, small=2) > 1.2 * found
 
 
 # Who is heard by nobody and hears all.

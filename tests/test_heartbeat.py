@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smeg import messages as m
 from smeg.heartbeat import Detection
 from smeg.keys import NodeKey
 from smeg.members import Members
@@ -349,19 +348,6 @@ def test_a_beat_that_tells_a_later_epoch_begins_it() -> None:
     watcher = Watcher(SECOND, detection=Detection(HB))
     watcher.hear(Beat(4, bytes(8), 0, 0.0).pack(Word.BEAT.value), LAST)
     assert watcher.epochs == [4]
-
-
-def test_whose_replica_has_differed_for_longer_than_news_takes_is_repaired_now_and_then() -> None:
-    watcher = Watcher(SECOND, detection=Detection(HB))
-    watcher.tell(m.RootChanged("", b"otherone"))
-    watched = next(message for message in watcher.said if isinstance(message, m.Watched)).members
-    times = []
-    for _ in range(30):
-        watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), watched[0])
-        times += [watcher.now for message in watcher.said if isinstance(message, m.RootDiffers)]
-        watcher.said.clear()
-        watcher.pass_time(0.5)
-    assert [round(at - 100.0, 1) for at in times] == [1.5, 6.5, 11.5]
 
 
 @pytest.mark.parametrize("detection", [Detection(HB), SLOW])

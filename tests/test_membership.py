@@ -1,7 +1,9 @@
-"""The membership core alone: what it pushes on, and how much anybody can draw from it."""
+"""The membership core: what it pushes on and to whom, whom it compares with, and how much anybody can draw from it."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -10,8 +12,9 @@ import pytest
 from smeg import membership
 from smeg import messages as m
 from smeg.annexes import seal_annex
+from smeg.core import Message
 from smeg.documents import Document
-from smeg.keys import x25519_public
+from smeg.keys import NodeKey, x25519_public
 from smeg.ledger import Ledger
 from smeg.membership import RUMOUR_WINDOW, Membership, presentation
 from smeg.range_digest import EMPTY
@@ -25,17 +28,23 @@ ROOT = Word.ROOT.value
 OWN, TALKER, *OTHERS = (MESH.founder(f"member {number}") for number in range(12))
 
 
-def core(reverse: bool = False) -> Membership:
-    documents = [raw for node in (OWN, TALKER, *OTHERS) for raw in node.documents()]
-    made = Membership(
+def core(
+    reverse: bool = False,
+    own: Node = OWN,
+    known: Iterable[Node] = (OWN, TALKER, *OTHERS),
+    kind: type[Membership] = Membership,
+    interval: float = 1e6,
+) -> Membership:
+    documents = [raw for node in known for raw in node.documents()]
+    made = kind(
         MESH.id,
-        OWN.key,
-        OWN.identity,
-        OWN.curve,
+        own.key,
+        own.identity,
+        own.curve,
         Ledger(MESH.id, NOTARY),
-        Random(1),
+        Random(own.label),
         lambda: WALL,
-        1e6,
+        interval,
         tuple(dict.fromkeys(documents[::-1] if reverse else documents)),
     )
     made.begin(0.0)
@@ -113,6 +122,161 @@ def test_one_whose_daemon_was_down_is_compared_with_too_for_it_may_be_back_and_k
     out = made.handle(m.Tick(), 1.0)
     (opening,) = [message for message in out if isinstance(message, m.SendMember) and message.payload[:1] == ROOT]
     assert opening.to in others
+
+
+# Rumours.
+
+TWENTY = tuple(MESH.founder(f"member {number}") for number in range(20))
+MOST = 2000
+"""messages that are heard in one `Gossip`, so that what never ends is seen."""
+
+
+class Gossip:
+    """Cores that hear each other at once, or not at all."""
+
+    def __init__(self, cores: dict[Node, Membership]) -> None:
+        self.cores = cores
+        self.now = 1.0
+        self.deaf: set[Node] = set()
+        self.said = 0
+        """How many messages."""
+        self._on_the_way: deque[tuple[Node, Node, m.Channel, bytes]] = deque()
+
+    def hear(self, node: Node, message: Message) -> None:
+        """One hears this, and all hear what follows from it."""
+        self._take(node, message)
+        while self._on_the_way and self.said < MOST:
+            sender, to, channel, payload = self._on_the_way.popleft()
+            known = sender.key if sender.key in self.cores[to].ledger.roster.members else None
+            self._take(to, m.Received(MESH.id, channel, known, x25519_public(sender.curve), payload))
+
+    def think_dead(self, dead: Node, *others: Node) -> None:
+        for node in others:
+            self.hear(node, m.LivenessChanged(MESH.id, 1, 1, OWN.key, frozenset({dead.key}), frozenset()))
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            for node in self.cores:
+                self.hear(node, m.Tick())
+            self.now += 1.0
+
+    def _take(self, node: Node, message: Message) -> None:
+        made = self.cores[node]
+        for said in [*made.handle(message, self.now), *made.settle(self.now)]:
+            match said:
+                case m.SendMember():
+                    self._send(node, [said.to], said)
+                case m.Spread():
+                    self._send(node, said.to, said)
+                case m.SendGuest():
+                    to = [other.key for other in self.cores if x25519_public(other.curve) == said.to]
+                    self._send(node, to, said)
+
+    def _send(self, sender: Node, to: Iterable[NodeKey], said: m.SendMember | m.Spread | m.SendGuest) -> None:
+        self.said += len(tuple(to))
+        for node in self.cores:
+            if node.key in to and node not in self.deaf:
+                self._on_the_way.append((sender, node, said.channel, said.payload))
+
+    def who_know(self, document: Document) -> set[Node]:
+        return {node for node, made in self.cores.items() if document.raw in statements(made)}
+
+
+def statements(made: Membership) -> set[bytes]:
+    replica = made.ledger.replica
+    return {statement.document.raw for node in replica for statement in replica.statements(node)}
+
+
+class TellsEverybody(Membership):
+    def _neighbours(self) -> list[NodeKey]:
+        return [key for key in self._members if key != self._own]
+
+
+class PassesOnWhatItKnows(Membership):
+    def _receive(self, message: m.Received, now: float) -> list[Message]:
+        return [
+            *super()._receive(message, now),
+            m.Spread(self._mesh, m.Channel.MEMBERSHIP, tuple(self._neighbours()), message.payload),
+        ]
+
+
+def rumour(nodes: Sequence[Node], kind: type[Membership] = Membership) -> int:
+    """How many messages go around until all of these know what one says anew, and nobody says anything more."""
+    gossip = Gossip({node: core(own=node, known=nodes, kind=kind) for node in nodes})
+    newest = nodes[0].record(2)
+    gossip.hear(nodes[0], m.Publish(MESH.id, (newest.raw,)))
+    assert gossip.who_know(newest) == set(nodes)
+    return gossip.said
+
+
+def test_what_is_new_is_pushed_on_to_those_beside_a_node_on_three_rings_and_to_nobody_else() -> None:
+    made = core(known=TWENTY)
+    near = made.ledger.roster.members.rings.neighbours(OWN.key)
+    (pushed,) = spread(made, next(node for node in TWENTY if node.key == near[0]), TWENTY[-1].record(2))
+    assert sorted(pushed.to) == sorted(near[1:])
+    assert len(near) <= 6
+
+
+def test_a_rumour_costs_each_six_messages_however_many_there_are_and_ends_by_itself() -> None:
+    for nodes in (TWENTY[:10], TWENTY):
+        assert rumour(nodes) <= 6 * len(nodes)
+        assert rumour(nodes, TellsEverybody) > (len(nodes) - 2) * len(nodes)
+    assert rumour(TWENTY[:10], PassesOnWhatItKnows) >= MOST, "it never ends"
+
+
+# Repairs with those who are thought dead.
+
+
+def targets(count: int, *silent: Node) -> list[NodeKey]:
+    """With whom so many repairs begin, while these are thought dead."""
+    made, found = core(), list[NodeKey]()
+    made.handle(m.LivenessChanged(MESH.id, 1, 1, OWN.key, frozenset(node.key for node in silent), frozenset()), 0.0)
+    while len(found) < count:
+        out = made.handle(m.Tick(), made.next_deadline() or 0.0)
+        found += [said.to for said in out if isinstance(said, m.SendMember) and said.payload[:1] == ROOT]
+    return found
+
+
+def test_one_repair_in_four_is_with_somebody_who_is_thought_dead() -> None:
+    dead = {node.key for node in OTHERS[:3]}
+    found = targets(400, *OTHERS[:3])
+    assert 80 < sum(key in dead for key in found) < 120
+    assert dead <= set(found)
+
+
+def comes_to_know_all(share: float, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether one that has lost all it knew and is thought dead does, in five minutes."""
+    monkeypatch.setattr(membership, "PRUNED_SHARE", share)
+    nodes = (lost, *living) = (OWN, TALKER, *OTHERS[:3])
+    gossip = Gossip({node: core(own=node, known=[lost] if node is lost else nodes, interval=10.0) for node in nodes})
+    gossip.think_dead(lost, *living)
+    gossip.run(300.0)
+    return len(gossip.cores[lost].ledger.roster.members) == len(nodes)
+
+
+def is_repaired_beside_the_dead(share: float, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether one of five hears in five minutes what it has missed, when one is dead for good."""
+    monkeypatch.setattr(membership, "PRUNED_SHARE", share)
+    nodes = (dead, missed, writer, *others) = (OWN, TALKER, *OTHERS[:3])
+    gossip = Gossip({node: core(own=node, known=nodes, interval=10.0) for node in nodes})
+    gossip.think_dead(dead, missed, writer, *others)
+    gossip.deaf = {dead, missed}
+    newest = writer.record(2)
+    gossip.hear(writer, m.Publish(MESH.id, (newest.raw,)))
+    gossip.deaf = {dead}
+    del gossip.cores[dead]
+    gossip.run(300.0)
+    return missed in gossip.who_know(newest)
+
+
+def test_the_dead_are_tried_for_one_may_live_and_know_nobody_and_the_living_are_not_forgotten_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert comes_to_know_all(0.25, monkeypatch)
+    assert not comes_to_know_all(0.0, monkeypatch)
+    assert is_repaired_beside_the_dead(0.25, monkeypatch)
+    assert not is_repaired_beside_the_dead(1.0, monkeypatch)
 
 
 # Annexes.

@@ -21,14 +21,16 @@ from scenarios.actions import VERBS
 from scenarios.consoles import SILENT, Answer, Console
 from scenarios.echoes import Outcome
 from scenarios.hosts import Host, World
+from scenarios.planned_runs import Run
 from scenarios.reactor import Reactor
 from scenarios.real_limits import limits
 from scenarios.real_stage import RealStage
 from scenarios.real_traffic import RealTraffic
-from scenarios.run import BEYOND, Run, main, play
+from scenarios.run import main, play
 from scenarios.script import Script
 from scenarios.script_files import LIBRARY
 from scenarios.script_reading import parse, read
+from scenarios.statuses import BEYOND, INTERRUPTED
 from scenarios.underlay import Link, Links, Underlay
 from scenarios.verdicts import Play
 from smeg.errors import Problem
@@ -162,7 +164,7 @@ def test_a_run_that_is_interrupted_leaves_nothing(able: Abilities, tmp_path: Pat
             assert running.poll() is None
         assert len(marked(mark)) > 5, "daemons, pingers, and what holds namespaces"
         running.send_signal(signal.SIGINT)
-        running.wait(30 * PATIENCE)
+        assert running.wait(30 * PATIENCE) == INTERRUPTED
     wait_for("all processes are gone", lambda: not marked(mark), 10)
 
 
@@ -236,7 +238,7 @@ def test_what_this_machine_cannot_do_is_said_and_nothing_is_started(
     monkeypatch.setattr(RealStage, "set_up", lambda self, observer: pytest.fail("it was started"))
     done = CliRunner().invoke(main, ["run", "bad-weather", "--world", "real"])
     assert done.exit_code == BEYOND
-    assert "line 7: not in the real world: reorder (this kernel has no netem" in done.stderr
+    assert "bad-weather.yaml:7: not in the real world: reorder (this kernel has no netem" in done.stderr
     assert "duplicate" in done.stderr
     assert "loss" in done.stderr
 
@@ -252,7 +254,10 @@ def test_where_the_kernel_can_do_all_each_scenario_can_be_played_but_those_that_
 def test_who_is_too_far_to_be_dialled_is_named_before() -> None:
     """Only where messages are made up are there hosts a second away."""
     script, _ = read(LIBRARY / "slow-bridges.yaml")
-    assert [limit.what for limit in limits(script, ALL) if limit.fatal] == ["hosts.slow: latency 1.2 s"]
+    (far,) = (limit for limit in limits(script, ALL) if limit.fatal)
+    assert (far.line, far.what) == (script.group("slow").line, "hosts.slow: latency 1.2 s")
+    script = parse("hosts: {peers: {count: rest}}\ntimeline: [{delay: 300 ms}, {delay: 2 s}]\n", "made.yaml")
+    assert [limit.what for limit in limits(script, ALL) if limit.fatal] == ["delay"]
 
 
 def test_each_verb_is_done_or_said_to_be_impossible() -> None:
@@ -267,7 +272,7 @@ def test_each_verb_is_done_or_said_to_be_impossible() -> None:
         }.get(word, "peers-1")  # fmt: skip
         nat = ", nat: yes" if word == "nat-rebind" else ""
         others = f"clients: {{count: 1, role: client{nat}}}, new: {{count: 1, begins: outside}}"
-        hosts = f"hosts: {{peers: {{count: rest}}, {others}}}\n"
+        hosts = f"hosts: {{peers: {{count: rest, advertises: '::/0'}}, {others}}}\n"
         script = parse(f"{hosts}timeline: [{{{word}: {arguments}}}]\n", "made.yaml")
         assert bool([limit for limit in limits(script, NOTHING) if limit.fatal]) == (word in said), word
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smeg.core import Message
-from smeg.epochs import REVIVE_EVERY, Epochs
+from smeg.epochs import Epochs
 from smeg.errors import RemoteError
 from smeg.heartbeat import Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
 from smeg.members import Members, Ranks
-from smeg.refresh import EPOCHS_AT_ONCE, GRACE, KEPT_EPOCHS, SILENT_EPOCHS, Refresh, read
+from smeg.refresh import EPOCHS_AT_ONCE, GRACE, SILENT_EPOCHS, Refresh, read
 from smeg.verdicts import Claim, Kind
 from smeg.wire import Word, pack, unpack
 from tests.builders import QUICK
@@ -395,38 +395,6 @@ def test_who_finds_itself_next_waits_a_random_part_of_the_interval() -> None:
     assert all(SILENT_EPOCHS * HB <= at <= (SILENT_EPOCHS + 1) * HB + 0.2 for at in waited)
 
 
-# The pruned.
-
-
-class GivesUp(Epochs):
-    def _revive(self) -> list[Message]:
-        return []
-
-
-def test_the_pruned_stay_known_and_one_is_told_the_newest_every_two_seconds() -> None:
-    watcher = Watcher(SECOND)
-    run_epochs(watcher, (1, 2, 3))
-    run_epochs(watcher, range(4, 8), THIRD, LAST)
-    assert watcher.pruned == {THIRD, LAST}
-    for epoch in range(8, 13):
-        watcher.said.clear()
-        run_epochs(watcher, (epoch,), THIRD, LAST)
-        told = [to for to, _ in watcher.sent(Word.REFRESH) if to in watcher.pruned]
-        assert len(told) in (HB // REVIVE_EVERY, HB // REVIVE_EVERY + 1)
-
-
-@pytest.mark.parametrize("detection", [SLOW, Detection()])
-def test_a_partition_of_any_length_heals_because_the_pruned_are_told(detection: Detection) -> None:
-    for epochs, whole in ((Epochs, True), (GivesUp, False)):
-        bench = Bench(members(6), detection, parts=Parts(epochs=epochs))
-        bench.run(12.0)
-        bench.part(list(bench.known)[::2])
-        bench.run(60.0)
-        assert all(len(view.pruned) == 3 for view in bench.views.values())
-        bench.heal()
-        assert bench.run(5.0, bench.agree) == whole
-
-
 # Who stood still.
 
 
@@ -464,15 +432,6 @@ def test_a_stall_shorter_than_the_leaders_time_is_added_to_it(core: type[Heartbe
 
 
 # Bounds.
-
-
-def test_six_epochs_are_remembered_and_no_more_is_told() -> None:
-    watcher = Watcher(SECOND)
-    run_epochs(watcher, range(1, 20))
-    watcher.said.clear()
-    watcher.hear(refresh(1, {}), LAST)
-    ((_, payload),) = watcher.sent(Word.REFRESH)
-    assert len(unpack(payload)[1]) == KEPT_EPOCHS + 1
 
 
 def test_epochs_that_come_too_fast_are_not_entered_and_the_honest_next_one_is() -> None:

@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.virtual import WALL_START
+from scenarios.at_size import Mass
 from scenarios.trials import converse
+from smeg import repair
 from smeg.annexes import MAX_ANNEXES
 from smeg.errors import RemoteError
 from smeg.ledger import Ledger
-from smeg.wire import Word, unpack
+from smeg.range_digest import DIGEST_BYTES, EMPTY, FAN_OUT
+from smeg.repair import MAX_LISTED, MAX_RANGES
+from smeg.wire import Word, pack, unpack
 from tests.builders import NOTARY, QUICK, WALL, MadeMesh
 
 MESH = MadeMesh("repair")
@@ -61,6 +66,78 @@ def test_equal_replicas_say_one_word() -> None:
     said, documents, messages = converse(knowing(known), knowing(known))
     assert (documents, messages) == (0, 1)
     assert said < 16
+
+
+# What it costs.
+
+
+def conversation(mass: Mass, differ: int) -> tuple[int, int, int]:
+    """Between two who know all of a mesh but for so many of its newest records."""
+    one, other = mass.ledger(mass.mesh), mass.ledger(mass.mesh)
+    changed = mass.nodes[:: len(mass.nodes) // differ][:differ]
+    one.take([mass.next_record(node, one.replica.records[node.key]) for node in changed], WALL_START)
+    cost = converse(one, other)
+    assert one.replica == other.replica
+    return cost
+
+
+def test_what_it_costs_follows_what_differs_and_not_the_size_of_the_mesh() -> None:
+    small, large = Mass(1, 60), Mass(1, 600)
+    said, _, messages = conversation(large, 1)
+    assert said < 2 * conversation(small, 1)[0], "one level of ranges more"
+    assert messages <= 7
+    for differ in (4, 16):
+        assert conversation(large, differ)[0] < differ * said
+
+
+def test_without_ranges_it_would_follow_the_size_of_the_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repair, "LEAF", 10_000)
+    monkeypatch.setattr(repair, "MAX_LISTED", 10_000)
+    assert conversation(Mass(1, 600), 1)[0] > 600 * (8 + DIGEST_BYTES)
+
+
+def test_ranges_that_differ_are_told_of_together() -> None:
+    for most in (MAX_RANGES, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(repair, "MAX_RANGES", most)
+            _, _, messages = conversation(Mass(1, 600), 60)
+        assert (messages < 30) == (most > 1)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [b""],
+        [b"", bytes(FAN_OUT * DIGEST_BYTES - 1)],
+        [b"g", bytes(FAN_OUT * DIGEST_BYTES)],
+        [b"0" * 64, bytes(FAN_OUT * DIGEST_BYTES)],
+        [b"", bytes(FAN_OUT * DIGEST_BYTES)] * (MAX_RANGES + 1),
+    ],
+)
+def test_malformed_parts_are_refused(items: list[bytes]) -> None:
+    with pytest.raises(RemoteError):
+        knowing({1: 1}).repair.answer(Word.PARTS, items)
+
+
+@pytest.mark.parametrize("items", [[b""], [b"", bytes(15)], [b"", bytes(16 * MAX_LISTED + 16)], [b"", b""] * 17])
+def test_a_malformed_listing_is_refused(items: list[bytes]) -> None:
+    with pytest.raises(RemoteError):
+        knowing({1: 1}).repair.answer(Word.LISTING, items)
+
+
+def test_who_has_nothing_in_a_range_is_sent_all_of_it_unasked() -> None:
+    ledger = knowing({1: 1, 2: 1})
+    answers = ledger.repair.answer(Word.PARTS, [b"", EMPTY * FAN_OUT])
+    assert answers == ledger.repair.documents(ledger.replica.digest)
+
+
+def test_a_node_is_asked_for_by_the_beginning_of_its_key_and_a_short_one_names_nobody() -> None:
+    ledger, key = knowing({1: 1, 2: 1}), NODES[1].key
+    for name in (key, key[:8]):
+        assert ledger.repair.answer(Word.NEED, [name]) == ledger.repair.documents([key])
+    for nobody in (key[:7], key + b"0", b"", bytes(8)):
+        assert ledger.repair.answer(Word.NEED, [nobody]) == []
+    assert ledger.repair.need([key]) == pack(Word.NEED, [key])
 
 
 # Annexes.

@@ -56,7 +56,10 @@ def recorded(folder: Path, text: str = SCRIPT, nodes: int = 9, seed: int = 1) ->
     script = parse(text, "made.yaml")
     stage = SimulatedStage(script, nodes, seed)
     done = Director(script, stage, nodes, seed).play()
-    return run_record.write(folder, "made.yaml", text, "simulated", nodes, seed, stage.limits(script), done)
+    origin = run_record.Origin("made.yaml", text, "simulated", nodes, seed)
+    record = origin.record_in(folder)
+    run_record.write(record, origin, stage.limits(script), done)
+    return record
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +104,7 @@ def test_a_browser_shows_the_run_from_a_file_and_asks_for_nothing_else(
 
 
 def test_a_page_is_whole_without_its_script_and_names_no_other_place(record: Path) -> None:
-    page = report.page(orjson.loads(record.read_bytes()))
+    page = report.page(orjson.loads(record.read_bytes()), record.name)
     marked, _, _ = page.partition("<script")
     for verdict in orjson.loads(record.read_bytes())["verdicts"]:
         assert verdict["about"].partition(": ")[2] in marked
@@ -135,7 +138,58 @@ def test_what_is_no_record_or_tells_no_story_makes_no_page(record: Path) -> None
     del said["story"]
     for wrong in (said, {}, {**said, "story": {"meshes": 5}}):
         with pytest.raises(LocalError, match="no report"):
-            report.page(wrong)
+            report.page(wrong, record.name)
+
+
+CALM = """
+hosts: {peers: {count: rest}}
+timeline:
+  - {at: 1 s, loss: 5 %, as: rain}
+  - {at: 9 s, loss: 0 %, as: sun}
+  - {at: 12 s, delay: 0, as: ease}
+  - {at: 14 s, duplicate: 0 %, as: once}
+lasts: 20 s
+"""
+
+
+def test_what_ends_a_fault_is_drawn_as_a_moment_and_as_no_fault(tmp_path: Path) -> None:
+    run = told(orjson.loads(recorded(tmp_path, CALM, nodes=4).read_bytes()))
+    assert [(event.name, event.at, event.until, event.ends) for event in run.events] == [
+        ("rain", 1.0, 9.0, False), ("sun", 9.0, 9.0, True), ("ease", 12.0, 12.0, True), ("once", 14.0, 14.0, True),
+    ]  # fmt: skip
+    drawn = report.page(orjson.loads(recorded(tmp_path, CALM, nodes=4).read_bytes()), "calm.json")
+    assert "sun: loss ends for everyone" in drawn
+    assert "once: duplicate ends<" in drawn
+
+
+def test_of_a_run_of_which_nothing_was_expected_no_success_is_claimed(tmp_path: Path) -> None:
+    page = report.page(orjson.loads(recorded(tmp_path, CALM, nodes=4).read_bytes()), "calm.json")
+    assert 'class="verdict none">nothing was expected<' in page
+    assert "✓" not in page
+    assert "What had to hold" not in page
+
+
+def test_a_page_says_how_its_run_is_repeated_whatever_its_names_are(record: Path) -> None:
+    said = orjson.loads(record.read_bytes())
+    page = report.page({**said, "source": "my case.yaml", "patience": 2.5}, "my case-simulated-9-1.json")
+    assert "smeg-scenario replay &#x27;my case-simulated-9-1.json&#x27;<" in page
+    assert "smeg-scenario run &#x27;my case.yaml&#x27; --nodes 9 --seed 1 --patience 2.5<" in page
+
+
+def test_what_may_take_some_time_has_as_much_as_patience_gave_it(record: Path) -> None:
+    said = orjson.loads(record.read_bytes())
+    within = [one.within for one in told(said).verdicts if one.within]
+    assert [one.within for one in told({**said, "patience": 3.0}).verdicts if one.within] == [3 * one for one in within]
+
+
+def test_two_events_of_one_verb_are_two_each_with_its_own_time(tmp_path: Path) -> None:
+    text = """
+hosts: {peers: {count: 5}}
+timeline: [{at: 1 s, pause: {hosts: peers-2, lasts: 5 s}}, {at: 20 s, pause: {hosts: peers-3, lasts: 2 s}}]
+"""
+    first, second = told(orjson.loads(recorded(tmp_path, text, 5).read_bytes())).events
+    assert (first.hosts, second.hosts) == (("peers-2",), ("peers-3",))
+    assert (first.at, first.until, second.at, second.until) == pytest.approx((1.0, 6.0, 20.0, 22.0), abs=0.2)
 
 
 ROWS = st.integers(1, 40).flatmap(lambda wide: st.lists(st.binary(min_size=wide, max_size=wide), min_size=1))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from functools import partial
 from hashlib import blake2b
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smeg import rings as rings_module
 from smeg.keys import NodeKey
-from smeg.rings import CLIENT_PEERS, FLOOD_RINGS, NOBODY, RINGS, Rings
+from smeg.rings import CLIENT_PEERS, FLOOD_RINGS, NOBODY, RINGS, Rings, places
 from tests.builders import QUICK
+from tests.liveness_bench import Bench, members
 
 Mesh = tuple[set[NodeKey], set[NodeKey], set[NodeKey]]
 """Peers, clients, and some of both that are dead."""
@@ -68,6 +72,24 @@ def test_a_flood_reaches_all_the_living_and_none_of_the_dead(mesh: Mesh) -> None
     living = peers - dead
     rings = rings_of(peers, clients)
     assert not living or reached(rings, min(living), dead) == living | (clients - dead)
+
+
+def hops(peers: tuple[NodeKey, ...]) -> int:
+    """After how many steps a flood from one has reached all."""
+    rings, found, steps = rings_of(peers), {peers[0]}, 0
+    while len(found) < len(peers):
+        found |= {other for key in found for other in rings.neighbours(key)}
+        steps += 1
+    return steps
+
+
+def test_over_three_rings_a_flood_is_everywhere_in_a_few_steps_and_on_one_it_would_go_around_half_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peers = tuple(sorted(NodeKey(blake2b(bytes([number]), digest_size=32).digest()) for number in range(200)))
+    assert hops(peers) <= 5
+    monkeypatch.setattr(rings_module, "FLOOD_RINGS", 1)
+    assert hops(peers) == 100
 
 
 @QUICK
@@ -152,6 +174,28 @@ def test_everybody_derives_the_same_rings_and_shares_them(order: list[NodeKey]) 
     assert [first.neighbours(key) for key in order] == [alone.neighbours(key) for key in order]
 
 
+def waited_for_in_vain(peers: tuple[NodeKey, ...], place: Callable[[NodeKey, NodeKey], list[int]]) -> float:
+    """The share of those whom each of these watches that beat to others; `place` gives where somebody sees a key."""
+
+    def views(see: Callable[[Rings, NodeKey], list[NodeKey]]) -> dict[NodeKey, list[NodeKey]]:
+        found = {}
+        for own in peers:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(rings_module, "places", partial(place, own))
+                found[own] = see(Rings(peers, ()), own)
+        return found
+
+    watched, beaten_to = views(Rings.subjects), views(Rings.observers)
+    pairs = [(own, subject) for own in peers for subject in watched[own]]
+    return sum(own not in beaten_to[subject] for own, subject in pairs) / len(pairs)
+
+
+def test_who_is_waited_for_is_who_beats_only_because_all_see_everybody_at_one_place() -> None:
+    peers = tuple(sorted(NodeKey(blake2b(bytes([number])).digest()[:32]) for number in range(40)))
+    assert waited_for_in_vain(peers, lambda _, key: places(key)) == 0
+    assert waited_for_in_vain(peers, lambda own, key: places(NodeKey(blake2b(own + key).digest()[:32]))) > 0.5
+
+
 @QUICK
 @given(st.data())
 def test_rings_that_came_about_by_changes_are_those_made_at_once(data: st.DataObject) -> None:
@@ -179,3 +223,27 @@ def test_clients_are_spread_over_the_peers() -> None:
     load = [len(rings.neighbours(peer)) for peer in peers]
     assert sum(load) > 2 * len(clients)
     assert max(load) < len(clients) / 2
+
+
+def condemned_by_a_bad_line() -> frozenset[NodeKey]:
+    """Whom anybody thinks dead when a client and one of its peers do not hear each other."""
+    known = members(8, 1)
+    bench = Bench(known)
+    bench.run(12.0)
+    (client,) = known.rings.clients
+    bench.sever(client, known.rings.upstream(client)[0])
+    bench.run(10.0)
+    return frozenset(subject for _, subject in bench.condemned)
+
+
+def test_a_client_is_watched_by_both_that_it_dials_so_that_a_bad_line_to_one_is_no_death(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = members(8, 1)
+    (client,) = known.rings.clients
+    watching = {key for key in known.rings.peers if client in known.rings.subjects(key)}
+    assert watching == set(known.rings.upstream(client))
+    assert len(watching) == 2
+    assert client not in condemned_by_a_bad_line()
+    monkeypatch.setattr(rings_module, "CLIENT_PEERS", 1)
+    assert client in condemned_by_a_bad_line()

@@ -10,8 +10,9 @@ import pytest
 from actors.device import DeviceActor
 from scenarios.actions import VERBS
 from scenarios.attempt import Case, Outcome, attempt
+from scenarios.planned_runs import Run
 from scenarios.players import Player
-from scenarios.run import Run, play
+from scenarios.run import play
 from scenarios.script_files import library
 from scenarios.script_reading import read
 from scenarios.shrinking import Shrinking, Shrunk

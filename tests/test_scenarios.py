@@ -16,11 +16,12 @@ from click.testing import CliRunner, Result
 from scenarios.actions import VERBS
 from scenarios.director import Director
 from scenarios.later_version import UNKNOWN_WORD
-from scenarios.run import BEYOND, FAILED, HELD, IMPOSSIBLE, main
+from scenarios.run import main
 from scenarios.script import Script
 from scenarios.script_files import LIBRARY
 from scenarios.script_reading import parse
 from scenarios.simulated_stage import SimulatedStage
+from scenarios.statuses import BEYOND, FAILED, HELD, IMPOSSIBLE
 from scenarios.verdicts import Play, Verdict
 from smeg.heartbeat import Heartbeat
 
@@ -338,10 +339,10 @@ def test_what_cannot_be_played_is_said_before(file: Path) -> None:
     assert real.exit_code == IMPOSSIBLE
     assert "hint: at most --nodes 64" in real.stderr
     assert scenario("run", str(file), "--nodes", "2").exit_code == IMPOSSIBLE
-    file.write_text("hosts: {peers: {count: rest, families: ipv4}}\n")
+    file.write_text("hosts:\n  peers: {count: rest, families: ipv4}\n")
     one = scenario("run", str(file))
     assert one.exit_code == BEYOND
-    assert "line 1: not in the simulated world: hosts.peers: families ipv4" in one.stderr
+    assert f"{file}:2: not in the simulated world: hosts.peers: families ipv4" in one.stderr
     file.write_text(HOSTS + "expect: {at-end: [bounded]}\n")
     blind = scenario("run", str(file), "--nodes", "6")
     assert blind.exit_code == HELD
@@ -349,8 +350,22 @@ def test_what_cannot_be_played_is_said_before(file: Path) -> None:
 
 
 def test_what_a_world_does_not_see_stands_beside_the_verdict(file: Path) -> None:
-    file.write_text(HOSTS + "expect: {at-end: [bounded]}\n")
-    assert "it held (not seen here: bounded: memory)" in scenario("run", str(file), "--nodes", "6").stdout
+    file.write_text(HOSTS + "expect: {at-end: [bounded, one-leader]}\n")
+    said = scenario("run", str(file), "--nodes", "6").stdout
+    assert "at-end: bounded — it held (not seen here: bounded: memory)\n" in said
+    assert "at-end: one-leader — it held\n" in said, "it stands on the same line"
+
+
+def test_a_number_of_hosts_that_a_script_cannot_have_is_refused_with_its_line(file: Path) -> None:
+    file.write_text("hosts: {peers: {count: 3}}\ntimeline: [{kill: leader}]\n")
+    refused = scenario("run", str(file), "--nodes", "1000")
+    assert refused.exit_code == IMPOSSIBLE
+    assert f"error: {file}:1: hosts: are 3 by their counts, not 1000\nhint: --nodes 3" in refused.stderr
+    assert "3 hosts" in scenario("run", str(file)).stdout
+    file.write_text("hosts: {peers: {count: rest}}\ntimeline: [{kill: peers-99}]\n")
+    checked = scenario("check", str(file))
+    assert checked.exit_code == IMPOSSIBLE
+    assert f"error: {file}:2: there is no peers-99 among 50 peers of 50 hosts" in checked.stderr
 
 
 def test_an_actor_that_fails_is_a_failure_of_the_run(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +376,8 @@ def test_an_actor_that_fails_is_a_failure_of_the_run(file: Path, monkeypatch: py
     monkeypatch.setattr(Heartbeat, "_excuse", fail)
     failed = scenario("run", str(file), "--nodes", "6", "--seeds", "2", "--quiet")
     assert failed.exit_code == FAILED
-    assert failed.stdout.count("FAILS made: heartbeat@") == 2
+    assert failed.stdout.count("run: goes on to its end — heartbeat@") == 2
+    assert failed.stdout.count("FAILS made: 6 hosts") == 2
     assert "ZeroDivisionError('put in')" in failed.stdout
     assert "--seed 2" in failed.stderr
 
@@ -416,7 +432,7 @@ def test_a_record_replays_and_one_that_was_altered_does_not(tmp_path: Path, file
     assert "another run from second 5 on" in other.stdout
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"form": 2}', '{"form": 1, "source": 5}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"form": 1}', '{"form": 2, "source": 5}'])
 def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(content)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from scenarios.actions import VERBS, Heal, Kill, Loss, Partition, Start
 from scenarios.expectations import CHECKS, Converged, KnownByAll
 from scenarios.script import Begins, Script, When
+from scenarios.script_checking import check_hosts
 from scenarios.script_files import library
 from scenarios.script_pages import EXAMPLE, EXAMPLES, tables
 from scenarios.script_reading import MAX_TEXT, parse, read
-from scenarios.script_schema import text as schema_text
 from scenarios.script_tables import GROUP, TOP, specs
 from scenarios.selectors import Everyone, Leader, Named, Of, Part, Rest
 from smeg.errors import LocalError
@@ -88,7 +88,8 @@ def test_groups_share_the_hosts_of_a_run() -> None:
     assert names == ["peers-1", "peers-2", "peers-3", "peers-4", "clients-1"]
     with pytest.raises(LocalError) as refused:
         script.counts(1)
-    assert refused.value.problem.hint == "at least 2"
+    assert refused.value.problem.message == "it.yaml:4: hosts: need more than 1 in all"
+    assert refused.value.problem.hint == "at least --nodes 2, or `nodes: 2` in the script"
 
 
 @pytest.mark.parametrize(
@@ -146,12 +147,98 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("settings: {heartBeatIntervall: 1 s}", "did you mean heartBeatInterval?"),
         ("settings: {suspectAfter: 0}", "settings.suspectAfter: is 0 s; expected 0.1 s to 1 h"),
         ("timeline: [{join: a}]", "join: has nobody who is outside"),
+        ("timeline: [{heal: peers-1}]", "heal: heals everybody, whoever is named; expected `heal:` alone"),
+        ("timeline: [{withdraw: peers}]", "withdraw: is about hosts behind which nothing is"),
+        ("timeline: [{kill: peer of peers-1}]", "kill: there is no client peers-1; did you mean clients-1?"),
+        (
+            "timeline: [{at: 5 s, kill: peers-1}, {wait: 60 s, start: down}, {at: 10 s, kill: peers-2}]",
+            "kill: is at 10 s, after one at 65 s; expected events in order",
+        ),
+        (
+            "timeline: [{kill: peers-1}, {kill: peers-2}, {start: of kill}]",
+            "4: start: kill may be any of the events in lines 4, 4; expected the one that is meant to be named by `as`",
+        ),
+        ("timeline: [{kill: peers-1}, {kill: peers-2}]\nexpect: {at-end: [{known-by-all: kill}]}", "kill may be any"),
+        (
+            "timeline: [{kill: peers-1}, {kill: peers-2}]\n"
+            "expect: {eventually: [{converged: , within: 5 s, after: kill}]}",
+            "5: converged: kill may be any",
+        ),
+        (
+            "timeline:\n  - {kill: peers-1, as: end}\n  - {stop: peers-2, as: end}",
+            "6: as end: is said twice, first in line 5; expected another name for each event",
+        ),
+        (
+            "timeline: [{isolate: {hosts: peers-1, receiving: yes}}]\nexpect: {at-end: [known-by-all]}",
+            "known-by-all: who hears nobody may be thought dead or alive",
+        ),
+        ("timeline: [{isolate: {hosts: peers-1, receiving: yes}}, {after: known-by-all, heal: }]", "known-by-all: who"),
+        ("timeline: [{kill: peers-1}]\nexpect: {at-end: [{outage: 1 s}]}", "outage: has no packets of which"),
+        ("expect: {always: [no-loop: 5]}", "no-loop: has a single value after it; expected nothing"),
         ("expect: {eventually: [{converged: , within: 5 s}]}", "has no event from which it counts"),
     ],
 )
 def test_what_no_single_line_shows_is_found_too(extra: str, said: str) -> None:
     text = f"hosts:\n  peers: {{count: rest}}\n  clients: {{count: 2, role: client}}\n{extra}\n"
     assert any(said in one for one in mistakes(text)), mistakes(text)
+
+
+def test_what_refers_to_no_event_may_stand_beside_several_of_one_verb() -> None:
+    text = """
+hosts: {peers: {count: rest}}
+timeline: [{kill: peers-1}, {after: known-by-all, start: peers-1}, {kill: peers-2}, {start: peers-2, as: back}]
+expect: {eventually: [{known-by-all: , within: 9 s}, {known-by-all: back, within: 9 s, after: back}]}
+"""
+    assert [event.name for event in parse(text, "made.yaml").timeline] == ["kill", "start", "kill", "back"]
+
+
+def test_no_group_has_the_name_of_a_host_and_none_is_left_out_because_there_are_many() -> None:
+    assert mistakes("hosts: {a: {count: rest}, a-1: {count: 4}}") == [
+        "1: hosts.a-1: is a host of another group, too; expected another name"
+    ]
+    parse("hosts: {a: {count: 3}, a-4: {count: 4}}", "made.yaml")
+    many = ", ".join(f"g{number}: {{count: 1}}" for number in range(101))
+    text = f"hosts: {{{many}}}\ntimeline: [{{kill: g100}}]\n"
+    assert mistakes(text) == ["1: hosts: has 101 groups; expected at most 100"]
+
+
+def test_a_within_that_is_wrong_is_one_mistake() -> None:
+    text = "hosts: {peers: {count: 3}}\ntimeline: [{kill: leader}]\nexpect: {eventually: [{converged: , within: 5}]}"
+    (mistake,) = mistakes(text)
+    assert mistake.startswith("3: within: '5' has no unit")
+
+
+def test_hosts_that_are_not_there_in_a_run_of_this_size_are_named_with_their_lines() -> None:
+    text = """
+hosts: {peers: {count: rest}, laptops: {count: 2, role: client}}
+timeline: [{kill: [peers-6, peers-7]}]
+expect: {at-end: [{same-address: peers-48}]}
+"""
+    script = parse(text, "made.yaml")
+    check_hosts(script, 50)
+    with pytest.raises(LocalError) as refused:
+        check_hosts(script, 8)
+    assert refused.value.problem.message.split("\n") == [
+        "made.yaml:3: there is no peers-7 among 6 peers of 8 hosts",
+        "made.yaml:4: there is no peers-48 among 6 peers of 8 hosts",
+    ]
+
+
+def test_hosts_that_are_counted_are_as_many_as_they_are() -> None:
+    script = parse("\nhosts: {peers: {count: 3}, others: {count: 2}}", "made.yaml")
+    assert script.nodes == 5
+    for nodes in (4, 1000):
+        with pytest.raises(LocalError, match=r"made\.yaml:2: hosts"):
+            check_hosts(script, nodes)
+    half = parse("hosts: {peers: {count: 50 %}}", "made.yaml")
+    assert sum(half.counts(10).values()) == 5
+
+
+def test_what_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_bytes("hosts: {peers: {count: 3}}\nabout: caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(LocalError, match=r"old\.yaml:2: file: has a byte 0xe9 that is no UTF-8"):
+        read(path)
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -259,20 +346,12 @@ def test_what_refers_to_itself_is_a_mistake() -> None:
     assert is_read_or_refused("hosts: &a\n  peers: *a\ntimeline: &b [*b]\nexpect: &c {always: *c}\n") is None
 
 
-# For editors.
-
-
-def test_the_schema_is_what_the_reader_goes_by() -> None:
-    written = (DOCS / "scenario.schema.json").read_text()
-    assert written == schema_text(), "make it anew: python -m scenarios.script_schema"
-
-
 # The page.
 
 
 @pytest.mark.parametrize("word", [*VERBS, *CHECKS])
 def test_each_word_has_an_example_that_is_right(word: str) -> None:
-    crash = "timeline:\n  - {kill: peers-1, as: crash}\n"
+    crash = "timeline:\n  - {kill: peers-1, as: crash}\n  - traffic: {hosts: peers, to: clients}\n"
     if word in VERBS:
         script = parse(f"{EXAMPLE}timeline:\n  - {EXAMPLES[word]}\n", "example.yaml")
         assert isinstance(script.timeline[0].action, VERBS[word])

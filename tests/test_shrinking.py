@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from scenarios.attempt import Case, Outcome, attempt
 from scenarios.drawing import draw
 from scenarios.reductions import Place, keeps_promises, lasting, without_events, without_group, without_mesh
-from scenarios.run import FAILED, HELD, IMPOSSIBLE, main
+from scenarios.run import main
 from scenarios.script import Script
 from scenarios.script_reading import parse, read
 from scenarios.script_writing import write
-from scenarios.shrinking import Shrinking, Shrunk
+from scenarios.shrinking import Shrinking, Shrunk, story
+from scenarios.statuses import BEYOND, FAILED, HELD, IMPOSSIBLE
 from tests.builders import QUICK
 
 TEXT = """
@@ -128,6 +129,38 @@ expect:
     assert [event.name for event in found.case.script.timeline] == ["other"]
 
 
+def test_where_no_smaller_run_fails_the_first_one_is_given_with_the_hosts_that_it_had() -> None:
+    """What chance draws for one check falls otherwise without the others."""
+    script = parse("hosts: {peers: {count: rest}}\ntimeline: [{kill: leader}]\n"
+                   "expect: {at-end: [one-leader, converged]}\n", "made.yaml")  # fmt: skip
+    case = Case(script, 12, 3)
+    found = Shrinking(case, Outcome({"one-leader": "it was"}), lambda case, enough: Outcome({}), 40).shrink()
+    assert (found.case.nodes, found.case.seed) == (12, 3)
+    assert [(group.name, group.count) for group in found.case.script.hosts] == [("peers", 12)]
+    assert len(found.case.script.expect) == 2
+
+
+@pytest.mark.parametrize("name", ["2024 crash (a)", "My_Case", "ümlaut", "...", "9" * 60])
+def test_a_script_whose_file_has_any_name_becomes_smaller(name: str) -> None:
+    found = shrunk(failing(lambda script, seed: True), parse(TEXT, f"sub folder/{name}.yaml"))
+    assert found.case.nodes < 10
+
+
+def test_who_presses_ctrl_c_has_the_best_so_far() -> None:
+    runs: list[Case] = []
+
+    def play(case: Case, enough: Collection[str] = ()) -> Outcome:
+        runs.append(case)
+        if len(runs) > 5:
+            raise KeyboardInterrupt
+        return Outcome({"no-loop": "it was"})
+
+    found = shrunk(play)
+    assert found.interrupted
+    assert found.case == runs[4]
+    assert "in 5 runs (interrupted)" in story(found, runs[0], Path("small.yaml"))[0]
+
+
 def test_failures_are_in_the_order_in_which_they_came() -> None:
     text = """
 hosts: {peers: {count: 4}}
@@ -176,6 +209,59 @@ def test_what_undoes_a_fault_stays_and_no_trouble_moves_into_what_is_expected() 
     assert not keeps_promises(SCRIPT, sooner), "messages are lost while it should converge"
 
 
+UNDONE = """
+hosts: {peers: {count: 6}, exits: {count: 2, advertises: "::/0"}}
+timeline:
+  - {at: 2 s, %s, as: fault}
+  - {at: 9 s, %s, as: end}
+  - {at: 20 s, kill: peers-1}
+expect: {eventually: [{converged: , within: 9 s, after: kill}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [
+        ("loss: 50 %", "loss: 0 %"),
+        ("loss: {share: 50 %, hosts: peers}", "loss: {share: 0 %, hosts: peers-2}"),
+        ("delay: {by: 1 s, hosts: peers-1}", "delay: 0"),
+        ("duplicate: 5 %", "duplicate: 0 %"),
+        ("reorder: 5 %", "reorder: 0 %"),
+        ("withdraw: exits", "advertise: exits-1"),
+        ("clock: {hosts: peers-3, jump: 4 h, drift: 1.01}", "clock: {hosts: peers-3, jump: -4 h}"),
+        ("pause: 2 of peers", "resume: everyone"),
+        ("isolate: peers-1", "heal: "),
+        ("partition: [peers, rest]", "heal: "),
+        ("loss: {share: 50 %, lasts: 1 s}", "loss: 50 %"),
+    ],
+)
+def test_what_undoes_a_fault_stays_as_long_as_the_fault_does(fault: str, end: str) -> None:
+    script = parse(UNDONE % (fault, end), "made.yaml")
+    alone, neither = without_events(script, {1}), without_events(script, {0, 1})
+    assert alone is not None
+    assert neither is not None
+    assert keeps_promises(script, alone) == ("lasts" in fault)
+    assert keeps_promises(script, neither)
+    if "lasts" in fault:
+        assert not keeps_promises(alone, lasting(alone, Place(0, "lasts"), 0.0)), "for ever"
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [
+        ("loss: 50 %", "loss: 20 %"),
+        ("loss: {share: 50 %, hosts: peers-1}", "loss: {share: 0 %, hosts: peers-2}"),
+        ("delay: {by: 1 s, hosts: peers}", "delay: {by: 0, hosts: exits-1}"),
+        ("clock: {hosts: peers-3, jump: 4 h}", "clock: {hosts: peers-3, jump: 1 h}"),
+    ],
+)
+def test_what_undoes_nothing_can_be_spared(fault: str, end: str) -> None:
+    script = parse(UNDONE % (fault, end), "made.yaml")
+    alone = without_events(script, {1})
+    assert alone is not None
+    assert keeps_promises(script, alone)
+
+
 def test_what_comes_later_at_a_stated_time_comes_as_much_earlier() -> None:
     text = "hosts: {peers: {count: 3}}\ntimeline: [{at: 40 s, kill: leader}, {at: 50 s, start: down}]\n"
     script = parse(text, "made.yaml")
@@ -213,6 +299,38 @@ def test_a_script_or_a_record_becomes_a_small_script_that_fails_by_itself(tmp_pa
     (record,) = tmp_path.glob("made-*.json")
     assert scenario("shrink", str(record), "--tries", "40", "--out", str(again)).exit_code == HELD
     assert [type(event.action) for event in read(again)[0].timeline] == [type(e.action) for e in script.timeline]
+
+
+def test_a_search_that_has_nowhere_to_go_or_nothing_to_play_ends_before_it_begins(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "none").touch()
+    refused = scenario("shrink", str(file), "--nodes", "12", "--out", str(tmp_path / "none" / "small.yaml"))
+    assert refused.exit_code == IMPOSSIBLE
+    assert "cannot write" in refused.stderr
+    assert "runs:" not in refused.stderr
+    file.write_text(file.read_text().replace("count: rest", "count: rest, families: ipv4"))
+    beyond = scenario("shrink", str(file), "--nodes", "12", "--out", str(tmp_path / "small.yaml"))
+    assert beyond.exit_code == BEYOND
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made.yaml", "none"], "nothing is left of the try"
+
+
+def test_of_a_real_record_is_said_where_it_is_looked_for(tmp_path: Path, file: Path) -> None:
+    assert scenario("run", str(file), "--nodes", "6", "--report", str(tmp_path), "--quiet").exit_code == FAILED
+    (record,) = tmp_path.glob("*.json")
+    record.write_bytes(record.read_bytes().replace(b'"world":"simulated"', b'"world":"real"'))
+    said = scenario("shrink", str(record), "--tries", "3", "--out", str(tmp_path / "small.yaml"))
+    assert f"{record} is of real daemons; it is looked for what fails in the simulated world" in said.stderr
+
+
+def test_a_record_is_shrunk_with_the_patience_that_it_was_played_with(tmp_path: Path, file: Path) -> None:
+    patient = ("--nodes", "12", "--patience", "9.5", "--quiet", "--report", str(tmp_path))
+    assert scenario("run", str(file), *patient).exit_code == HELD
+    (record,) = tmp_path.glob("*.json")
+    small = tmp_path / "small.yaml"
+    assert "does not fail" in scenario("shrink", str(record), "--out", str(small)).stderr
+    file.write_text(file.read_text().replace("within: 1 s", "within: 50 ms"))
+    assert scenario("run", str(file), *patient).exit_code == FAILED
+    assert scenario("shrink", str(record), "--tries", "5", "--out", str(small)).exit_code == HELD
+    assert "--patience 9.5" in small.read_text()
 
 
 def test_what_does_not_fail_is_not_shrunk(file: Path) -> None:

@@ -105,6 +105,27 @@ def test_the_first_message_to_somebody_waits_for_the_handshake_in_either_directi
     assert a.at[0] - start == pytest.approx(MEDIAN_LATENCY), "the other way on the same connection"
 
 
+def test_all_that_is_said_while_a_connection_is_made_waits_for_it_from_either_end() -> None:
+    line = Line("a", "b", sigma=0.0)
+    a, b = line.ends
+    line.send(a, b, b"first", b"second")
+    line.send(b, a, b"back")
+    line.run()
+    assert [*a.at, *b.at] == pytest.approx([(1 + HANDSHAKE) * MEDIAN_LATENCY] * 3)
+
+
+def test_through_a_cut_of_one_way_only_connections_that_stand_carry_something() -> None:
+    line = Line("a", "b", "c")
+    a, b, c = line.ends
+    line.send(a, b, b"hello")
+    line.run()
+    line.network.cut(curves(b, c), curves(a))
+    assert line.heard(a, b)
+    assert not line.heard(a, c)
+    line.network.heal()
+    assert line.heard(a, c)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3])
 def test_about_the_share_of_messages_is_lost_or_doubled(share: float) -> None:
     for lost, doubled in ((share, 0.0), (0.0, share)):
@@ -157,6 +178,7 @@ def test_a_cut_is_of_one_way_only() -> None:
 
 def test_a_pair_can_be_blocked_one_way() -> None:
     line = Line("a", "b")
+    line.acquaint()
     line.network.blocked.add(("a", "b"))
     assert line.reach() == {("b", "a")}
     line.network.heal()

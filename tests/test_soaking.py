@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scenarios.attempt import Case, Outcome, attempt
-from scenarios.run import FAILED, HELD, IMPOSSIBLE, main
+from scenarios.run import main
 from scenarios.script_reading import parse
 from scenarios.soaking import MOST_KEPT, Account, load, play_drawn, save
+from scenarios.statuses import FAILED, HELD, IMPOSSIBLE
 from smeg.errors import LocalError
 from smeg.heartbeat import Heartbeat
 from smeg.watch import Watch

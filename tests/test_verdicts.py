@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from smeg import messages as m
 from smeg.claims import MANY, RECENT_NEWS, Claims
 from smeg.core import Message
 from smeg.errors import RemoteError
-from smeg.heartbeat import ARRANGE_AGAIN, Detection, Parts
+from smeg.heartbeat import ARRANGE_AGAIN, Parts
 from smeg.keys import NodeKey
 from smeg.refresh import KEPT_EPOCHS
 from smeg.rings import Rings
@@ -82,6 +83,25 @@ def test_claims_and_answers_in_any_order_and_number_give_one_result(news: list[N
     assert one.verdicts.held() == other.verdicts.held()
     assert one.verdicts.tag == other.verdicts.tag
     assert one.verdicts.everybody() == other.verdicts.everybody()
+    assert one.verdicts.down == other.verdicts.down
+
+
+def thought_of(*news: Claim) -> frozenset[NodeKey]:
+    verdicts = Verdicts(GRACE)
+    for claim in news:
+        verdicts.take(claim, 0.0, answered=False)
+    return verdicts.pruned
+
+
+@pytest.mark.parametrize(
+    "other", [Claim(ONE, 1, 5, Kind.ALIVE), Claim(ONE, 0, 5, Kind.DOWN), Claim(ONE, 0, 6, Kind.DOWN)]
+)
+def test_if_what_is_heard_last_counted_two_would_differ_for_ever(other: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = Claim(ONE, 0, 5, Kind.GONE)
+    assert thought_of(claim, other) == thought_of(other, claim)
+    heard = count()
+    monkeypatch.setattr(Claim, "order", property(lambda claim: (next(heard), 0, 0)))
+    assert thought_of(claim, other) != thought_of(other, claim)
 
 
 @QUICK
@@ -176,32 +196,6 @@ def test_an_old_claim_about_somebody_who_answered_since_is_not_believed() -> Non
     assert watcher.pruned == frozenset()
 
 
-def test_down_stays_reachable_until_the_grace_ends_and_is_pruned_then() -> None:
-    watcher = Watcher(THIRD, detection=Detection(HB, restart_grace=10.0, fast=False))
-    watcher.hear(claims(Claim(FIRST, 0, 0, Kind.DOWN)), LAST)
-    assert (watcher.down, watcher.pruned, watcher.leader) == (frozenset({FIRST}), frozenset(), SECOND)
-    watcher.pass_time(9.9)
-    assert (watcher.down, watcher.pruned) == (frozenset({FIRST}), frozenset())
-    watcher.pass_time(0.2)
-    assert (watcher.down, FIRST in watcher.pruned) == (frozenset(), True)
-
-
-class DownIsDead(Verdicts):
-    def is_down(self, key: NodeKey) -> bool:
-        return False
-
-
-@pytest.mark.parametrize(("verdicts", "kept"), [(Verdicts, True), (DownIsDead, False)])
-def test_who_is_down_is_not_pruned_by_the_refresh_meanwhile(verdicts: type[Verdicts], kept: bool) -> None:
-    watcher = Watcher(SECOND, parts=Parts(verdicts=verdicts))
-    watcher.hear(claims(Claim(LAST, 0, 0, Kind.DOWN)))
-    for epoch in range(1, 5):
-        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}))
-        watcher.pass_time(HB)
-    assert watcher.leader == FIRST
-    assert (LAST in watcher.down, LAST in watcher.pruned) == (kept, not kept)
-
-
 def test_silence_of_its_host_prunes_who_is_down_and_life_clears_either() -> None:
     verdicts = Verdicts(GRACE)
     verdicts.take(Claim(ONE, 0, 5, Kind.DOWN), 0.0, answered=False)
@@ -209,6 +203,16 @@ def test_silence_of_its_host_prunes_who_is_down_and_life_clears_either() -> None
     assert (verdicts.pruned, verdicts.down) == (frozenset({ONE}), frozenset())
     assert verdicts.take(Claim(ONE, 1, 5, Kind.ALIVE), 2.0, answered=False)
     assert (verdicts.pruned, verdicts.down) == (frozenset(), frozenset())
+
+
+def test_another_refusal_does_not_begin_the_grace_anew() -> None:
+    verdicts = Verdicts(GRACE)
+    verdicts.take(Claim(ONE, 0, 5, Kind.DOWN), 0.0, answered=False)
+    verdicts.take(Claim(ONE, 0, 6, Kind.DOWN), GRACE - 1.0, answered=False)
+    assert verdicts.next_deadline() == GRACE
+    verdicts.lapse(GRACE)
+    verdicts.take(Claim(ONE, 0, 7, Kind.DOWN), GRACE, answered=False)
+    assert ONE in verdicts.pruned
 
 
 def test_the_word_of_the_living_outweighs_older_claims_and_not_newer_ones() -> None:

@@ -1,14 +1,13 @@
-"""What the end of a watched member's connection tells: with real processes and sockets on loopback, and as values."""
+"""What the end of a watched member's connection tells, with real processes and sockets on loopback."""
 
 from __future__ import annotations
 
-import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,6 @@ from smeg.keys import x25519_public
 from smeg.members import Members
 from smeg.mesh_settings import Keys
 from smeg.records import OwnRecord
-from smeg.switchboard import Switchboard
-from smeg.watched_links import AGAIN, SOON, SOON_TRIES, Outcome, Redial, WatchedLinks
 from tests.builders import Desk, MadeMesh, Node, grant
 from tests.test_transport import HOST, fill, free_port
 
@@ -329,141 +326,3 @@ def test_what_waits_for_a_connection_goes_out_over_the_one_that_is_made_to_us(pl
     assert observer.until(lambda: observer.reaches(PEER))
     observer.write_to(PEER)
     assert observer.count("messages-out") == 2
-
-
-# As values.
-
-A, B = Endpoint("192.0.2.1", 1), Endpoint("192.0.2.2", 2)
-KEY = x25519_public(PEER.curve)
-
-
-def core(*endpoints: Endpoint) -> WatchedLinks:
-    board = Switchboard()
-    board.members_changed(members(HOME, {PEER: endpoints}))
-    made = WatchedLinks(board, random.Random(1))
-    made.watch(m.Watched(HOME.id, 1, (PEER.key,)))
-    return made
-
-
-def outcomes(made: WatchedLinks, *tried: tuple[Endpoint, Outcome]) -> Iterable[Message]:
-    return [message for place, outcome in tried for message in made.tried(KEY, place, outcome, 10.0)]
-
-
-def test_of_one_that_we_never_reached_all_places_that_answer_have_to_refuse() -> None:
-    for others, expected in (
-        (Outcome.REFUSED, [REFUSED]),
-        (Outcome.SILENT, [REFUSED]),
-        (Outcome.UNTRIED, [REFUSED]),
-        (Outcome.TAKEN, []),
-    ):
-        made = core(A, B)
-        made.parted(KEY, 10.0)
-        assert made.due(10.0) == [Redial(KEY, (A, B), None)]
-        made.trying(KEY, (A, B))
-        assert outcomes(made, (A, Outcome.REFUSED)) == []
-        assert outcomes(made, (B, others)) == expected
-
-
-def test_of_one_that_we_never_reached_silence_everywhere_says_nothing() -> None:
-    made = core(A, B)
-    made.parted(KEY, 10.0)
-    made.due(10.0)
-    made.trying(KEY, (A, B))
-    assert outcomes(made, (A, Outcome.SILENT), (B, Outcome.SILENT)) == []
-
-
-def test_only_the_place_where_it_was_reached_counts() -> None:
-    made = core(A, B)
-    made.connected(KEY, B)
-    made.parted(KEY, 10.0)
-    assert made.due(10.0) == [Redial(KEY, (A, B), B)]
-    made.trying(KEY, (A, B))
-    assert outcomes(made, (A, Outcome.REFUSED), (A, Outcome.SILENT), (B, Outcome.TAKEN)) == []
-    assert outcomes(made, (B, Outcome.SILENT), (B, Outcome.REFUSED)) == [SILENT, REFUSED]
-
-
-def test_what_the_old_place_of_one_that_moved_says_is_not_about_it() -> None:
-    made = core(A)
-    made.connected(KEY, B)
-    made.parted(KEY, 10.0)
-    made.due(10.0)
-    made.trying(KEY, (A,))
-    assert outcomes(made, (B, Outcome.REFUSED)) == []
-    assert outcomes(made, (A, Outcome.REFUSED)) == [REFUSED]
-
-
-def test_it_is_tried_again_until_it_is_reached_and_nothing_is_said_of_it_afterwards() -> None:
-    made = core(A)
-    made.parted(KEY, 10.0)
-    now = 10.0
-    for _ in range(5):
-        assert len(made.due(now)) == 1
-        again = made.next_deadline()
-        assert again is not None
-        assert AGAIN[0] <= again - now <= AGAIN[1]
-        assert made.due(again - 0.01) == []
-        now = again
-    made.reached(KEY)
-    assert made.next_deadline() is None
-    assert outcomes(made, (A, Outcome.REFUSED)) == []
-
-
-def test_who_is_reached_again_by_our_dialling_is_told_of_once_and_only_after_an_end() -> None:
-    made = core(A, B)
-    assert made.connected(KEY, A) == []
-    made.parted(KEY, 10.0)
-    assert made.connected(KEY, B) == [m.LinkRestored(HOME.id, PEER.key)]
-    assert made.connected(KEY, B) == []
-    made.parted(KEY, 11.0)
-    made.watch(m.Watched(HOME.id, 2, ()))
-    assert made.connected(KEY, A) == []
-
-
-def test_who_takes_connections_and_drops_them_is_not_dialled_in_a_circle() -> None:
-    made = core(A)
-    made.parted(KEY, 10.0)
-    assert made.due(10.0)
-    made.connected(KEY, A)
-    made.parted(KEY, 10.1)
-    assert not made.due(10.5)
-    again = made.next_deadline()
-    assert again is not None
-    assert made.due(again)
-
-
-def test_where_a_connection_is_taken_and_comes_to_nothing_it_is_tried_again_soon_a_few_times() -> None:
-    made = core(A)
-    made.connected(KEY, A)
-    made.parted(KEY, 10.0)
-    now, waits = 10.0, []
-    for _ in range(SOON_TRIES + 1):
-        assert made.due(now)
-        assert made.tried(KEY, A, Outcome.TAKEN, now) == []
-        again = made.next_deadline()
-        assert again is not None
-        waits.append(again - now)
-        now = again
-    assert all(SOON[0] - 1e-6 <= wait <= SOON[1] + 1e-6 for wait in waits[:-1])
-    assert waits[-1] >= AGAIN[0] - 1e-6
-    made.due(now)
-    assert made.tried(KEY, A, Outcome.REFUSED, now) == [REFUSED]
-
-
-def test_who_is_watched_no_more_or_in_no_mesh_is_let_be() -> None:
-    ends: list[Callable[[WatchedLinks], None]] = [
-        lambda made: made.watch(m.Watched(HOME.id, 1, ())),
-        lambda made: made.mesh_stopped(HOME.id),
-    ]
-    for end in ends:
-        made = core(A)
-        made.parted(KEY, 10.0)
-        end(made)
-        assert made.next_deadline() is None
-        made.parted(KEY, 11.0)
-        assert made.due(11.0) == []
-
-
-def test_a_client_is_not_due_whatever_ends() -> None:
-    made = core()
-    made.parted(KEY, 10.0)
-    assert made.due(10.0) == []

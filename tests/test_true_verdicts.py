@@ -1,0 +1,154 @@
+"""Verdicts are about what was meant: the right event, hosts that are there, and what can be known of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from scenarios.director import Director
+from scenarios.script_reading import parse
+from scenarios.simulated_stage import SimulatedStage
+from scenarios.verdicts import Play, Verdict
+
+HOSTS = "hosts: {peers: {count: rest}, clients: {count: 2, role: client, nat: yes}}\n"
+
+
+def played(text: str, nodes: int = 8, seed: int = 1, hosts: str = HOSTS) -> Play:
+    script = parse(hosts + text, "made.yaml")
+    stage = SimulatedStage(script, nodes, seed)
+    return Director(script, stage, nodes, seed).play()
+
+
+def verdict(done: Play, about: str) -> Verdict:
+    (found,) = (one for one in done.verdicts if about in one.about)
+    return found
+
+
+def failed(done: Play) -> list[str]:
+    return [f"{one.about}: {one.what}" for one in done.verdicts if not one.held]
+
+
+# Of which event.
+
+
+def test_what_refers_to_no_event_counts_from_the_last_one_though_others_have_its_verb() -> None:
+    done = played("""
+timeline: [{at: 2 s, power-off: peers-2}, {at: 12 s, start: peers-2}, {at: 20 s, power-off: [peers-3, peers-4]}]
+expect: {eventually: [{known-by-all: , within: 1 s}]}
+""")
+    known = verdict(done, "known-by-all")
+    assert not known.held
+    assert (known.since, known.at) == pytest.approx((20.0, 21.0))
+    assert "does not know it of peers-3, peers-4" in known.what
+
+
+def test_an_event_that_cannot_be_done_fails_by_itself_and_not_what_counts_from_later_ones() -> None:
+    done = played("""
+timeline:
+  - {at: 1 s, start: down}
+  - {at: 10 s, power-off: peers-2, as: death}
+  - {at: 20 s, start: peers-2, as: return}
+expect:
+  eventually:
+    - {known-by-all: death, within: 8 s, after: death}
+    - {converged: , within: 8 s, after: return}
+""")
+    assert failed(done) == ["start: it could not be done: nobody is meant by it now"]
+
+
+# What is so while links are cut.
+
+
+def test_whom_nobody_hears_is_to_be_thought_dead_and_it_is_not_known_at_once() -> None:
+    done = played("""
+timeline: [{at: 5 s, isolate: leader, as: mute}, {at: 20 s, start: [peers-1, down], as: later}, {at: 40 s, heal: }]
+expect:
+  eventually:
+    - {known-by-all: mute, within: 20 s, after: mute}
+    - {converged: , within: 20 s, after: mute}
+    - {one-leader: , within: 20 s, after: mute}
+    - {known-by-all: mute, within: 1 s, after: later}
+    - {converged: {hosts: everyone}, within: 1 s, after: later}
+""")
+    assert failed(done) == []
+    assert all(one.at > 6.0 for one in done.verdicts), "nobody can know it in the same moment"
+
+
+@pytest.mark.parametrize(
+    "fault", ["isolate: {hosts: peers-2, receiving: yes}", "flap: {hosts: peers-2, lasts: 25 s, down: 25 s}"]
+)
+def test_what_is_thought_of_who_hears_nobody_or_flaps_is_neither_right_nor_wrong(fault: str) -> None:
+    done = played(f"""
+timeline: [{{at: 5 s, {fault}}}, {{at: 15 s, power-off: peers-3, as: death}}, {{at: 45 s, heal: }}]
+expect:
+  eventually:
+    - {{known-by-all: death, within: 10 s, after: death}}
+    - {{converged: , within: 10 s, after: death}}
+""")
+    assert failed(done) == []
+
+
+# About nothing.
+
+
+def test_a_check_about_nobody_does_not_hold() -> None:
+    done = played("""
+timeline: [{power-off: everyone}]
+expect:
+  at-end:
+    - converged
+    - one-leader
+    - known-by-all: power-off
+    - same-address: everyone
+    - no-interface-left: running
+    - unreachable: {hosts: running, to: everyone}
+    - told: {problem: second-daemon, hosts: running}
+    - leads-through: {hosts: everyone, prefix: "2001:db8::/32", over: peers-1}
+lasts: 1 s
+""")
+    assert [one.held for one in done.verdicts] == [False] * 8, failed(done)
+
+
+def test_who_is_off_has_an_address_from_the_start() -> None:
+    hosts = "hosts: {peers: {count: rest}, sleepers: {count: 1, begins: off}, guests: {count: 1, begins: outside}}\n"
+    done = played("""
+timeline: [{start: sleepers}]
+expect: {at-end: [{same-address: sleepers}, {same-address: guests}]}
+""", hosts=hosts)  # fmt: skip
+    assert [one.held for one in done.verdicts] == [True, False], "guests have none"
+
+
+def test_traffic_to_nobody_cannot_be() -> None:
+    done = played("""
+timeline: [{power-off: clients}, {traffic: {hosts: peers, to: 1 of clients}}]
+expect: {at-end: [{outage: 1 s}]}
+lasts: 1 s
+""")
+    assert failed(done) == ["traffic: it could not be done: there is nobody now to whom packets could go"]
+
+
+# Who stands still.
+
+
+def test_who_stands_still_and_is_told_to_end_does_so_when_it_goes_on() -> None:
+    done = played("""
+timeline:
+  - {at: 2 s, pause: peers-2}
+  - {at: 4 s, stop: peers-2}
+  - {at: 20 s, resume: peers-2}
+expect: {eventually: [{converged: , within: 15 s, after: stop}, {converged: , within: 40 s, after: resume}]}
+""")
+    assert failed(done) == []
+    assert done.story["after"][1][0] == "daemon down"
+
+
+def test_who_is_started_while_it_stands_still_is_up_when_it_goes_on_and_no_sooner() -> None:
+    done = played("""
+timeline:
+  - {at: 2 s, pause: peers-2}
+  - {at: 4 s, stop: peers-2}
+  - {at: 6 s, start: peers-2}
+  - {at: 30 s, resume: peers-2}
+expect: {eventually: [{converged: , within: 15 s, after: start}, {converged: , within: 40 s, after: resume}]}
+""")
+    assert failed(done) == []
+    assert done.story["after"][1][0] == "up"
