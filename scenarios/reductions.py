@@ -13,7 +13,7 @@ from typing import Any
 
 from scenarios import actions as a
 from scenarios import expectations as e
-from scenarios.script import Event, Group, Script, When
+from scenarios.script import SMALLEST, Event, Group, Script, When
 from scenarios.script_values import Seconds
 from scenarios.script_writing import meshes, selections
 from scenarios.selectors import EVERYONE, Named, Of, Part, PeerOf, Selection, Some
@@ -46,12 +46,12 @@ def without_events(script: Script, places: Collection[int]) -> Script | None:
 
 
 def without_group(script: Script, name: str) -> Script | None:
-    """None if it is the last one."""
+    """None if too few hosts would be left."""
     hosts = tuple(group for group in script.hosts if group.name != name)
-    if not hosts:
-        return None
     gone = script.group(name).count
     nodes = script.nodes - gone if isinstance(gone, int) else script.nodes
+    if not hosts or nodes < SMALLEST:
+        return None
     named = {mesh: tuple(one for one in groups if one != name) for mesh, groups in script.meshes.items()}
     bridges = {group: said for group, said in script.bridges.items() if group != name}
     smaller = replace(script, nodes=nodes, hosts=hosts, meshes=named, bridges=bridges)

@@ -325,8 +325,9 @@ class Membership:
             return []
         target = self._random.choice(neighbours)
         out = self._send(target, self._repair.opening())
-        if own is not None and self._random.random() < PRUNED_SHARE:
-            # Should they have lost us (a database gone, a record that never came), this brings us back.
+        if own is not None and (self._random.random() < PRUNED_SHARE or target in self._silent):
+            # Should they have lost us (a database gone, a record that never came), this brings us back. The dead may
+            # have lost everybody, and nobody else would tell them.
             out.append(m.SendMember(self._mesh, m.Channel.JOIN, target, self.presentation(own.record)))
         return out
 

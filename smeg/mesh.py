@@ -49,8 +49,10 @@ REPUBLISH_AFTER = 1.0
 """seconds that lie at least between two records."""
 LEAVE_LINGER = 1.0
 """seconds that a leave has to spread before the mesh is taken down."""
+CONTACTS_AFTER = 5.0
+"""seconds from a change of members until it is looked whether the stored contacts still hold: others may come."""
 CONTACTS_EVERY = 60.0
-"""seconds between two looks whether the stored contacts still hold."""
+"""seconds between two such looks."""
 
 
 class State(Enum):
@@ -119,7 +121,9 @@ class Mesh:
         self._stop_at: float | None = None
         self._settled_at: float | None = None
         self._republish_at: float = 0.0
-        self._contacts_at: float = 0.0
+        self._look_at: float | None = None
+        self._looked_at = -CONTACTS_EVERY
+        """When it will be, and was, looked whether the stored contacts still hold."""
         self._statics_before = stored.statics
         """Likewise."""
         self._devices = OwnDevices(stored.id, wall)
@@ -212,7 +216,7 @@ class Mesh:
         settled = self._settled_at if self._state is State.SETTLING else None
         own = (self._revise_at(), self._offers_at(), self._carrier.next_deadline(), self._second.next_deadline())
         introduction = self._introduction.next_deadline() if self._inside else None
-        mine = (joining, settled, introduction, self._stop_at, *own)
+        mine = (joining, settled, introduction, self._stop_at, self._look_at, *own)
         return min((at for at in (*mine, self._saving.next_deadline()) if at is not None), default=None)
 
     def _revise_at(self) -> float | None:
@@ -372,7 +376,9 @@ class Mesh:
             self._introduction.hear(message.members, self._stored.contacts)
             if self._state is State.SETTLING:
                 self._settled_at = now
-        return [*self._warned(message.own_verdict), *self._refresh_contacts(now)]
+        if self._look_at is None:
+            self._look_at = max(now + CONTACTS_AFTER, self._looked_at + CONTACTS_EVERY)
+        return self._warned(message.own_verdict)
 
     def _warned(self, verdict: str) -> list[Message]:
         """Say that this node is no member any more, once each time: nobody else will tell it."""
@@ -392,9 +398,12 @@ class Mesh:
 
     def _refresh_contacts(self, now: float) -> list[Message]:
         """Keep on disk where some peers are reached, in case the database is lost."""
-        if self._state is not State.ACTIVE or now < self._contacts_at or self._saving.waits_for(Purpose.CARD):
+        if self._look_at is None or now < self._look_at:
             return []
-        self._contacts_at = now + CONTACTS_EVERY
+        if self._state is not State.ACTIVE or self._saving.waits_for(Purpose.CARD):
+            self._look_at = now + CONTACTS_AFTER
+            return []
+        self._look_at, self._looked_at = None, now
         contacts = self._company.contacts(MAX_CONTACTS)
         if not contacts or contacts == self._stored.contacts:
             return []
@@ -412,7 +421,7 @@ class Mesh:
             out += self._start()
         if self._inside:
             out += self._introduction.tick(self._stored, self._record, now)
-        return out + self._saving.again(now)
+        return out + self._refresh_contacts(now) + self._saving.again(now)
 
     def _start(self) -> list[Message]:
         assert self._own is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -436,6 +437,33 @@ def test_a_lost_database_comes_back_by_the_contacts_and_the_counter_goes_on_abov
     assert after >= LOST_STEP
     made.run(5.0)
     assert all_see(made.hosts, "alive", made.hosts)
+
+
+def damaged(made: World, victims: Iterable[Host], contacts: bool) -> None:
+    """These crash, lose their databases, and their contacts as well if it is said, and start again when all know."""
+    for victim in victims:
+        victim.crash()
+        for documents in victim.disk._documents.values():
+            documents.clear()
+        if not contacts:
+            victim.disk._meshes = {key: replace(mesh, contacts=()) for key, mesh in victim.disk._meshes.items()}
+    made.run(20.0)
+    for victim in victims:
+        victim.start()
+
+
+def test_the_two_oldest_of_a_young_mesh_lose_their_databases_at_once_and_do_not_found_one_of_their_own() -> None:
+    made = world(5, seed=4, repair_interval=10.0)
+    made.run(10.0)
+    damaged(made, made.hosts[:2], contacts=True)
+    assert made.run(10.0, lambda: all_see(made.hosts, "alive", made.hosts))
+
+
+def test_who_knows_nobody_any_more_and_whom_to_ask_neither_is_fetched_by_the_others() -> None:
+    made = world(5, seed=5, repair_interval=10.0)
+    made.run(10.0)
+    damaged(made, made.hosts[:1], contacts=False)
+    assert made.run(60.0, lambda: all_see(made.hosts, "alive", made.hosts))
 
 
 def test_after_a_restart_the_members_are_known_before_anybody_was_heard() -> None:
