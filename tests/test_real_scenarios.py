@@ -71,6 +71,7 @@ def failed(done: Play) -> list[str]:
 # Whole runs.
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", REALLY_PLAYED)
 def test_what_holds_in_the_simulated_world_holds_in_the_real_one(name: str, able: Abilities) -> None:
     script, _ = read(LIBRARY / f"{name}.yaml")
