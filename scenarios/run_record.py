@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,16 +88,21 @@ def write(path: Path, origin: Origin, limits: Sequence[Limit], play: Play) -> bo
 
 
 def prove_writable(path: Path) -> None:
-    """That a file can be written, before there is anything to write. Raises `LocalError`."""
+    """That a file can be written, before there is anything to write: of what this makes nothing stays.
+
+    Raises `LocalError`."""
+    made: list[Path] = []
     try:
+        made += [place for place in (path, *path.parents) if not place.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        there = path.exists()
         with path.open("ab"):
             pass
-        if not there:
-            path.unlink()
     except OSError as error:
         raise LocalError("unwritable", f"cannot write {path}: {error.strerror}", "name another place") from error
+    finally:
+        for place in made:
+            with suppress(OSError):
+                place.unlink() if place == path else place.rmdir()
 
 
 def read(path: Path) -> Recorded:

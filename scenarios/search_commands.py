@@ -78,6 +78,7 @@ def _shrink(first: Case, seeds: int, tries: int, out: Path | None) -> int:
     shrunk = Shrinking(case, outcome, attempt, tries, say).shrink()
     text = write(shrunk.case.script, story(shrunk, case, path))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LocalError("script-unwritable", f"cannot write {path}: {error}", "name another one by --out") from error

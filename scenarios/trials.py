@@ -219,7 +219,9 @@ def converse(left: Ledger, right: Ledger) -> tuple[int, int, int]:
         word, items = unpack(payload)
         if word is Word.DOCUMENTS:
             documents += len(payload)
-            hearer.take(items, WALL_START)
+            incomplete = hearer.take(items, WALL_START).incomplete
+            if incomplete:
+                waiting.append((speaker, hearer, hearer.repair.need(sorted(incomplete))))
             continue
         said += len(payload)
         waiting.extend((speaker, hearer, answer) for answer in hearer.repair.answer(word, items))

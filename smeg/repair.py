@@ -152,15 +152,19 @@ class Repair:
         differ: list[NodeKey] = []
         lacking: list[bytes] = []
         for digits, listing in told:
-            theirs = _listed(listing)
+            theirs = dict.fromkeys(_listed(listing))
             if self._replica.digest.size(digits) > MAX_LISTED:
                 # Nobody who follows the conversation lists a range that is large here.
                 large.append(digits)
                 continue
-            ours = {key[:_BEGINNING]: (key, digest) for key, digest in self._replica.digest.listing(digits).items()}
-            lacked += [key for name, (key, _) in ours.items() if name not in theirs]
-            differ += [key for name, (key, digest) in ours.items() if theirs.get(name, digest) != digest]
-            lacking += [name for name in theirs if name not in ours]
+            ours = {key: key[:_BEGINNING] + digest for key, digest in self._replica.digest.listing(digits).items()}
+            names = {entry[:_BEGINNING] for entry in theirs}
+            lacked += [key for key in ours if key[:_BEGINNING] not in names]
+            changed = [key for key, entry in ours.items() if key[:_BEGINNING] in names and entry not in theirs]
+            differ += changed
+            # Somebody may make keys that begin alike: an entry that is not here is another's, unless it is asked for.
+            here = {*ours.values(), *(key[:_BEGINNING] for key in changed)}
+            lacking += [entry[:_BEGINNING] for entry in theirs if not here & {entry, entry[:_BEGINNING]}]
         out = [*self._ranges(large), *self.documents(lacked)]
         out += _payloads(Word.DOCUMENTS, ([s.raw] for key in differ for s in self._replica.statements(key)))
         annexed = [key for key in differ if key in self._replica.annexes]
@@ -171,8 +175,8 @@ class Repair:
 
     def _named(self, items: list[bytes]) -> list[NodeKey]:
         """The nodes that are asked for by their keys' beginnings, each once."""
-        beginnings = dict.fromkeys(item for item in items[:MAX_NODES] if _BEGINNING <= len(item) <= KEY_BYTES)
-        return [key for beginning in beginnings for key in self._replica.digest.listing(beginning.hex())]
+        beginnings = (item for item in items[:MAX_NODES] if _BEGINNING <= len(item) <= KEY_BYTES)
+        return list(dict.fromkeys(key for one in beginnings for key in self._replica.digest.listing(one.hex())))
 
 
 def _payloads(word: Word, bundles: Iterable[list[bytes]], most: int = MAX_ITEMS) -> list[bytes]:
@@ -198,12 +202,11 @@ def _told(items: list[bytes]) -> list[tuple[str, bytes]]:
     return [(_digits(digits), of) for digits, of in zip(items[::2], items[1::2], strict=True)]
 
 
-def _listed(listing: bytes) -> dict[bytes, bytes]:
-    """The digests of a listing's nodes, by the beginnings of their keys."""
+def _listed(listing: bytes) -> list[bytes]:
+    """Its entries."""
     if len(listing) % _ENTRY or len(listing) > MAX_LISTED * _ENTRY:
         raise RemoteError("malformed", "a listing of the wrong length")
-    entries = (listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY))
-    return {entry[:_BEGINNING]: entry[_BEGINNING:] for entry in entries}
+    return [listing[at : at + _ENTRY] for at in range(0, len(listing), _ENTRY)]
 
 
 def _held(items: list[bytes]) -> tuple[NodeKey, frozenset[bytes]]:

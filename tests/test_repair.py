@@ -45,6 +45,18 @@ def test_after_it_both_know_what_either_knew(left: dict[int, int], right: dict[i
     assert one.replica.clock() == {NODES[number].key: counter for number, counter in wanted.items()}
 
 
+@QUICK
+@given(COUNTERS, COUNTERS)
+def test_keys_that_begin_alike_hide_nobody(left: dict[int, int], right: dict[int, int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repair, "_BEGINNING", 0)
+        patch.setattr(repair, "_ENTRY", DIGEST_BYTES)
+        one, other = knowing(left), knowing(right)
+        for _ in range(3):
+            converse(one, other)
+    assert one.replica == other.replica
+
+
 def test_a_newer_record_of_somebody_known_comes_without_its_certificates() -> None:
     known = {number: 1 for number in range(len(NODES))}
     one, other = knowing(known), knowing({**known, 7: 2})

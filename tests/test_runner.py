@@ -103,6 +103,7 @@ def test_a_name_that_no_file_can_have_and_a_folder_that_is_none_are_mistakes(tmp
 def test_a_name_too_long_for_a_record_is_found_before_the_run(tmp_path: Path) -> None:
     refused = scenario("run", file(tmp_path, f"{'x' * 245}.yaml", HOLDS), "--report", tmp_path / "out")
     assert refused.exit_code == IMPOSSIBLE
+    assert not (tmp_path / "out").exists(), "the folder for it is not left behind"
     assert "File name too long" in refused.stderr
     assert refused.stdout == ""
 

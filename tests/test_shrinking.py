@@ -325,8 +325,9 @@ def test_a_record_is_shrunk_with_the_patience_that_it_was_played_with(tmp_path: 
     patient = ("--nodes", "12", "--patience", "9.5", "--quiet", "--report", str(tmp_path))
     assert scenario("run", str(file), *patient).exit_code == HELD
     (record,) = tmp_path.glob("*.json")
-    small = tmp_path / "small.yaml"
+    small = tmp_path / "new" / "small.yaml"
     assert "does not fail" in scenario("shrink", str(record), "--out", str(small)).stderr
+    assert not small.parent.exists(), "nothing is left of having tried whether it can be written"
     file.write_text(file.read_text().replace("within: 1 s", "within: 50 ms"))
     assert scenario("run", str(file), *patient).exit_code == FAILED
     assert scenario("shrink", str(record), "--tries", "5", "--out", str(small)).exit_code == HELD

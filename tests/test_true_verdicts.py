@@ -129,26 +129,17 @@ lasts: 1 s
 # Who stands still.
 
 
-def test_who_stands_still_and_is_told_to_end_does_so_when_it_goes_on() -> None:
-    done = played("""
+@pytest.mark.parametrize(("start", "last", "becomes"), [("", "stop", "daemon down"), ("start: peers-2", "start", "up")])
+def test_what_is_told_one_that_stands_still_comes_about_when_it_goes_on_and_no_sooner(
+    start: str, last: str, becomes: str
+) -> None:
+    done = played(f"""
 timeline:
-  - {at: 2 s, pause: peers-2}
-  - {at: 4 s, stop: peers-2}
-  - {at: 20 s, resume: peers-2}
-expect: {eventually: [{converged: , within: 15 s, after: stop}, {converged: , within: 40 s, after: resume}]}
+  - {{at: 2 s, pause: peers-2}}
+  - {{at: 4 s, stop: peers-2}}
+{f"  - {{at: 6 s, {start}}}" if start else ""}
+  - {{at: 30 s, resume: peers-2}}
+expect: {{eventually: [{{converged: , within: 15 s, after: {last}}}, {{converged: , within: 40 s, after: resume}}]}}
 """)
     assert failed(done) == []
-    assert done.story["after"][1][0] == "daemon down"
-
-
-def test_who_is_started_while_it_stands_still_is_up_when_it_goes_on_and_no_sooner() -> None:
-    done = played("""
-timeline:
-  - {at: 2 s, pause: peers-2}
-  - {at: 4 s, stop: peers-2}
-  - {at: 6 s, start: peers-2}
-  - {at: 30 s, resume: peers-2}
-expect: {eventually: [{converged: , within: 15 s, after: start}, {converged: , within: 40 s, after: resume}]}
-""")
-    assert failed(done) == []
-    assert done.story["after"][1][0] == "up"
+    assert done.story["after"][1][0] == becomes
