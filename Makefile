@@ -65,11 +65,11 @@ bench-names: .venv/installed
 	@$(call need,dnsperf:dnsperf)
 	@$(bin)/python -m scenarios.names_bench $(ARGS)
 
-# WORLD=real PATIENCE=3 takes an hour; what this machine cannot do is said, and is no failure of the others.
+# WORLD=real PATIENCE=3 takes an hour; what this machine cannot do (status 3) is said, and is no failure of the others.
 scenario_world = $(if $(filter real,$(WORLD)),--world real --patience $(or $(PATIENCE),1) $(addprefix --nodes ,$(NODES)),--nodes $(or $(NODES),50))
 scenarios: .venv/installed $(if $(filter real,$(WORLD)),| test-packages)
 	@$(bin)/smeg-scenario run --quiet --seeds $(or $(SEEDS),1) $(scenario_world) $(ARGS) \
-	  $(sort $(wildcard scenarios/library/*.yaml))
+	  $(sort $(wildcard scenarios/library/*.yaml)) $(if $(filter real,$(WORLD)),|| [ $$? = 3 ])
 
 manual: build/smeg-cli.1
 

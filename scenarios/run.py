@@ -145,12 +145,19 @@ def _play_all(scripts: Sequence[Sequence[Planned]], quiet: bool) -> int:
                 statuses[refuse(error)] += 1
                 break
             except KeyboardInterrupt:
-                held, failed = (f"{statuses[one]} {word}" for one, word in ((HELD, "held"), (FAILED, "failed")))
                 name = f"{planned.run.script.name} (seed {planned.run.seed})"
-                say(f"interrupted while {name} was played; of the runs before it {held}, {failed}")
+                say(f"interrupted while {name} was played; of the runs before it {_tally(statuses)}")
                 return INTERRUPTED
             statuses[status] += 1
+    if statuses.total() > 1:
+        click.echo(_tally(statuses))
     return worst(statuses)
+
+
+def _tally(statuses: Counter[int]) -> str:
+    """How many runs came to what; a scenario that cannot be played here counts once."""
+    unplayed = statuses.total() - statuses[HELD] - statuses[FAILED]
+    return f"{statuses[HELD]} held, {statuses[FAILED]} failed" + (f", {unplayed} not played" if unplayed else "")
 
 
 def _play(planned: Planned, quiet: bool) -> tuple[Play | None, int]:

@@ -42,22 +42,23 @@ def file(folder: Path, name: str, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("texts", "status"),
+    ("texts", "status", "tally"),
     [
-        ([HOLDS, BEYOND_THIS], BEYOND),
-        ([FAILS, BEYOND_THIS], FAILED),
-        ([BEYOND_THIS, FAILS], FAILED),
-        ([HOLDS, FAILS], FAILED),
-        ([HOLDS, HOLDS], HELD),
+        ([HOLDS, BEYOND_THIS], BEYOND, "1 held, 0 failed, 1 not played"),
+        ([FAILS, BEYOND_THIS], FAILED, "0 held, 1 failed, 1 not played"),
+        ([BEYOND_THIS, FAILS], FAILED, "0 held, 1 failed, 1 not played"),
+        ([HOLDS, FAILS], FAILED, "1 held, 1 failed"),
+        ([HOLDS, HOLDS], HELD, "2 held, 0 failed"),
     ],
 )
 def test_that_a_check_failed_says_more_than_what_this_world_cannot_do(
-    tmp_path: Path, texts: list[str], status: int
+    tmp_path: Path, texts: list[str], status: int, tally: str
 ) -> None:
     files = [file(tmp_path, f"made{number}.yaml", text) for number, text in enumerate(texts)]
     done = scenario("run", "--quiet", *files)
     assert done.exit_code == status
     assert done.stdout.count("4 hosts") == sum(text is not BEYOND_THIS for text in texts), "the others are played"
+    assert done.stdout.endswith(f"\n{tally}\n")
 
 
 @pytest.mark.parametrize(
