@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
@@ -59,7 +60,9 @@ def host_prefix(address: IPv6Address) -> IPv6Network:
     """
     made = IPv6Network(int(address))
     made.network_address = address
-    vars(made).pop("hosts", None)
+    with suppress(AttributeError):
+        # Not by `vars`, which would make a dict of its attributes.
+        del made.hosts
     return made
 
 

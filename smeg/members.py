@@ -177,6 +177,10 @@ class Members(Mapping[NodeKey, Member]):
             self._rings_are_these = True
         return self._rings
 
+    def prepare(self) -> None:
+        """Make the rings before others hear of these: else several threads, who ask at once, would each make them."""
+        _ = self.rings
+
     def __getitem__(self, key: NodeKey) -> Member:
         return self._table[key]
 

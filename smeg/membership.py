@@ -147,6 +147,7 @@ class Membership:
         if self._told_version != self._roster.version:
             self._told_version = self._roster.version
             before, self._members = self._members, self._roster.members
+            self._members.prepare()
             verdict = self._roster.verdict(self._own, self._wall()).value
             quarantined = self._roster.quarantined
             gone = self._roster.gone(before, self._wall())

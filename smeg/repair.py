@@ -9,7 +9,8 @@ a conversation, so one that breaks off costs nothing. It never takes a document 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from smeg.annexes import MAX_ANNEXES
 from smeg.chain import Chain
@@ -82,17 +83,19 @@ class Repair:
         """All there is, for one who knows nothing."""
         return _payloads(Word.STATE, self._bundles(self._replica))
 
-    def _bundles(self, nodes: Iterable[NodeKey]) -> list[list[bytes]]:
+    def _bundles(self, nodes: Iterable[NodeKey]) -> Iterator[list[bytes]]:
+        """One after another: unpacked, a large mesh takes several times the room."""
         statements = [statement for node in nodes for statement in self._replica.statements(node)]
         roots = dict.fromkeys(s.credential if isinstance(s, Record) else s.by for s in statements)
-        bundles = self._chain.bundles(root for root in roots if root)
+        records: defaultdict[bytes, list[Record]] = defaultdict(list)
         for record in (s for s in statements if isinstance(s, Record)):
+            records[record.credential].append(record)
+        for credential, bundle in self._chain.bundles(root for root in roots if root):
             # Not after all certificates: a joiner would count nobody until it had verified thousands.
-            bundles[record.credential].append(record.raw)
-        rest = [[s.raw] for s in statements if isinstance(s, Remove)]
+            yield [*bundle, *(record.raw for record in records.get(credential, ()))]
+        yield from ([s.raw] for s in statements if isinstance(s, Remove))
         # Last: nobody belongs by an annex, and an author's may be many.
-        rest += [annex for s in statements if isinstance(s, Record) for annex in self._annexes(s.node)]
-        return [*bundles.values(), *rest]
+        yield from (annex for s in statements if isinstance(s, Record) for annex in self._annexes(s.node))
 
     def _statements(self, nodes: Iterable[NodeKey]) -> list[bytes]:
         """What is said of nodes that the other side knows: it has their certificates, or else asks for them."""

@@ -15,11 +15,11 @@ that moves only those whose peer went, or who come to a new one, and it need not
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Container, Iterable
 from hashlib import blake2b
-from itertools import islice
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
@@ -40,8 +40,12 @@ NOBODY: frozenset[NodeKey] = frozenset()
 
 def places(key: NodeKey) -> list[int]:
     """Where a key stands on each ring: 64 bits, from one BLAKE2b."""
-    digest = blake2b(key, digest_size=RINGS * _PLACE_BYTES, person=b"smeg-rings").digest()
+    digest = _places(key)
     return [int.from_bytes(digest[at : at + _PLACE_BYTES], "big") for at in range(0, len(digest), _PLACE_BYTES)]
+
+
+def _places(key: NodeKey) -> bytes:
+    return blake2b(key, digest_size=RINGS * _PLACE_BYTES, person=b"smeg-rings").digest()
 
 
 def probes(key: NodeKey) -> list[int]:
@@ -63,10 +67,10 @@ class _Ring:
         self.keys = keys
 
     @classmethod
-    def of(cls, keys: tuple[NodeKey, ...], found: tuple[int, ...]) -> _Ring:
+    def of(cls, keys: tuple[NodeKey, ...], found: array[int]) -> _Ring:
         """Sorted keys, and where each stands."""
         order = sorted(range(len(keys)), key=found.__getitem__)
-        return cls(array("Q", [found[index] for index in order]), [keys[index] for index in order])
+        return cls(array("Q", map(found.__getitem__, order)), [keys[index] for index in order])
 
     def change(self, come: Iterable[tuple[int, NodeKey]], gone: Iterable[tuple[int, NodeKey]]) -> _Ring:
         """With some more, and without some that are there."""
@@ -96,9 +100,15 @@ def _table(keys: tuple[NodeKey, ...], width: int, near: tuple[tuple[NodeKey, ...
     before, rings = near or ((), ())
     if keys == before:
         return rings
+    if not keys:
+        return ()
     come, gone = set(keys).difference(before), set(before).difference(keys)
     if len(come) + len(gone) > len(before) * _FEW:
-        return tuple(_Ring.of(keys, column) for column in islice(zip(*map(places, keys), strict=True), width))
+        # Thousands of lists of numbers would leave room behind that nothing else fills.
+        rows = array("Q", b"".join(map(_places, keys)))
+        if sys.byteorder == "little":
+            rows.byteswap()
+        return tuple(_Ring.of(keys, rows[number::RINGS]) for number in range(width))
     more, less = ([(places(key), key) for key in some] for some in (come, gone))
     return tuple(
         ring.change([(at[number], key) for at, key in more], [(at[number], key) for at, key in less])
