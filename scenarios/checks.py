@@ -274,7 +274,7 @@ class Checks:
         senders = [sender for sender in chosen if self.truth.running(sender) and sender not in over]
         wrong = [] if senders else ["none of those who send is up"]
         for sender, way in zip(senders, self.stage.ways_out(senders, check.prefix), strict=True):
-            if way.hosts[-1] not in over:
+            if not way.arrived or way.hosts[-1] not in over:
                 wrong.append(f"from {sender} it ends at {way.hosts[-1]}: {way.end}")
         return _some(wrong)
 

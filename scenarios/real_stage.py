@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Network
 from itertools import permutations
 from pathlib import Path
@@ -267,7 +268,9 @@ class RealStage:
 
     def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
         self._look_up()
-        return self.packets.trace([(sender, str(prefix[1])) for sender in senders])
+        target = str(next(iter(prefix.hosts())))
+        # Whoever is the last to answer is where it leaves, be there somebody behind it or not.
+        return [replace(way, arrived=True) for way in self.packets.trace([(sender, target) for sender in senders])]
 
     def longest_outage(self) -> tuple[float, str]:
         return self.traffic.longest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
@@ -311,7 +312,11 @@ class SimulatedStage:
 
     def _way_out(self, sender: str, prefix: IPv6Network) -> Way:
         source = self._address(sender, [])
-        return self._walk(sender, source, prefix[1]) if source is not None else Way((sender,), False, "has no address")
+        if source is None:
+            return Way((sender,), False, "has no address")
+        way = self._walk(sender, source, next(iter(prefix.hosts())))
+        # Who has no interface for it has taken it, and sends it on to what is not played here.
+        return replace(way, arrived=way.end == End.NO_ROUTE.value)
 
     def _address(self, name: str, meshes: list[str]) -> IPv6Address | None:
         """Of a host in the first of these meshes, or in its first."""
@@ -321,9 +326,11 @@ class SimulatedStage:
 
     def _walk(self, sender: str, source: IPv6Address, target: IPv6Address) -> Way:
         walk = self.packets.walk(sender, source, target)
-        for here, there in pairwise(walk.hosts):
+        for number, (here, there) in enumerate(pairwise(walk.hosts), 1):
             if not self._passes(here, there):
-                return Way(walk.hosts, False, f"lost between {here} and {there}")
+                return Way(walk.hosts[:number], False, f"lost between {here} and {there}")
+        if walk.end in (End.DEAD, End.NOT_TAKEN):
+            return Way(walk.hosts[:-1], False, f"{walk.end.value} at {walk.hosts[-1]}")
         return Way(walk.hosts, walk.end is End.ARRIVED, walk.end.value)
 
     def _passes(self, here: str, there: str) -> bool:

@@ -74,7 +74,7 @@ class Way:
     """Where a packet went."""
 
     hosts: tuple[str, ...]
-    """The sender first."""
+    """The sender first, then whoever got it."""
     arrived: bool
     end: str
     """What became of it, in words."""
@@ -139,7 +139,8 @@ class Stage(Protocol):
         """Likewise, with everybody who passes them on."""
 
     def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
-        """Of packets to what is behind somebody: as far as the hosts of this world go."""
+        """Of packets to what is behind somebody: as far as the hosts of this world go. One has arrived if the last of
+        these sends it on to where there are none."""
 
     def longest_outage(self) -> tuple[float, str]:
         """For how long, in seconds, a pair had no answer to its traffic at the worst, and which."""
