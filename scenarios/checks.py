@@ -18,13 +18,13 @@ from scenarios.witnesses import Witnesses
 
 MOST_PAIRS = 100
 """Of hosts between which packets are looked at."""
-RATED = 10.0
-"""seconds over which what hosts send is counted, at least."""
 NAMED = 3
 """hosts or pairs that a verdict names."""
 NOBODY = "nobody is meant by it now"
 NO_WITNESS = "nobody is up who could know it"
 """By a link that is not cut, and who has not stood still a moment ago."""
+OF_HOSTS = (a.Start, a.Stop, a.Kill, a.PowerOff, a.Pause, a.Resume, a.Restart, a.Isolate, a.Flap, a.Roam, a.NatRebind)
+"""By which members are gone or back."""
 Pair = tuple[str, str]
 
 
@@ -46,6 +46,8 @@ class Checks:
     _pairs: dict[int, list[Pair]] = field(default_factory=dict)
     _sent: deque[tuple[float, Mapping[str, tuple[int, int]]]] = field(default_factory=deque)
     """When, and what each host had sent by then; the first of them is `RATED` ago or longer, if there is one."""
+    _busiest: tuple[float, str] = (0.0, "")
+    """The most messages a second so far, and by whom."""
 
     def begin(self) -> None:
         """The world has come to rest."""
@@ -141,6 +143,8 @@ class Checks:
         if place is None or place not in self.deeds:
             return f"{check.event or 'the event'} has not happened yet"
         action, subjects = self.deeds[place], self.choosing.subjects[place]
+        if isinstance(action, OF_HOSTS) and not self.truth.members[mesh] & {*subjects}:
+            return f"none of those whom it befell is in {mesh}"
         hosts = [host for host in self.truth.those_running(mesh) if self.truth.counts(host, self.stage.now)]
         wrong = [] if hosts else [NO_WITNESS]
         for host in hosts:
@@ -173,7 +177,7 @@ class Checks:
             (leader, _), *others = leaders.most_common()
             if others:
                 wrong.append(" and ".join(f"{count} follow {name}" for name, count in leaders.most_common(NAMED)))
-            elif leader == "nobody" or not self.truth.heard(leader) or self._side(leader) != side:
+            elif leader not in self.truth.members[mesh] or not self.truth.heard(leader) or self._side(leader) != side:
                 wrong.append(f"all follow {leader}")
         return _some(wrong)
 
@@ -182,14 +186,17 @@ class Checks:
         return {mesh: address for mesh, address in found.items() if address is not None}
 
     def _same_address(self, check: e.SameAddress) -> str:
-        hosts = [host for host in self.choosing.hosts(check.hosts) if self.truth.running(host) and self.addresses[host]]
-        wrong = [] if hosts else ["none of them is up and had an address"]
-        for host in hosts:
-            now = self._own_addresses(host)
-            for mesh, before in self.addresses[host].items():
-                if mesh in now and now[mesh] != before:
-                    wrong.append(f"{host} had {before} in {mesh} and has {now[mesh]}")
-        return _some(wrong)
+        """Who has left a mesh, or comes back just now, needs no address in it."""
+        wrong, seen = [], 0
+        for host in self.choosing.hosts(check.hosts):
+            now = self._own_addresses(host) if self.truth.running(host) else {}
+            for mesh, before in self.addresses[host].items() if self.truth.running(host) else ():
+                has = now.get(mesh, "none")
+                if host in self.truth.members[mesh] and (mesh in now or self.truth.settled(host, self.stage.now)):
+                    seen += 1
+                    if has != before:
+                        wrong.append(f"{host} had {before} in {mesh} and has {has}")
+        return _some(wrong) if seen else "none of them is up, a member, and had an address"
 
     def _bounded(self, check: e.Bounded) -> str:
         wrong, memory = [], self.stage.largest_memory()
@@ -198,23 +205,28 @@ class Checks:
             wrong.append(f"{deepest} messages waited for one actor")
         if memory is not None and memory > check.memory:
             wrong.append(f"a daemon took {memory:.0f} MiB")
-        busiest, rate = self._busiest() if check.rate else ("", 0.0)
-        if rate > check.rate:
-            wrong.append(f"{busiest} sent {rate:.0f} messages a second")
+        rate, busiest = self._busiest
+        if check.rate and rate > check.rate:
+            wrong.append(f"{busiest} sent {rate:.1f} messages a second")
         return _some(wrong)
 
-    def _busiest(self) -> tuple[str, float]:
-        """Who has sent most of late, and how many messages a second."""
+    def look(self) -> None:
+        """At what has to be known of all the time until something is judged: what hosts send."""
+        if not self._rated():
+            return
         now, sent = self.stage.now, self.stage.sent()
-        while len(self._sent) > 1 and self._sent[1][0] <= now - RATED:
+        while len(self._sent) > 1 and self._sent[1][0] <= now - e.RATED:
             self._sent.popleft()
         since, before = self._sent[0]
         if now > self._sent[-1][0]:
             self._sent.append((now, dict(sent)))
-        if now < since + RATED:
-            return "", 0.0
-        host = max(sent, key=lambda one: sent[one][0] - before.get(one, (0, 0))[0])
-        return host, (sent[host][0] - before.get(host, (0, 0))[0]) / (now - since)
+        if now >= since + e.RATED:
+            most, host = max((messages - before.get(host, (0, 0))[0], host) for host, (messages, _) in sent.items())
+            self._busiest = max(self._busiest, (most / (now - since), host))
+
+    def _rated(self) -> bool:
+        said = [*(one.check for one in self.script.expect), *(event.after for event in self.script.timeline)]
+        return any(isinstance(one, e.Bounded) and one.rate for one in said)
 
     # Packets.
 

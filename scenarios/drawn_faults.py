@@ -151,6 +151,12 @@ class Faults:
         self._absent.append((self._at + 60.0, len(names)))
         return Selection(tuple(Named(name) for name in names)) if names else None
 
+    def _meshes_of(self, subjects: Selection) -> list[str]:
+        """Those in which one of them is for sure: of who leads, the mesh that it leads."""
+        groups = {one.name.rpartition("-")[0] for one in subjects if isinstance(one, Named)}
+        led = {one.mesh for one in subjects if isinstance(one, (Leader, Next))}
+        return [mesh for mesh in self.topology.meshes if mesh in led or groups & {*self.topology.members(mesh)}]
+
     def _hold(self, subjects: Selection, kind: str, seconds: float) -> None:
         for one in subjects:
             if isinstance(one, Named):
@@ -168,7 +174,7 @@ class Faults:
         if calm and self.chance.random() < 0.5:
             away = within + 5.0
             self.known += [
-                (name, e.KnownByAll(EventName(name), MeshName(mesh)), within) for mesh in self.topology.meshes
+                (name, e.KnownByAll(EventName(name), MeshName(mesh)), within) for mesh in self._meshes_of(subjects)
             ]
             self._hold(subjects, "daemon", away)
             self._say(a.Start(Selection((Of(name),))), self._at + away)

@@ -13,6 +13,8 @@ from scenarios.selectors import EVERYONE, Selection
 
 FIRST = MeshName("")
 LAST = EventName("")
+RATED = 10.0
+"""seconds over which what hosts send is counted, at least."""
 QUEUE, MEMORY, ANY_RATE = Count(10_000), Count(100), Count(0)
 Mesh = Annotated[MeshName, "in which mesh; the first one if it is not said"]
 

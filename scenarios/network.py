@@ -282,6 +282,8 @@ class Network:
         """Whether packets between two hosts pass, both ways: whatever listens there or not."""
         if State.OFF in (source.state, target.state):
             return False
+        if any(one.link is not None and one.link.loss >= 1 for one in (source, target)):
+            return False
         return not self._cut_off(source, target) and not self._cut_off(target, source)
 
     def latency(self) -> float:

@@ -53,5 +53,7 @@ class SimulatedTraffic:
             self._lost_since.pop((number, pair), None)
 
     def longest(self) -> tuple[float, str]:
-        """seconds, and which pair it was."""
+        """seconds, and which pair it was; what is not over yet counts."""
+        for number, pair in list(self._lost_since):
+            self._note(number, pair, over=False)
         return self._worst

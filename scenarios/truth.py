@@ -63,6 +63,8 @@ class Truth:
         """Who hear nobody."""
         self._cut: set[str] = set()
         """Whose link is down for a moment."""
+        self._lost: set[str] = set()
+        """Of whose messages all are lost, either way."""
         self._told_to_end: dict[str, bool] = {}
         """Who will end as soon as it does not stand still any more; and whether it is started again then."""
         self.copies: dict[str, str] = {}
@@ -96,7 +98,9 @@ class Truth:
             case a.Isolate(receiving=receiving):
                 (self._deaf if receiving else self.mute).update(deed.hosts)
             case a.Flap():
-                self._link(deed, now)
+                self._link(self._cut, deed.hosts, not deed.undo, now)
+            case a.Loss(share=share):
+                self._link(self._lost, deed.hosts, share >= 1 and not deed.undo, now)
             case a.Roam() | a.NatRebind():
                 for host in deed.hosts:
                     self._returned[host] = self._began[host] = now
@@ -146,18 +150,22 @@ class Truth:
         for members in self.members.values():
             members -= expired
 
-    def _link(self, deed: Deed, now: float) -> None:
-        if deed.undo:
-            self._cut.difference_update(deed.hosts)
-            for host in deed.hosts:
-                self._returned[host] = self._began[host] = now
-        else:
-            self._cut.update(deed.hosts)
+    def _link(self, down: set[str], hosts: tuple[str, ...], goes_down: bool, now: float) -> None:
+        if goes_down:
+            down.update(hosts)
+            return
+        for host in down & {*hosts}:
+            self._returned[host] = self._began[host] = now
+        down.difference_update(hosts)
 
     # What is so.
 
     def running(self, host: str) -> bool:
         return self.standing[host] is Standing.UP
+
+    def settled(self, host: str, now: float) -> bool:
+        """Whether it has not come back just now."""
+        return now > self._returned.get(host, -self._settles) + self._settles
 
     def heard(self, host: str) -> bool:
         return self.running(host) and host not in self.mute
@@ -168,11 +176,11 @@ class Truth:
 
     def loose(self, host: str) -> bool:
         """Whether its link is cut, be it one way: what it knows is not to be expected to be right."""
-        return host in self.mute or host in self._deaf or host in self._cut
+        return any(host in those for those in (self.mute, self._deaf, self._cut, self._lost))
 
     def uncertain(self) -> frozenset[str]:
-        """Who may be thought dead as well as alive: they hear nobody, or their link is down for a moment."""
-        return frozenset(self._deaf | self._cut)
+        """Who may be thought dead as well as alive: they hear nobody, or their link is down for a while."""
+        return frozenset(self._deaf | self._cut | self._lost)
 
     def those_running(self, mesh: str) -> list[str]:
         """The members whose daemon is up."""

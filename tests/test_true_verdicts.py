@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from scenarios.director import Director
@@ -108,6 +110,53 @@ lasts: 1 s
     assert [one.held for one in done.verdicts] == [False] * 8, failed(done)
 
 
+def test_who_has_left_has_no_address_that_could_be_the_same() -> None:
+    done = played("""
+timeline: [{leave: peers-2}, {evict: peers-3}]
+expect: {at-end: [{same-address: [peers-2, peers-3]}, {same-address: everyone}]}
+""")
+    assert failed(done) == [
+        "at-end: same-address peers-2, peers-3: none of them is up, a member, and had an address"
+    ]  # fmt: skip
+
+
+def test_a_member_that_has_no_address_any_more_has_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = SimulatedStage.members
+
+    def forgotten(stage: SimulatedStage, host: str, mesh: str) -> Mapping[str, str]:
+        return {} if host == "peers-3" and stage.now > 5.0 else members(stage, host, mesh)
+
+    monkeypatch.setattr(SimulatedStage, "members", forgotten)
+    done = played("timeline: [{at: 2 s, restart: peers-2}]\nexpect: {at-end: [same-address]}\n")
+    (words,) = failed(done)
+    assert words.endswith("in demo and has none")
+    assert "peers-3 had" in words
+
+
+def test_what_is_known_is_known_in_the_mesh_in_which_it_happened() -> None:
+    hosts = "hosts: {home: {count: 3}, office: {count: 3}, edge: {count: 1}}\n"
+    done = played("""
+meshes: {home: [home], office: [office]}
+bridges: {edge: [home, office]}
+timeline: [{at: 2 s, kill: office-2}]
+expect:
+  eventually:
+    - {known-by-all: kill, within: 8 s}
+    - {known-by-all: {event: kill, mesh: office}, within: 8 s}
+""", nodes=7, hosts=hosts)  # fmt: skip
+    (words,) = failed(done)
+    assert words.endswith("none of those whom it befell is in home")
+
+
+def test_who_leads_is_one_of_the_members() -> None:
+    done = played("""
+timeline: [{at: 2 s, leave: leader}]
+expect: {eventually: [{one-leader: , within: 0}, {one-leader: , within: 5 s}]}
+""")
+    (words,) = failed(done)
+    assert "all follow " in words, "nobody has heard yet that it has left"
+
+
 def test_who_is_off_has_an_address_from_the_start() -> None:
     hosts = "hosts: {peers: {count: rest}, sleepers: {count: 1, begins: off}, guests: {count: 1, begins: outside}}\n"
     done = played("""
@@ -124,6 +173,75 @@ expect: {at-end: [{outage: 1 s}]}
 lasts: 1 s
 """)
     assert failed(done) == ["traffic: it could not be done: there is nobody now to whom packets could go"]
+
+
+# What is sent, and where it goes.
+
+
+def test_what_leads_through_somebody_arrives_there() -> None:
+    hosts = 'hosts: {peers: {count: 3}, exits: {count: 2, advertises: "2001:db8::/32"}}\n'
+    done = played("""
+timeline: [{power-off: exits, at: 2 s}]
+expect:
+  always: [{leads-through: {hosts: peers, prefix: "2001:db8::/32", over: exits}}]
+  eventually: [{leads-through: {hosts: peers, prefix: "2001:db8::/32", over: exits}, within: 100 ms}]
+""", nodes=5, hosts=hosts)  # fmt: skip
+    always, lost = done.verdicts
+    assert not always.held
+    assert always.at >= 2.0
+    assert "lost between peers-1 and exits-" in lost.what
+
+
+def test_a_prefix_of_one_address_has_a_way_too() -> None:
+    hosts = 'hosts: {peers: {count: 3}, exits: {count: 1, advertises: "2001:db8::1/128"}}\n'
+    expected = 'expect: {at-end: [{leads-through: {hosts: peers, prefix: "2001:db8::1/128", over: exits}}]}\n'
+    assert failed(played(expected, nodes=4, hosts=hosts)) == []
+
+
+def test_ways_that_are_cut_are_no_share_of_those_behind_the_cut() -> None:
+    hosts = "hosts: {left: {count: 3}, right: {count: 3}, edge: {count: 2}}\n"
+    done = played("""
+meshes: {a: [left], b: [right]}
+bridges: {edge: [a, b]}
+timeline: [{at: 2 s, partition: [left, rest]}]
+expect: {eventually: [{shares-within: {factor: 2, hosts: left, to: right, over: edge}, within: 100 ms}]}
+""", hosts=hosts)  # fmt: skip
+    (words,) = failed(done)
+    assert words.endswith("no packet goes by any of them")
+
+
+def test_what_was_ever_sent_counts_at_the_end() -> None:
+    done = played("""
+timeline: [{at: 15 s, kill: 4 of peers}, {wait: 15 s, start: of kill}, {wait: 1 min, resume: everyone}]
+expect: {always: [{bounded: {rate: 10}}], at-end: [{bounded: {rate: 10}}, {bounded: {rate: 100}}]}
+""", hosts="hosts: {peers: {count: 6}}\n", nodes=6)  # fmt: skip
+    assert [one.held for one in done.verdicts] == [False, False, True]
+
+
+def test_where_all_messages_are_lost_no_packet_arrives_and_nobody_need_be_thought_alive() -> None:
+    done = played("""
+timeline:
+  - traffic: {hosts: peers-1, to: peers-2}
+  - at: 5 s
+    loss: {share: 100 %, hosts: peers-2, lasts: 30 s}
+  - at: 20 s
+    stop: peers-3
+expect:
+  always: [no-live-node-pruned]
+  eventually: [{unreachable: {hosts: peers-1, to: peers-2}, within: 0}, {converged: , within: 10 s}]
+  at-end: [{outage: 20 s}, {reachable: {hosts: peers-1, to: peers-2}}, converged]
+lasts: 30 s
+""")
+    (words,) = failed(done)
+    assert words.startswith("at-end: outage 20 s: peers-1 had no answer from peers-2 for ")
+
+
+def test_an_outage_that_is_not_over_counts_though_no_packet_is_due() -> None:
+    done = played("""
+timeline: [{power-off: peers-2}, {at: 2 s, traffic: {hosts: peers-1, to: peers-2, each: 1 h}}]
+expect: {at-end: [{outage: 5 s}]}
+""")
+    assert failed(done) == ["at-end: outage 5 s: peers-1 had no answer from peers-2 for 10.0 s"]
 
 
 # Who stands still.
