@@ -33,6 +33,8 @@ PATIENCE = 300.0
 """seconds that an event waits at most for what it comes after."""
 PROGRESS = 10.0
 """seconds between two lines of progress when nothing happens."""
+REPLACED = (a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.Flap, a.DiskFull)
+"""Faults that end by themselves, and of which a host has one at a time: the last."""
 Tell = Callable[[float, str], None]
 
 
@@ -64,6 +66,8 @@ class Director:
         """Events that have not happened, by their places in the timeline: so they are called here."""
         self._later: list[tuple[float, int, Deed, int]] = []
         self._order = count()
+        self._newest: dict[tuple[type[a.Action], str], int] = {}
+        """By kind of fault that ends, and host; none if it is of the whole network: the event that was the last."""
         self._over: dict[int, float] = {}
         """By event: when the last of it was, or will be, done."""
         self._done: list[Done] = []
@@ -160,6 +164,10 @@ class Director:
         if not hosts and not isinstance(action, (a.Heal, a.Partition, a.Invite, a.Duplicate, a.Reorder)):
             self._cannot(event, NOBODY)
             return
+        late = event.at is not None and now > event.at + LOOK * self._patience
+        if late and self._script.timeline[place - 1].at is None:
+            self._cannot(event, f"its time was {event.at:g} s, and what came before it took until {now:.1f} s")
+            return
         every = float(getattr(action, "every", 0.0))
         if every and len(hosts) > 1:
             for number, host in enumerate(hosts):
@@ -168,6 +176,9 @@ class Director:
             deed = self._deed(action, hosts)
             if isinstance(action, a.Traffic) and not deed.sides[0]:
                 self._cannot(event, "there is nobody now to whom packets could go")
+                return
+            if isinstance(action, a.Partition) and sum(bool(side) for side in deed.sides) < 2:
+                self._cannot(event, "all hosts are on one side now")
                 return
             self._plan(now, deed, place)
         self._do_what_is_due()
@@ -225,6 +236,16 @@ class Director:
 
     def _do(self, deed: Deed, event: int) -> None:
         self._quiet_since = self._stage.now
+        if isinstance(deed.action, REPLACED):
+            kind, whole = type(deed.action), ("",)
+            if deed.undo:
+                # What began later goes on.
+                mine = [host for host in deed.hosts or whole if self._newest[kind, host] == event]
+                if not mine:
+                    return
+                deed = replace(deed, hosts=tuple(mine) if deed.hosts else ())
+            else:
+                self._newest.update(dict.fromkeys([(kind, host) for host in deed.hosts or whole], event))
         try:
             self._stage.do(deed)
         except LocalError as error:
@@ -272,6 +293,7 @@ class Director:
                 self._judge(place, one, False, f"after {now - since:.1f} s: {wrong}", since)
 
     def _look_always(self) -> None:
+        self._checks.look()
         for place, one in enumerate(self._script.expect):
             if one.when is When.ALWAYS and place not in self._verdicts:
                 wrong = self._checks.wrong(one.check)

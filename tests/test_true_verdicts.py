@@ -57,6 +57,29 @@ expect:
     assert failed(done) == ["start: it could not be done: nobody is meant by it now"]
 
 
+def test_an_event_whose_time_is_over_when_its_turn_comes_is_a_failure() -> None:
+    done = played("""
+timeline: [{at: 1 s, power-off: peers-2}, {after: converged, start: peers-2}, {at: 2 s, kill: peers-3}]
+""")
+    (words,) = failed(done)
+    assert words.startswith("kill: it could not be done: its time was 2 s, and what came before it took until ")
+
+
+def test_a_partition_with_all_on_one_side_cannot_be() -> None:
+    done = played("timeline: [{partition: [down, rest]}]\nexpect: {at-end: [converged]}\n")
+    assert failed(done) == ["partition: it could not be done: all hosts are on one side now"]
+
+
+@pytest.mark.parametrize("fault", ["pause: {", "loss: {share: 100 %, "])
+def test_a_fault_that_began_later_goes_on_when_an_earlier_one_ends(fault: str) -> None:
+    done = played(f"""
+timeline: [{{at: 2 s, {fault}hosts: [peers-2, peers-4], lasts: 10 s}}, as: first}}, {{at: 7 s, {fault}hosts: peers-2}}}}]
+expect: {{at-end: [{{reachable: {{hosts: peers-1, to: peers-4}}}}, {{reachable: {{hosts: peers-1, to: peers-2}}}}]}}
+lasts: 40 s
+""")
+    assert [one.held for one in done.verdicts] == [True, False]
+
+
 # What is so while links are cut.
 
 
