@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from scenarios.actions import WORDS, Action, Advertise, Heal, Isolate, Join, NatRebind, Partition, Traffic, Withdraw
+from scenarios import actions as a
+from scenarios.actions import (
+    WORDS,
+    Action,
+    Advertise,
+    Evict,
+    Flap,
+    Heal,
+    Isolate,
+    Join,
+    Leave,
+    NatRebind,
+    Partition,
+    Traffic,
+    Withdraw,
+)
+from scenarios.expectations import RATED, Bounded, Check, KnownByAll, Outage, SharesWithin
 from scenarios.expectations import WORDS as CHECK_WORDS
-from scenarios.expectations import Check, KnownByAll, Outage
 from scenarios.script import REST, Begins, Group, Script, When
 from scenarios.script_tables import specs
-from scenarios.script_values import KINDS, MeshName
+from scenarios.script_values import KINDS, MOST, MeshName
 from scenarios.script_writing import selections
 from scenarios.selectors import (
     EVERYONE,
@@ -31,6 +46,14 @@ from smeg.errors import LocalError
 
 ALONE = ("everyone", "running", "down", "leader")
 """Words that mean hosts without any other."""
+NEWS_TO_NOBODY = (
+    a.Loss, a.Delay, a.Duplicate, a.Reorder, a.DiskFull, a.CorruptState, a.CopyState, a.Invite, a.Advertise, a.Withdraw,
+    a.Traffic,
+)  # fmt: skip
+"""By which nobody is gone, or back, or new, or no member any more."""
+GONE_OR_BACK = "an event by which somebody is gone, or back, or new"
+SHORTEST = 0.05
+"""seconds of what happens again and again."""
 NAMED = 3
 """lines that a mistake names."""
 
@@ -54,6 +77,8 @@ def check(script: Script, found: Findings) -> None:
             found.wrong(groups[name].line, f"hosts.{name}", "means something else", "another name")
         if _is_host(script, name):
             found.wrong(groups[name].line, f"hosts.{name}", "is a host of another group, too", "another name")
+        if groups[name].begins is not Begins.OUTSIDE and not script.meshes_of(groups[name]):
+            found.wrong(groups[name].line, f"hosts.{name}", "is in no mesh", "one that has it, or `begins: outside`")
     for mesh, said in script.meshes.items():
         line = found.lines.get(f"meshes.{mesh}", 1)
         for name in said:
@@ -119,14 +144,18 @@ def _timeline(script: Script, found: Findings) -> None:
         if event.after is not None:
             _names(script, found, event.line, "after", event.after, before)
             if isinstance(event.after, KnownByAll) and before:
-                _is_known(
-                    script, found, event.line, script.place(event.after.event) if event.after.event else place - 1
-                )
+                of = script.place(event.after.event) if event.after.event else place - 1
+                _is_known(script, found, event.line, event.after, of)
         match event.action:
             case Partition(sides) if len(sides) < 2:
                 found.wrong(event.line, verb, f"has {len(sides)} sides", "at least two")
             case Partition(sides) if sum(Rest() in side for side in sides) > 1:
                 found.wrong(event.line, verb, "has `rest` twice", "it once")
+            case Flap(_, lasts, down, up) if not lasts or min(down, up) < SHORTEST or lasts > MOST * (down + up):
+                said = f"is down {down:g} s and up {up:g} s, for {lasts:g} s"
+                found.wrong(event.line, verb, said, f"{SHORTEST:g} s or longer each, at most {MOST} times")
+            case Traffic(each=each) if each < SHORTEST:
+                found.wrong(event.line, verb, f"has {each:g} s between two packets", f"{SHORTEST:g} s or longer")
             case Heal(hosts) if hosts != EVERYONE:
                 found.wrong(event.line, verb, "heals everybody, whoever is named", "`heal:` alone")
             case Advertise(hosts) | Withdraw(hosts) if not _may_mean(
@@ -165,11 +194,23 @@ def _expectations(script: Script, found: Findings) -> None:
             _event(script, found, one.line, place, one.after, events)
         if (one.when is When.EVENTUALLY or isinstance(one.check, KnownByAll)) and not events:
             found.wrong(one.line, place, "has no event from which it counts", "a timeline with one")
-        if isinstance(one.check, Outage) and not any(isinstance(event.action, Traffic) for event in script.timeline):
-            found.wrong(one.line, place, "has no packets of which it could count what is lost", "`traffic` before it")
+        _can_fail(script, found, one.line, place, one.check)
         if isinstance(one.check, KnownByAll) and events:
-            _is_known(script, found, one.line, script.place(one.check.event or one.after))
+            _is_known(script, found, one.line, one.check, script.place(one.check.event or one.after))
         _names(script, found, one.line, place, one.check, events)
+
+
+def _can_fail(script: Script, found: Findings, line: int, place: str, check: Check) -> None:
+    """That there is something of which it could not hold, and something of which it could."""
+    lasts = max([0.0, *(begins for begins, _ in script.schedule())]) + script.lasts
+    match check:
+        case Outage() if not any(isinstance(event.action, Traffic) for event in script.timeline):
+            found.wrong(line, place, "has no packets of which it could count what is lost", "`traffic` before it")
+        case Bounded(rate=rate) if rate and lasts < RATED:
+            said = f"counts what is sent in {RATED:g} s, and all may be over in {lasts:g} s"
+            found.wrong(line, place, said, "a longer `lasts`")
+        case SharesWithin(factor=factor) if factor < 1:
+            found.wrong(line, place, f"has the factor {factor:g}", "at least 1: the busiest has the mean or more")
 
 
 def _names(
@@ -196,7 +237,9 @@ def _names(
 def _event(script: Script, found: Findings, line: int, place: str, name: str, events: Collection[str]) -> None:
     """That `name` is one of these events, and of one only."""
     alike = [event.line for event in script.timeline if event.name == name]
-    if name not in events:
+    if not events:
+        found.wrong(line, place, f"there is no event {name}", "one that comes before it")
+    elif name not in events:
         found.missing(line, place, "event", name, events)
     elif len(alike) > 1:
         lines = ", ".join(str(one) for one in alike[:NAMED])
@@ -208,12 +251,21 @@ def _event(script: Script, found: Findings, line: int, place: str, name: str, ev
         )
 
 
-def _is_known(script: Script, found: Findings, line: int, event: int) -> None:
-    """That there is something to be known of an event."""
-    match script.timeline[event].action:
+def _is_known(script: Script, found: Findings, line: int, check: KnownByAll, event: int) -> None:
+    """That there is something to be known of an event in the mesh that is meant."""
+    if event < 0:
+        return
+    action, first = script.timeline[event].action, next(iter(script.meshes), "")
+    match action:
         case Isolate(receiving=True):
             said = "who hears nobody may be thought dead or alive"
-            found.wrong(line, "known-by-all", said, "an event by which somebody is gone, or back")
+            found.wrong(line, "known-by-all", said, GONE_OR_BACK)
+        case Join() | Leave() | Evict() if (action.mesh or first) != (check.mesh or first):
+            said = f"is about {check.mesh or first}, and {script.timeline[event].name} about {action.mesh or first}"
+            found.wrong(line, "known-by-all", said, f"`mesh: {action.mesh or first}`")
+        case _ if isinstance(action, NEWS_TO_NOBODY):
+            said = f"by {WORDS[type(action)]} nobody comes or goes"
+            found.wrong(line, "known-by-all", said, GONE_OR_BACK)
 
 
 def _named(script: Script, selector: Selector) -> Iterator[tuple[str, str, Collection[str]]]:

@@ -141,6 +141,8 @@ class Reading(NodeReading):
         if entry is None:
             return found
         entries = self._entries(entry[1], place, f"a mapping: {what}, then a list of names")
+        if place == "meshes" and isinstance(entry[1], MappingNode) and not entry[1].value:
+            self.wrong(entry[0], place, "has no mesh", "at least one, or nothing of `meshes`")
         if len(entries) > most:
             self.wrong(entry[0], place, f"has {len(entries)} entries", f"at most {most}")
             return found

@@ -174,6 +174,31 @@ def test_all_mistakes_are_told_at_once() -> None:
         ),
         ("timeline: [{isolate: {hosts: peers-1, receiving: yes}}, {after: known-by-all, heal: }]", "known-by-all: who"),
         ("timeline: [{kill: peers-1}]\nexpect: {at-end: [{outage: 1 s}]}", "outage: has no packets of which"),
+        ("meshes: {}", "4: meshes: has no mesh; expected at least one"),
+        ("meshes: {a: [peers]}", "3: hosts.clients: is in no mesh; expected one that has it, or `begins: outside`"),
+        ("timeline: [{flap: {hosts: peers-1, lasts: 9 s, down: 0, up: 0}}]", "flap: is down 0 s and up 0 s, for 9 s"),
+        ("timeline: [{flap: {hosts: peers-1, lasts: 30 d, down: 50 ms, up: 50 ms}}]", "at most 100000 times"),
+        ("timeline: [{flap: {hosts: peers-1, lasts: 0}}]", "flap: is down 2 s and up 5 s, for 0 s"),
+        ("timeline: [{traffic: {hosts: peers, to: clients, each: 0}}]", "traffic: has 0 s between two packets"),
+        ("timeline: [{kill: of me, as: me}]", "4: kill: there is no event me; expected one that comes before it"),
+        (
+            "timeline: [{disk-full: peers-1}]\nexpect: {at-end: [known-by-all]}",
+            "5: known-by-all: by disk-full nobody comes or goes; expected an event by which somebody is gone",
+        ),
+        ("timeline: [{loss: 5 %}, {after: known-by-all, loss: 0 %}]", "known-by-all: by loss nobody comes or goes"),
+        (
+            "meshes: {a: [peers], b: [peers, clients]}\nbridges: {peers: [a, b]}\n"
+            "timeline: [{leave: {hosts: peers-2, mesh: b}}]\nexpect: {at-end: [known-by-all]}",
+            "7: known-by-all: is about a, and leave about b; expected `mesh: b`",
+        ),
+        (
+            "lasts: 5 s\nexpect: {always: [{bounded: {rate: 10}}]}",
+            "5: bounded: counts what is sent in 10 s, and all may be over in 5 s; expected a longer `lasts`",
+        ),
+        (
+            "expect: {at-end: [{shares-within: {factor: 0.5, hosts: peers, to: clients, over: peers}}]}",
+            "shares-within: has the factor 0.5; expected at least 1",
+        ),
         ("expect: {always: [no-loop: 5]}", "no-loop: has a single value after it; expected nothing"),
         ("expect: {eventually: [{converged: , within: 5 s}]}", "has no event from which it counts"),
     ],
