@@ -167,9 +167,10 @@ class Script:
             least = sum(given.values()) + len(rest)
             hint = f"at least --nodes {least}, or `nodes: {least}` in the script"
             raise LocalError("too-few-nodes", f"{where}: need more than {nodes} in all", hint)
-        if left and self.fixed:
-            hint = f"--nodes {self.fixed}, or a group with `count: rest`"
-            raise LocalError("too-many-nodes", f"{where}: are {self.fixed} by their counts, not {nodes}", hint)
+        # Percentages are rounded down.
+        if not rest and left >= (1 if self.fixed else len(self.hosts)):
+            hint = (f"--nodes {self.fixed}, or " if self.fixed else "") + "a group with `count: rest`"
+            raise LocalError("too-many-nodes", f"{where}: are {nodes - left} by their counts, not {nodes}", hint)
         given.update((name, left // len(rest) + (place < left % len(rest))) for place, name in enumerate(rest))
         return {group.name: given[group.name] for group in self.hosts}
 

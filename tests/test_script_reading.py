@@ -255,8 +255,10 @@ def test_hosts_that_are_counted_are_as_many_as_they_are() -> None:
     for nodes in (4, 1000):
         with pytest.raises(LocalError, match=r"made\.yaml:2: hosts"):
             check_hosts(script, nodes)
-    half = parse("hosts: {peers: {count: 50 %}}", "made.yaml")
-    assert sum(half.counts(10).values()) == 5
+    thirds = parse("hosts: {peers: {count: 33 %}, others: {count: 33 %}, more: {count: 33 %}}", "made.yaml")
+    assert sum(thirds.counts(50).values()) == 48
+    with pytest.raises(LocalError, match=r"made\.yaml:1: hosts: are 25 by their counts, not 50"):
+        check_hosts(parse("hosts: {peers: {count: 50 %}}", "made.yaml"), 50)
 
 
 def test_what_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:

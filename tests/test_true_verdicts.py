@@ -73,7 +73,9 @@ def test_a_partition_with_all_on_one_side_cannot_be() -> None:
 @pytest.mark.parametrize("fault", ["pause: {", "loss: {share: 100 %, "])
 def test_a_fault_that_began_later_goes_on_when_an_earlier_one_ends(fault: str) -> None:
     done = played(f"""
-timeline: [{{at: 2 s, {fault}hosts: [peers-2, peers-4], lasts: 10 s}}, as: first}}, {{at: 7 s, {fault}hosts: peers-2}}}}]
+timeline:
+  - {{at: 2 s, {fault}hosts: [peers-2, peers-4], lasts: 10 s}}, as: first}}
+  - {{at: 7 s, {fault}hosts: peers-2}}}}
 expect: {{at-end: [{{reachable: {{hosts: peers-1, to: peers-4}}}}, {{reachable: {{hosts: peers-1, to: peers-2}}}}]}}
 lasts: 40 s
 """)
