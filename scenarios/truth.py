@@ -6,6 +6,7 @@ It knows deeds and times, and no world; the same in all of them.
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 
 from scenarios import actions as a
 from scenarios.script import Begins, Script
@@ -165,7 +166,7 @@ class Truth:
 
     def settled(self, host: str, now: float) -> bool:
         """Whether it has not come back just now."""
-        return now > self._returned.get(host, -self._settles) + self._settles
+        return now > self._returned.get(host, -inf) + self._settles
 
     def heard(self, host: str) -> bool:
         return self.running(host) and host not in self.mute
@@ -210,11 +211,10 @@ class Truth:
             return True
         if self.doubled(subject) or self.doubled(by):
             return True
-        never = -self._settles
-        since = max(self._returned.get(subject, never), self._began.get(by, never))
+        since = max(self._returned.get(subject, -inf), self._began.get(by, -inf))
         return now <= since + self._settles
 
     def counts(self, host: str, now: float) -> bool:
         """Whether what it knows is to be expected to be right: it is up, on a good link, and has not just woken."""
         sound = self.running(host) and not self.loose(host) and not self.doubled(host)
-        return sound and now > self._woke.get(host, -self._wakes) + self._wakes
+        return sound and now > self._woke.get(host, -inf) + self._wakes

@@ -114,6 +114,12 @@ expect:
     assert failed(done) == []
 
 
+def test_what_is_so_from_the_start_always_holds() -> None:
+    done = played("expect: {always: [one-leader, converged, same-address, {reachable: everyone}, no-loop]}\n")
+    assert failed(done) == []
+    assert len(done.verdicts) == 5
+
+
 # About nothing.
 
 
