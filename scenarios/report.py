@@ -19,6 +19,7 @@ from scenarios.again import again, legible
 from scenarios.markup import seconds, tag, volume, words
 from scenarios.report_run import Judged, Sample, Site, Told, told
 from scenarios.report_topology import ENDED, Layout, topology, worst
+from scenarios.run_record import put
 from scenarios.script_files import LIBRARY
 from smeg.errors import LocalError
 
@@ -32,7 +33,7 @@ def write(record: Path) -> Path:
     path = record.with_suffix(".html")
     try:
         made = page(orjson.loads(record.read_bytes()), record.name)
-        path.write_text(made, encoding="utf-8")
+        put(path, made.encode())
     except OSError as error:
         raise LocalError("report-unwritable", f"cannot write {path}: {error}", "name another folder") from error
     return path

@@ -79,12 +79,30 @@ def write(path: Path, origin: Origin, limits: Sequence[Limit], play: Play) -> bo
         "marks": play.marks,
     })  # fmt: skip
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         another = path.exists() and path.read_bytes() != record
-        path.write_bytes(record)
+        put(path, record)
     except OSError as error:
         raise LocalError("report-unwritable", f"cannot write {path}: {error}", "name another folder") from error
     return another
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file, in a folder that is made: the whole of it, or what was there stays. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = _fresh(path)
+    try:
+        fresh.write_bytes(content)
+        if fresh != path:
+            fresh.replace(path)
+    except BaseException:
+        if fresh != path:
+            fresh.unlink(missing_ok=True)
+        raise
+
+
+def _fresh(path: Path) -> Path:
+    """Where a file is written before it takes its place: beside it, unless it is a pipe or the like."""
+    return path if path.exists() and not path.is_file() else path.with_suffix(".new")
 
 
 def prove_writable(path: Path) -> None:
@@ -92,17 +110,19 @@ def prove_writable(path: Path) -> None:
 
     Raises `LocalError`."""
     made: list[Path] = []
+    files = (_fresh(path), path)
     try:
-        made += [place for place in (path, *path.parents) if not place.exists()]
+        made += [place for place in (*files, *path.parents) if not place.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
+        for file in files:
+            with file.open("ab"):
+                pass
     except OSError as error:
         raise LocalError("unwritable", f"cannot write {path}: {error.strerror}", "name another place") from error
     finally:
         for place in made:
             with suppress(OSError):
-                place.unlink() if place == path else place.rmdir()
+                place.unlink() if place in files else place.rmdir()
 
 
 def read(path: Path) -> Recorded:

@@ -44,7 +44,8 @@ def shrink_command(
     file: str, nodes: int | None, seed: int | None, seeds: int, tries: int, out: Path | None
 ) -> None:  # fmt: skip
     """The smallest seed, number of hosts and timeline that still fail, of a script or a record of a run."""
-    end(lambda: _shrink(_case(find(file), nodes, seed), seeds, tries, out))
+    source = find(file)
+    end(lambda: _shrink(source, _case(source, nodes, seed), seeds, tries, out))
 
 
 def _case(path: Path, nodes: int | None, seed: int | None) -> Case:
@@ -61,8 +62,10 @@ def _case(path: Path, nodes: int | None, seed: int | None) -> Case:
     return Case(script, nodes or script.nodes, 1 if seed is None else seed)
 
 
-def _shrink(first: Case, seeds: int, tries: int, out: Path | None) -> int:
+def _shrink(source: Path, first: Case, seeds: int, tries: int, out: Path | None) -> int:
     path = out or Path(f"{first.script.name}-shrunk.yaml")
+    if path.exists() and path.samefile(source):
+        raise LocalError("own-script", f"{legible(path)} is the script itself", "name another file by --out")
     run_record.prove_writable(path)
     for seed in range(first.seed, first.seed + seeds):
         case = replace(first, seed=seed)
@@ -78,8 +81,7 @@ def _shrink(first: Case, seeds: int, tries: int, out: Path | None) -> int:
     shrunk = Shrinking(case, outcome, attempt, tries, say).shrink()
     text = write(shrunk.case.script, story(shrunk, case, path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        run_record.put(path, text.encode())
     except OSError as error:
         raise LocalError("script-unwritable", f"cannot write {path}: {error}", "name another one by --out") from error
     small = shrunk.case

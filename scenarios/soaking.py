@@ -19,6 +19,7 @@ import orjson
 
 from scenarios.attempt import Case, Outcome, attempt
 from scenarios.drawing import draw
+from scenarios.run_record import put
 from scenarios.script_writing import write
 from scenarios.shrinking import Shrinking, story
 from smeg import __version__
@@ -185,9 +186,6 @@ def _check(account: Account) -> None:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        put(path, content)
     except OSError as error:
         raise LocalError("folder-unwritable", f"cannot write {path}: {error}", "name another folder") from error

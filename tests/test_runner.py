@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,11 +14,13 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
+from scenarios import report
 from scenarios.abilities import Abilities
 from scenarios.real_stage import RealStage
 from scenarios.run import main
 from scenarios.script_reading import parse
 from scenarios.statuses import BEYOND, FAILED, HELD, IMPOSSIBLE, INTERRUPTED
+from smeg.errors import LocalError
 from smeg.heartbeat import Heartbeat
 
 ROOT = Path(__file__).parent.parent
@@ -107,6 +110,26 @@ def test_a_name_too_long_for_a_record_is_found_before_the_run(tmp_path: Path) ->
     assert not (tmp_path / "out").exists(), "the folder for it is not left behind"
     assert "File name too long" in refused.stderr
     assert refused.stdout == ""
+
+
+def test_a_disk_that_becomes_full_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = file(tmp_path, "made.yaml", HOLDS), tmp_path / "out"
+    assert scenario("run", path, "--quiet", "--report", out).exit_code == HELD
+    before = {one: one.read_bytes() for one in out.iterdir()}
+    whole = Path.write_bytes
+
+    def half(self: Path, content: bytes) -> int:
+        whole(self, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    refused = scenario("run", path, "--quiet", "--patience", "2", "--report", out)
+    assert refused.exit_code == IMPOSSIBLE
+    assert "No space left" in refused.stderr
+    assert {one: one.read_bytes() for one in out.iterdir()} == before
+    with pytest.raises(LocalError, match=r"cannot write .*html"):
+        report.write(out / "made-simulated-4-1.json")
+    assert {one: one.read_bytes() for one in out.iterdir()} == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

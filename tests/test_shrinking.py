@@ -301,6 +301,14 @@ def test_a_script_or_a_record_becomes_a_small_script_that_fails_by_itself(tmp_pa
     assert [type(event.action) for event in read(again)[0].timeline] == [type(e.action) for e in script.timeline]
 
 
+def test_a_smaller_script_does_not_take_the_place_of_the_one_that_is_shrunk(tmp_path: Path, file: Path) -> None:
+    before = file.read_text()
+    refused = scenario("shrink", str(file), "--nodes", "8", "--out", str(tmp_path / "." / "made.yaml"))
+    assert refused.exit_code == IMPOSSIBLE
+    assert "made.yaml is the script itself" in refused.stderr
+    assert file.read_text() == before
+
+
 def test_a_search_that_has_nowhere_to_go_or_nothing_to_play_ends_before_it_begins(tmp_path: Path, file: Path) -> None:
     (tmp_path / "none").touch()
     refused = scenario("shrink", str(file), "--nodes", "12", "--out", str(tmp_path / "none" / "small.yaml"))
@@ -334,9 +342,9 @@ def test_a_record_is_shrunk_with_the_patience_that_it_was_played_with(tmp_path: 
     assert "--patience 9.5" in small.read_text()
 
 
-def test_what_does_not_fail_is_not_shrunk(file: Path) -> None:
+def test_what_does_not_fail_is_not_shrunk(tmp_path: Path, file: Path) -> None:
     file.write_text(file.read_text().replace("within: 1 s", "within: 60 s"))
-    refused = scenario("shrink", str(file), "--nodes", "6", "--seeds", "2", "--out", str(file))
+    refused = scenario("shrink", str(file), "--nodes", "6", "--seeds", "2", "--out", str(tmp_path / "small.yaml"))
     assert refused.exit_code == IMPOSSIBLE
     assert "with seed 2 all holds" in refused.stderr
     assert "hint: name a seed with which it fails" in refused.stderr
