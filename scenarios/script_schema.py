@@ -45,7 +45,7 @@ def schema() -> dict[str, Any]:
             "propertyNames": NAMES,
             "additionalProperties": _fields(GROUP),
         },
-        "meshes": lists,
+        "meshes": {**lists, "minProperties": 1},
         "bridges": lists,
         "settings": _mapping(dict.fromkeys(SETTINGS, DURATIONS)),
         "timeline": {"type": "array", "items": {"$ref": "#/$defs/event"}},

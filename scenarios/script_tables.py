@@ -7,11 +7,12 @@ from dataclasses import MISSING, dataclass, fields
 from ipaddress import IPv6Network
 from typing import Any, get_args, get_type_hints
 
-from scenarios.script import REST, SETTINGS, Begins, Group
+from scenarios.script import LARGEST, REST, SETTINGS, Begins, Group
 from scenarios.script_values import (
     KINDS,
     NAME,
     NAME_WORDS,
+    SHARE_PATTERN,
     WHOLE,
     Count,
     Kind,
@@ -111,8 +112,8 @@ _BEGINS = words("member", "outside", "off")
 _SIZE = Kind(
     "a whole number, a percentage of all hosts, or rest",
     _size,
-    r"0*[1-9][0-9]*|[0-9.]+ ?%|rest",
-    {**WHOLE, "minimum": 1},
+    rf"0*[1-9][0-9]*|{SHARE_PATTERN}|rest",
+    {**WHOLE, "minimum": 1, "maximum": LARGEST},
 )
 GROUP: tuple[Spec, ...] = (
     _spec("count", _SIZE, "how many; `rest` is what the other groups leave", required=True),

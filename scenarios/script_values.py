@@ -153,7 +153,8 @@ def words(*choices: str) -> Kind:
     return Kind(f"one of {', '.join(choices)}", one_of(*choices), "|".join(choices))
 
 
-DURATION_PATTERN = r"0|[0-9]+(\.[0-9]+)? ?(ms|s|min|h|d)"
+DURATION_PATTERN = r"0|[0-9]{1,9}(\.[0-9]{1,6})? ?(ms|s|min|h|d)"
+SHARE_PATTERN = r"0*(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?) *%"
 DURATION_WORDS = "a duration with its unit: 250 ms, 5 s, 2 min, 1 h or 7 d"
 WHOLE = {"type": "integer", "minimum": 0, "maximum": MOST}
 ZERO = {"const": 0}
@@ -162,9 +163,9 @@ SELECTION = Kind(f"{', '.join(FORMS)}, or a list of these", read_selector, many=
 KINDS: dict[object, Kind] = {
     Seconds: Kind(DURATION_WORDS, seconds, DURATION_PATTERN, ZERO),
     Offset: Kind(
-        "a duration with its unit, - before it to go back: 1 h, -90 s", offset, f"-? ?({DURATION_PATTERN})", ZERO
+        "a duration with its unit, - before it to go back: 1 h, -90 s", offset, f"(- *)?({DURATION_PATTERN})", ZERO
     ),
-    Share: Kind("a percentage from 0 % to 100 %", share, r"[0-9]+(\.[0-9]+)? ?%"),
+    Share: Kind("a percentage from 0 % to 100 %", share, SHARE_PATTERN),
     Count: Kind(f"a whole number from 0 to {MOST}", count, r"[0-9]+", WHOLE),
     Factor: Kind(
         "a number from 0.1 to 1000", factor, r"[0-9]+(\.[0-9]+)?", {"type": "number", "minimum": 0.1, "maximum": 1000}

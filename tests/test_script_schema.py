@@ -69,8 +69,14 @@ def test_an_editor_takes_what_is_drawn(seed: int) -> None:
         ("about: 5", True),
         ('nodes: "12"', True),
         ("nodes: twelve", False),
+        ("meshes: {}", False),
+        ("lasts: 1234567890 s", False),
+        ("lasts: 0.1234567 s", False),
+        ("timeline: [{clock: {hosts: peers, jump: '-  5 s'}}]", True),
+        *((f"timeline: [{{loss: {share}}}]", True) for share in ("100 %", "5  %", "5%", "05 %", "0.123456789 %")),
+        *((f"timeline: [{{loss: {share}}}]", False) for share in ("101 %", "100.1 %", "0.1234567890 %", "5")),
         *((f"hosts: {{peers: {{count: {count}}}}}", True) for count in ("3", '"3"', "30 %", "rest")),
-        *((f"hosts: {{peers: {{count: {count}}}}}", False) for count in ("2.5", "-3", "0", '"0"')),
+        *((f"hosts: {{peers: {{count: {count}}}}}", False) for count in ("2.5", "-3", "0", '"0"', "101 %", ".5 %")),
     ],
 )  # fmt: skip
 def test_an_editor_takes_what_the_reader_takes_and_refuses_what_it_refuses(text: str, right: bool) -> None:
