@@ -275,6 +275,11 @@ VERBS: dict[str, type[Action]] = {
 WORDS: dict[type[Action], str] = {kind: word for word, kind in VERBS.items()}
 
 
+GONE = (Stop, Kill, PowerOff, Pause)
+BACK = (Start, Resume, Restart)
+"""By which hosts are gone, or back."""
+
+
 def only_ends(action: Action) -> bool:
     """Whether it is no fault but the end of others of its kind: `loss: 0 %`, `delay: 0`."""
     match action:

@@ -145,6 +145,9 @@ class Checks:
         action, subjects = self.deeds[place], self.choosing.subjects[place]
         if isinstance(action, OF_HOSTS) and not self.truth.members[mesh] & {*subjects}:
             return f"none of those whom it befell is in {mesh}"
+        undone = self._undone(place, action, subjects)
+        if undone:
+            return undone
         hosts = [host for host in self.truth.those_running(mesh) if self.truth.counts(host, self.stage.now)]
         wrong = [] if hosts else [NO_WITNESS]
         for host in hosts:
@@ -152,6 +155,22 @@ class Checks:
             if unknown:
                 wrong.append(f"{host} does not know it of {_names(unknown)}")
         return _some(wrong)
+
+    def _undone(self, place: int, action: a.Action, subjects: tuple[str, ...]) -> str:
+        """Why what an event did cannot be known any more, if it cannot: it is so no more."""
+        if isinstance(action, a.GONE):
+            back = [host for host in subjects if self.truth.running(host)]
+            return f"{_names(back)} came back" if back else ""
+        if isinstance(action, a.BACK):
+            later = [of for number, of in self.choosing.subjects.items() if number > place and self._ends(number)]
+            gone = [host for host in subjects if not self.truth.running(host) and any(host in of for of in later)]
+            return f"{_names(gone)} went again" if gone else ""
+        healed = isinstance(action, a.Partition) and not self.truth.sides
+        healed = healed or (isinstance(action, a.Isolate) and not self.truth.mute.issuperset(subjects))
+        return "it is healed" if healed else ""
+
+    def _ends(self, place: int) -> bool:
+        return isinstance(self.deeds[place], a.GONE)
 
     def _unknown(self, host: str, mesh: str, action: a.Action, subjects: tuple[str, ...]) -> list[str]:
         """Of whom this host does not know what befell them."""

@@ -30,7 +30,8 @@ class Converged:
 
 @dataclass(frozen=True, slots=True)
 class KnownByAll:
-    """All running members know what an event did: that somebody is gone, or back, or new, or no member any more."""
+    """All running members know what an event did: that somebody is gone, or back, or new, or no member any more. It
+    cannot be known any more once that is undone."""
 
     event: Annotated[EventName, "by its `as` or its verb; the last one if it is not said"] = LAST
     mesh: Mesh = FIRST
@@ -94,7 +95,8 @@ class LeadsThrough:
 
 @dataclass(frozen=True, slots=True)
 class SameAddress:
-    """These hosts have the addresses in the overlay that they had at the start."""
+    """These hosts have the addresses in the overlay that they had at the start, in all meshes that they have not
+    left."""
 
     hosts: Annotated[Selection, "of those whose daemon is up"] = EVERYONE
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from scenarios import actions as a
@@ -185,7 +186,37 @@ def keeps_promises(before: Script, after: Script) -> bool:
         return False
     if any(one.when is When.AT_END for one in after.expect) and after.lasts < before.lasts:
         return False
-    return _troubles(after) <= _troubles(before)
+    return _troubles(after) <= _troubles(before) and _undone_in_time(after) <= _undone_in_time(before)
+
+
+def _undone_in_time(script: Script) -> set[tuple[str, str]]:
+    """Events that undo another one before the time is over in which all must know it."""
+    times = script.schedule()
+    found: set[tuple[str, str]] = set()
+    for one in script.expect:
+        if not isinstance(one.check, e.KnownByAll):
+            continue
+        place = script.place(one.check.event or one.after)
+        known, anchor = script.timeline[place], script.place(one.after)
+        # It counts from the beginning of what lasts.
+        since = times[anchor][0] + float(getattr(script.timeline[anchor].action, "away", 0.0))
+        until = since + one.within if one.when is When.EVENTUALLY else inf
+        later = zip(script.timeline[place + 1 :], times[place + 1 :], strict=True)
+        found |= {
+            (known.name, event.name)
+            for event, (begins, _) in later
+            if begins < until and _is_opposite(known.action, event.action) and _may_share(known.action, event.action)
+        }
+        lasts = float(getattr(known.action, "lasts", 0.0))
+        if lasts and times[place][0] + lasts < until:
+            found.add((known.name, known.name))
+    return found
+
+
+def _is_opposite(action: a.Action, later: a.Action) -> bool:
+    """Whether what is known of one is so no more after the other."""
+    gone, back = isinstance(action, a.GONE), isinstance(action, a.BACK)
+    return (gone and isinstance(later, a.BACK)) or (back and isinstance(later, a.GONE)) or _undoes(later, action)
 
 
 def _left_alone(script: Script) -> Counter[tuple[object, ...]]:

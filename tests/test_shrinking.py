@@ -209,6 +209,30 @@ def test_what_undoes_a_fault_stays_and_no_trouble_moves_into_what_is_expected() 
     assert not keeps_promises(SCRIPT, sooner), "messages are lost while it should converge"
 
 
+@pytest.mark.parametrize(
+    ("event", "end"),
+    [
+        ("power-off: peers-1", "start: down"),
+        ("partition: [peers-1, rest]", "heal: "),
+        ("start: peers-1", "kill: leader"),
+        ("pause: {hosts: peers-1, lasts: %d s}", "resume: peers-2"),
+    ],
+)
+def test_what_has_to_be_known_is_not_undone_sooner_than_it_must_be_known(event: str, end: str) -> None:
+    text = f"""
+hosts: {{peers: {{count: 6}}}}
+timeline: [{{at: 2 s, {event}, as: event}}, {{wait: %d s, {end}}}]
+expect: {{eventually: [{{known-by-all: event, within: 8 s, after: event}}]}}
+"""
+
+    def made(seconds: int) -> Script:
+        return parse(text.replace("%d", str(seconds)), "made.yaml")
+
+    assert keeps_promises(made(20), made(9))
+    assert not keeps_promises(made(20), made(4)), "for then it fails by itself"
+    assert keeps_promises(made(5), made(4)), "which it did before"
+
+
 UNDONE = """
 hosts: {peers: {count: 6}, exits: {count: 2, advertises: "::/0"}}
 timeline:
@@ -343,7 +367,7 @@ def test_a_record_is_shrunk_with_the_patience_that_it_was_played_with(tmp_path: 
 
 
 def test_what_does_not_fail_is_not_shrunk(tmp_path: Path, file: Path) -> None:
-    file.write_text(file.read_text().replace("within: 1 s", "within: 60 s"))
+    file.write_text(file.read_text().replace("within: 1 s", "within: 60 s").replace("wait: 9 s", "wait: 99 s"))
     refused = scenario("shrink", str(file), "--nodes", "6", "--seeds", "2", "--out", str(tmp_path / "small.yaml"))
     assert refused.exit_code == IMPOSSIBLE
     assert "with seed 2 all holds" in refused.stderr

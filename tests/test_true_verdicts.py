@@ -82,6 +82,26 @@ lasts: 40 s
     assert [one.held for one in done.verdicts] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("event", "later", "why"),
+    [
+        ("power-off: peers-2", "start: peers-2", "peers-2 came back"),
+        ("pause: {hosts: peers-2, lasts: 300 ms}", "start: peers-3", "peers-2 came back"),
+        ("partition: [peers-2, rest]", "heal: ", "it is healed"),
+        ("isolate: peers-2", "heal: ", "it is healed"),
+        ("restart: {hosts: peers-2, away: 20 s}", "power-off: peers-2", "peers-2 went again"),
+    ],
+)
+def test_what_was_undone_before_all_knew_it_is_known_to_nobody(event: str, later: str, why: str) -> None:
+    done = played(f"""
+timeline: [{{at: 2 s, {event}, as: first}}, {{wait: 500 ms, {later}, as: later}}]
+expect: {{eventually: [{{known-by-all: first, within: 10 s, after: first}}]}}
+lasts: 15 s
+""")
+    (words,) = failed(done)
+    assert words.endswith(why)
+
+
 # What is so while links are cut.
 
 
