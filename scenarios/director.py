@@ -102,6 +102,7 @@ class Director:
         look_at = LOOK
         while not self._is_over():
             stage.run(STEP)
+            self._truth.pass_to(stage.now)
             self._do_what_is_due()
             while self._ahead and self._is_due(self._ahead[0][1]):
                 self._happen(*self._ahead.popleft())
@@ -161,27 +162,37 @@ class Director:
         self._checks.choosing.subjects[place] = hosts
         self._done.append(Done(round(now, 6), place, event.line, event.name, hosts))
         self._over[place] = self._last_at = now
-        if not hosts and not isinstance(action, (a.Heal, a.Partition, a.Invite, a.Duplicate, a.Reorder)):
-            self._cannot(event, NOBODY)
-            return
-        late = event.at is not None and now > event.at + LOOK * self._patience
-        if late and self._script.timeline[place - 1].at is None:
-            self._cannot(event, f"its time was {event.at:g} s, and what came before it took until {now:.1f} s")
-            return
         every = float(getattr(action, "every", 0.0))
         if every and len(hosts) > 1:
-            for number, host in enumerate(hosts):
-                self._plan(now + number * every, self._deed(action, (host,)), place)
+            deeds = [(now + number * every, self._deed(action, (host,))) for number, host in enumerate(hosts)]
         else:
-            deed = self._deed(action, hosts)
-            if isinstance(action, a.Traffic) and not deed.sides[0]:
-                self._cannot(event, "there is nobody now to whom packets could go")
-                return
-            if isinstance(action, a.Partition) and sum(bool(side) for side in deed.sides) < 2:
-                self._cannot(event, "all hosts are on one side now")
-                return
-            self._plan(now, deed, place)
+            deeds = [(now, self._deed(action, hosts))]
+        why = self._obstacle(place, event, hosts, deeds[0][1])
+        if why:
+            self._cannot(event, why)
+            return
+        for at, deed in deeds:
+            self._plan(at, deed, place)
         self._do_what_is_due()
+
+    def _obstacle(self, place: int, event: Event, hosts: tuple[str, ...], deed: Deed) -> str:
+        """Why an event cannot be, if it cannot."""
+        now, action = self._stage.now, event.action
+        if not hosts and not isinstance(action, (a.Heal, a.Partition, a.Invite, a.Duplicate, a.Reorder)):
+            return NOBODY
+        late = event.at is not None and now > event.at + LOOK * self._patience
+        if late and self._script.timeline[place - 1].at is None:
+            return f"its time was {event.at:g} s, and what came before it took until {now:.1f} s"
+        match action:
+            case a.Traffic() if not deed.sides[0]:
+                return "there is nobody now to whom packets could go"
+            case a.Partition() if sum(bool(side) for side in deed.sides) < 2:
+                return "all hosts are on one side now"
+            case a.Leave(mesh=mesh) | a.Evict(mesh=mesh) if not self._truth.have_been_in(mesh, hosts):
+                return "none of them is a member"
+            case a.Join(mesh=mesh) if self._truth.are_in(mesh, hosts):
+                return "all of them are members already"
+        return ""
 
     def _hosts(self, action: a.Action) -> tuple[str, ...]:
         chosen = getattr(action, "hosts", None)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
-from math import inf
+from math import ceil, inf
 
 from actors.wiring import Role
 from scenarios import expectations as e
@@ -107,7 +107,7 @@ class SimulatedStage:
             self._deeds.set_link(player, own_delay=group.latency, own_loss=group.loss)
             if group.begins is not Begins.OFF:
                 player.begin()
-        self.run(WARM_UP + (WARM_UP if len(self._script.meshes) > 1 else 0.0))
+        self.run(self._warm_up)
         end = self.world.runtime.time + REST_WITHIN
         while not self._at_rest():
             if self.world.runtime.time > end:
@@ -115,6 +115,10 @@ class SimulatedStage:
                 raise LocalError("never-at-rest", what, "see whether its meshes and settings can work")
             self.run(1.0)
         self._rest_at = self.world.runtime.time
+
+    @property
+    def _warm_up(self) -> float:
+        return WARM_UP * min(2, len(self._script.meshes))
 
     def _make_mesh(self, mesh: str) -> None:
         hosts = [
@@ -124,8 +128,8 @@ class SimulatedStage:
         ordered = sorted(hosts, key=lambda host: (self._is_client(host), self._begins_off(host)))
         clients = [host for host in ordered if self._is_client(host)]
         trusted = any(group.advertises for group in self.groups.values())
-        said = {host: round(self.groups[host.name].certified) for host in ordered[1:]}
-        certified: dict[Host, int] = {host: seconds for host, seconds in said.items() if seconds}
+        said = {host: self.groups[host.name].certified for host in ordered[1:]}
+        certified: dict[Host, int] = {host: ceil(term + self._warm_up) for host, term in said.items() if term}
         later: dict[Host, Mapping[str, str]] = {host: UNKNOWN_FIELDS for host in hosts if host.later}
         found = populate(self.world, ordered, clients, mesh, trusted, certified, later)
         self.ids[mesh], self._called[found] = found, mesh

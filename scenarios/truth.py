@@ -108,7 +108,7 @@ class Truth:
             case a.CopyState():
                 self.copies.update(dict.fromkeys(deed.hosts, original_of(deed)))
             case a.Clock(jump=jump):
-                self._jump(deed.hosts, jump)
+                self._jump(deed.hosts, jump, now)
             case a.Join(mesh=mesh):
                 self.members[mesh or self._first].update(deed.hosts)
                 for host in deed.hosts:
@@ -143,11 +143,17 @@ class Truth:
             (self._woke if before is Standing.PAUSED else self._began)[host] = now
         self.standing[host] = standing
 
-    def _jump(self, hosts: tuple[str, ...], seconds: float) -> None:
-        """Whose certificate has expired by all clocks is a member no more; as long as they differ, who knows."""
+    def _jump(self, hosts: tuple[str, ...], seconds: float, now: float) -> None:
         for host in hosts:
             self._jumped[host] += seconds
-        expired = {host for host, term in self._certified.items() if term <= min(self._jumped.values())}
+        self.pass_to(now)
+
+    def pass_to(self, now: float) -> None:
+        """Whose certificate has expired by all clocks is a member no more; as long as they differ, who knows."""
+        if not self._certified:
+            return
+        by_all = now + min(self._jumped.values())
+        expired = {host for host, term in self._certified.items() if term <= by_all}
         for members in self.members.values():
             members -= expired
 
@@ -182,6 +188,14 @@ class Truth:
     def uncertain(self) -> frozenset[str]:
         """Who may be thought dead as well as alive: they hear nobody, or their link is down for a while."""
         return frozenset(self._deaf | self._cut | self._lost)
+
+    def are_in(self, mesh: str, hosts: tuple[str, ...]) -> bool:
+        """Whether all of these are members; of the first mesh, if none is said."""
+        return self.members[mesh or self._first].issuperset(hosts)
+
+    def have_been_in(self, mesh: str, hosts: tuple[str, ...]) -> bool:
+        """Whether one of these is a member, or was until its certificate expired."""
+        return any(host in self.members[mesh or self._first] or host in self._certified for host in hosts)
 
     def those_running(self, mesh: str) -> list[str]:
         """The members whose daemon is up."""

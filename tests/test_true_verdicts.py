@@ -65,6 +65,39 @@ timeline: [{at: 1 s, power-off: peers-2}, {after: converged, start: peers-2}, {a
     assert words.startswith("kill: it could not be done: its time was 2 s, and what came before it took until ")
 
 
+def test_who_is_no_member_cannot_leave_and_who_is_one_cannot_join() -> None:
+    hosts = "hosts: {peers: {count: rest}, guests: {count: 2, begins: outside}}\n"
+    done = played("""
+timeline:
+  - leave: guests
+  - evict: guests-1
+  - join: guests-1
+  - {at: 9 s, join: guests-1, as: again}
+  - {evict: guests, as: both}
+""", hosts=hosts)  # fmt: skip
+    assert failed(done) == [
+        "leave: it could not be done: none of them is a member",
+        "evict: it could not be done: none of them is a member",
+        "again: it could not be done: all of them are members already",
+    ]
+
+
+def test_a_certificate_expires_with_the_time_and_not_by_jumps_alone() -> None:
+    hosts = "hosts: {peers: {count: rest}, guests: {count: 2, certified: 20 s}, late: {count: 1, certified: 400 ms}}\n"
+    done = played("""
+timeline: [{at: 2 s, power-off: guests-1, as: early}, {at: 100 s, power-off: guests-2, as: late}]
+expect:
+  eventually:
+    - {known-by-all: early, within: 10 s, after: early}
+    - {converged: , within: 1 s, after: late}
+    - {known-by-all: late, within: 1 s, after: late}
+  at-end: [{told: {problem: membership-expired, hosts: [guests-2, late]}}]
+""", hosts=hosts)  # fmt: skip
+    assert failed(done) == [
+        "eventually: known-by-all late, within 1 s, after late: after 1.0 s: none of those whom it befell is in demo"
+    ]
+
+
 def test_a_partition_with_all_on_one_side_cannot_be() -> None:
     done = played("timeline: [{partition: [down, rest]}]\nexpect: {at-end: [converged]}\n")
     assert failed(done) == ["partition: it could not be done: all hosts are on one side now"]
