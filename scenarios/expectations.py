@@ -76,7 +76,8 @@ class NoLoop:
 @dataclass(frozen=True, slots=True)
 class SharesWithin:
     """The ways from these hosts to those spread over several bridges or exits: the busiest has no more than so many
-    times the mean, or than chance often gives where few send."""
+    times the mean, or than chance often gives where few send: over two bridges no shares of fewer than 15 senders are
+    too uneven, over three none of fewer than 10."""
 
     factor: Annotated[Factor, "the busiest against the mean"]
     hosts: Annotated[Selection, "who sends"]

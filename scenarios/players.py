@@ -173,6 +173,8 @@ class Player(Host):
         self._ending = False
         self._again = False
         self._moves = 0
+        self._deepest = 0
+        """The most messages that waited for one actor of an earlier daemon."""
         self._dialled: set[Player] = set()
         """With whom a connection may be made just now."""
         if not planned:
@@ -215,6 +217,7 @@ class Player(Host):
             self.world.runtime.at(self.world.runtime.time + 0.1, self._begin_again)
             return
         self._ending = self._again = False
+        self._deepest = self.deepest_queue()
         self._runtime.crash()
         self.seats.clear()
         self.devices.clear()
@@ -233,6 +236,7 @@ class Player(Host):
 
     def die(self) -> None:
         """As kill -9."""
+        self._deepest = self.deepest_queue()
         self._ending = self._again = False
         self.kill()
         self.console = None
@@ -281,6 +285,10 @@ class Player(Host):
 
     def _actors(self, role: Role) -> list[Actor]:
         return [inbox.actor for inbox in self.runtime.inboxes if inbox.actor is not None and inbox.actor.role is role]
+
+    def deepest_queue(self) -> int:
+        """The most messages that ever waited for one of its actors."""
+        return max([self._deepest, *(inbox.high for inbox in self.runtime.inboxes)])
 
     # What a person does.
 

@@ -347,8 +347,7 @@ class SimulatedStage:
         return len(self.players[host].devices)
 
     def deepest_queue(self) -> int:
-        inboxes = (inbox.high for player in self.players.values() for inbox in player.runtime.inboxes)
-        return max(inboxes, default=0)
+        return max(player.deepest_queue() for player in self.players.values())
 
     def largest_memory(self) -> float | None:
         return None

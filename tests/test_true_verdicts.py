@@ -302,6 +302,12 @@ expect: {always: [{bounded: {rate: 10}}], at-end: [{bounded: {rate: 10}}, {bound
     assert [one.held for one in done.verdicts] == [False, False, True]
 
 
+def test_the_queues_of_daemons_that_are_gone_count_too() -> None:
+    done = played("timeline: [{at: 5 s, power-off: everyone}]\nexpect: {at-end: [{bounded: {queue: 0}}]}\n")
+    (words,) = failed(done)
+    assert words.endswith("messages waited for one actor")
+
+
 def test_where_all_messages_are_lost_no_packet_arrives_and_nobody_need_be_thought_alive() -> None:
     done = played("""
 timeline:
