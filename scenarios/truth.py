@@ -89,6 +89,9 @@ class Truth:
             self._befalls(host, verb, now)
         match action:
             case a.Partition():
+                # From another partition before this one some come back to each other.
+                for host in self.sides:
+                    self._returned[host] = self._began[host] = now
                 self.sides = {host: number for number, side in enumerate(deed.sides) for host in side}
             case a.Heal():
                 for host in {*self.sides, *self.mute, *self._deaf}:

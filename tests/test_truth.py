@@ -53,6 +53,15 @@ def test_each_side_of_a_partition_may_think_the_other_dead_and_should() -> None:
     assert not made.may_be_thought_dead("peers-3", "peers-1", 100.1 + SETTLES)
 
 
+def test_those_whom_another_partition_brings_together_may_think_each_other_dead_for_a_while() -> None:
+    made = truth()
+    made.note(Deed(a.Partition(()), (), (HOSTS[:2], HOSTS[2:])), 1.0)  # type: ignore[arg-type]
+    assert not made.may_be_thought_dead("peers-2", "peers-1", 1.1)
+    made.note(Deed(a.Partition(()), (), (HOSTS[:3], HOSTS[3:])), 20.0)  # type: ignore[arg-type]
+    assert made.may_be_thought_dead("peers-3", "peers-1", 20.0 + SETTLES)
+    assert not made.may_be_thought_dead("peers-3", "peers-1", 20.1 + SETTLES)
+
+
 def test_what_means_nothing_for_a_host_changes_nothing() -> None:
     made = truth((a.Pause, "late-1", 1.0), (a.Kill, "late-1", 2.0), (a.Resume, "late-1", 3.0))
     assert made.standing["late-1"] is Standing.OFF
