@@ -23,7 +23,7 @@ NAMED = 3
 NOBODY = "nobody is meant by it now"
 NO_WITNESS = "nobody is up who could know it"
 """By a link that is not cut, and who has not stood still a moment ago."""
-OF_HOSTS = (a.Start, a.Stop, a.Kill, a.PowerOff, a.Pause, a.Resume, a.Restart, a.Isolate, a.Flap, a.Roam, a.NatRebind)
+OF_HOSTS = (*a.GONE, *a.BACK, a.Isolate, a.Flap)
 """By which members are gone or back."""
 Pair = tuple[str, str]
 

@@ -47,8 +47,8 @@ from smeg.errors import LocalError
 ALONE = ("everyone", "running", "down", "leader")
 """Words that mean hosts without any other."""
 NEWS_TO_NOBODY = (
-    a.Loss, a.Delay, a.Duplicate, a.Reorder, a.DiskFull, a.CorruptState, a.CopyState, a.Invite, a.Advertise, a.Withdraw,
-    a.Traffic,
+    a.Loss, a.Delay, a.Duplicate, a.Reorder, a.Roam, a.NatRebind, a.DiskFull, a.CorruptState, a.CopyState, a.Invite,
+    a.Advertise, a.Withdraw, a.Traffic,
 )  # fmt: skip
 """By which nobody is gone, or back, or new, or no member any more."""
 GONE_OR_BACK = "an event by which somebody is gone, or back, or new"

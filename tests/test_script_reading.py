@@ -186,6 +186,7 @@ def test_all_mistakes_are_told_at_once() -> None:
             "5: known-by-all: by disk-full nobody comes or goes; expected an event by which somebody is gone",
         ),
         ("timeline: [{loss: 5 %}, {after: known-by-all, loss: 0 %}]", "known-by-all: by loss nobody comes or goes"),
+        ("timeline: [{roam: clients}]\nexpect: {at-end: [known-by-all]}", "known-by-all: by roam nobody comes or goes"),
         (
             "meshes: {a: [peers], b: [peers, clients]}\nbridges: {peers: [a, b]}\n"
             "timeline: [{leave: {hosts: peers-2, mesh: b}}]\nexpect: {at-end: [known-by-all]}",
