@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from ipaddress import IPv6Network
@@ -129,6 +130,8 @@ GROUP: tuple[Spec, ...] = (
     _spec("certified", KINDS[Seconds], "for how long they are members, by wall clocks; 0 is as long as the mesh lives"),
     _spec("speaks", words("this", "later"), "the version; a later one says what this one does not know"),
 )  # fmt: skip
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of characters: YAML can say them by their numbers."""
 LABEL = Kind(NAME_WORDS, name, NAME.pattern)
 TEXT = Kind("text of at most 2000 characters", lambda text: _short(text, 2000))
 DURATION = KINDS[Seconds]
@@ -138,4 +141,7 @@ SIZE = KINDS[Count]
 def _short(text: str, most: int) -> str:
     if len(text) > most:
         raise ValueError(f"has {len(text)} characters")
+    odd = _NO_TEXT.search(text)
+    if odd is not None:
+        raise ValueError(f"holds U+{ord(odd[0]):04X}, which nobody can read")
     return text

@@ -133,9 +133,12 @@ def truth(text: str) -> bool:
 
 def prefix(text: str) -> IPv6Network:
     try:
-        return IPv6Network(text)
+        found = IPv6Network(text)
     except (AddressValueError, NetmaskValueError, ValueError):
         raise ValueError(f"{shown(text)} is no IPv6 prefix") from None
+    if found.network_address.scope_id is not None:
+        raise ValueError(f"{shown(text)} has a zone")
+    return found
 
 
 def one_of(*words: str) -> Callable[[str], str]:

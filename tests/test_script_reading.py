@@ -123,6 +123,9 @@ def test_groups_share_the_hosts_of_a_run() -> None:
         ("[converged, {", "[konverged, {", "konverged is no check; did you mean converged?"),
         ("mesh: demo", "mash: demo", "22: converged.mash: is not known; did you mean mesh?"),
         ("heal:", "heal: [", "file: "),
+        ("the leader's host loses its power", '"a\\ud800b"', "1: about: holds U+D800, which nobody can read"),
+        ("the leader's host loses its power", '"\\e[31m"', "1: about: holds U+001B, which nobody can read"),
+        ("count: rest", "count: rest, advertises: 'fe80::%eth0/64'", "advertises: 'fe80::%eth0/64' has a zone"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line_and_what_was_meant(before: str, after: str, said: str) -> None:
