@@ -27,7 +27,7 @@ from scenarios.script import LARGEST
 from scenarios.script_checking import check_hosts
 from scenarios.script_files import find, library
 from scenarios.script_reading import parse, read
-from scenarios.search_commands import SEED, draw_command, shrink_command, soak_command
+from scenarios.search_commands import SEED, Within, draw_command, shrink_command, soak_command
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.stage import Limit, Stage
 from scenarios.statuses import FAILED, HELD, INTERRUPTED, UNABLE, end, refuse, say, worst
@@ -115,7 +115,7 @@ for command in (draw_command, shrink_command, soak_command):
 @click.option("--seed", type=SEED, default=1, show_default=True, help="What chance is drawn from.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, help="So many runs, each with the next seed.")
 @click.option("--report", type=_FOLDER, help="A folder for records and pages of the runs.")
-@click.option("--patience", type=click.FloatRange(1, 100), default=1.0, show_default=True, help=_PATIENCE)
+@click.option("--patience", type=Within(1, 100), default=1.0, show_default=True, help=_PATIENCE)
 @click.option("--quiet", is_flag=True, help="No progress, only verdicts.")
 def run_command(
     files: Sequence[str],

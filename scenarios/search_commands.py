@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +23,17 @@ from scenarios.shrinking import Shrinking, story
 from scenarios.soaking import Account, Bounds, load, soak
 from scenarios.statuses import FAILED, HELD, INTERRUPTED, end, say
 from smeg.errors import LocalError
+
+
+class Within(click.FloatRange):
+    """A number in a range. To click, NaN is in any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
 
 SEED = click.IntRange(-MOST_SEED, MOST_SEED)
 DRAWN = click.IntRange(0, MOST_SEED)
@@ -95,10 +108,8 @@ def _shrink(source: Path, first: Case, seeds: int, tries: int, out: Path | None)
 
 
 @click.command("soak")
-@click.option(
-    "--minutes", type=click.FloatRange(0, 60 * 24 * 30), default=10.0, show_default=True, help="Of real time."
-)
-@click.option("--hours", type=click.FloatRange(0, 1e6), default=0.0, help="Of virtual time, after which it ends, too.")
+@click.option("--minutes", type=Within(0, 60 * 24 * 30), default=10.0, show_default=True, help="Of real time.")
+@click.option("--hours", type=Within(0, 1e6), default=0.0, help="Of virtual time, after which it ends, too.")
 @click.option("--seed", type=DRAWN, default=1, show_default=True, help="Of the first script.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="How many run at a time.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Folder for what fails; goes on there.")

@@ -139,6 +139,15 @@ def test_a_folder_that_may_not_be_read_is_a_mistake(tmp_path: Path) -> None:
     assert scenario("run", closed / "made.yaml").exit_code == IMPOSSIBLE
 
 
+@pytest.mark.parametrize(
+    "arguments", [("run", "leader-dies", "--patience"), ("soak", "--minutes"), ("soak", "--hours")]
+)
+def test_what_is_no_number_is_none(arguments: tuple[str, ...]) -> None:
+    refused = scenario(*arguments, "nan")
+    assert refused.exit_code == IMPOSSIBLE
+    assert "nan is no number" in refused.stderr
+
+
 def test_a_seed_is_no_larger_than_a_record_can_hold(tmp_path: Path) -> None:
     path = file(tmp_path, "made.yaml", HOLDS)
     assert scenario("run", path, "--seed", str(2**63)).exit_code == IMPOSSIBLE
