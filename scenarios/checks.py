@@ -43,7 +43,8 @@ class Checks:
     """The event that happened last."""
     addresses: dict[str, dict[str, str]] = field(default_factory=dict)
     """By host and mesh, as they were at the start."""
-    _pairs: dict[int, list[Pair]] = field(default_factory=dict)
+    _pairs: dict[int, tuple[tuple[tuple[str, ...], ...], list[Pair]]] = field(default_factory=dict)
+    """By check: senders and receivers, and the pairs of them."""
     _sent: deque[tuple[float, Mapping[str, tuple[int, int]]]] = field(default_factory=deque)
     """When, and what each host had sent by then; the first of them is `RATED` ago or longer, if there is one."""
     _busiest: tuple[float, str] = (0.0, "")
@@ -260,10 +261,11 @@ class Checks:
         return [(one, other) for one, other in found if one != other]
 
     def _asked(self, check: e.Check, senders: tuple[str, ...], receivers: tuple[str, ...]) -> list[Pair]:
-        """The same ones each time that a check is made, as long as they are among those meant."""
-        known = self._pairs.get(id(check))
-        if known is None or not ({one for one, _ in known} <= {*senders} and {to for _, to in known} <= {*receivers}):
-            known = self._pairs[id(check)] = self.pairs(senders, receivers)
+        """The same ones each time that a check is made, as long as the same hosts are meant."""
+        meant, known = self._pairs.get(id(check), ((), []))
+        if meant != (senders, receivers):
+            known = self.pairs(senders, receivers)
+            self._pairs[id(check)] = ((senders, receivers), known)
         return known
 
     def _reachable(self, check: e.Reachable) -> str:

@@ -276,6 +276,19 @@ expect:
     assert "lost between peers-1 and exits-" in lost.what
 
 
+def test_who_starts_later_is_looked_at_from_then_on() -> None:
+    hosts = "hosts: {peers: {count: 3}, late: {count: 2, begins: off}}\n"
+    done = played("""
+timeline: [{at: 2 s, heal: , as: before}, {at: 6 s, start: late}, {at: 30 s, partition: [late, rest]}]
+expect:
+  always: [{reachable: {hosts: everyone, to: running}}]
+  eventually: [{reachable: {hosts: peers, to: late}, within: 20 s, after: before}]
+""", nodes=5, hosts=hosts)  # fmt: skip
+    always, eventually = done.verdicts
+    assert not always.held, "though all who ran at first reach each other"
+    assert eventually.held, eventually.what
+
+
 def test_a_prefix_of_one_address_has_a_way_too() -> None:
     hosts = 'hosts: {peers: {count: 3}, exits: {count: 1, advertises: "2001:db8::1/128"}}\n'
     expected = 'expect: {at-end: [{leads-through: {hosts: peers, prefix: "2001:db8::1/128", over: exits}}]}\n'
