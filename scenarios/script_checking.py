@@ -21,7 +21,16 @@ from scenarios.actions import (
     Traffic,
     Withdraw,
 )
-from scenarios.expectations import RATED, Bounded, Check, KnownByAll, Outage, SharesWithin
+from scenarios.expectations import (
+    RATED,
+    Bounded,
+    Check,
+    KnownByAll,
+    NoLiveNodePruned,
+    NoLoop,
+    Outage,
+    SharesWithin,
+)
 from scenarios.expectations import WORDS as CHECK_WORDS
 from scenarios.script import REST, Begins, Group, Script, When
 from scenarios.script_tables import specs
@@ -51,6 +60,8 @@ NEWS_TO_NOBODY = (
     a.Advertise, a.Withdraw, a.Traffic,
 )  # fmt: skip
 """By which nobody is gone, or back, or new, or no member any more."""
+OF_ALL_TIME = (NoLiveNodePruned, NoLoop, Bounded, Outage)
+"""Checks of what was ever so: once they fail they never hold again."""
 GONE_OR_BACK = "an event by which somebody is gone, or back, or new"
 SHORTEST = 0.05
 """seconds of what happens again and again."""
@@ -143,6 +154,9 @@ def _timeline(script: Script, found: Findings) -> None:
         _names(script, found, event.line, verb, event.action, before)
         if event.after is not None:
             _names(script, found, event.line, "after", event.after, before)
+            if isinstance(event.after, OF_ALL_TIME):
+                said = f"{CHECK_WORDS[type(event.after)]} holds until it fails for ever"
+                found.wrong(event.line, "after", said, "what comes about at some time")
             if isinstance(event.after, KnownByAll) and before:
                 of = script.place(event.after.event) if event.after.event else place - 1
                 _is_known(script, found, event.line, event.after, of)
@@ -195,6 +209,8 @@ def _expectations(script: Script, found: Findings) -> None:
         if (one.when is When.EVENTUALLY or isinstance(one.check, KnownByAll)) and not events:
             found.wrong(one.line, place, "has no event from which it counts", "a timeline with one")
         _can_fail(script, found, one.line, place, one.check)
+        if one.when is When.EVENTUALLY and isinstance(one.check, OF_ALL_TIME):
+            found.wrong(one.line, place, "comes about at once, whatever follows", "it under `always` or `at-end`")
         if isinstance(one.check, KnownByAll) and events:
             _is_known(script, found, one.line, one.check, script.place(one.check.event or one.after))
         _names(script, found, one.line, place, one.check, events)

@@ -178,6 +178,14 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("timeline: [{isolate: {hosts: peers-1, receiving: yes}}, {after: known-by-all, heal: }]", "known-by-all: who"),
         ("timeline: [{kill: peers-1}]\nexpect: {at-end: [{outage: 1 s}]}", "outage: has no packets of which"),
         ("meshes: {}", "4: meshes: has no mesh; expected at least one"),
+        (
+            "timeline: [{traffic: {hosts: peers, to: clients}}]\nexpect: {eventually: [{outage: 5 s, within: 9 s}]}",
+            "5: outage: comes about at once, whatever follows; expected it under `always` or `at-end`",
+        ),
+        (
+            "timeline: [{after: no-loop, kill: leader}]",
+            "4: after: no-loop holds until it fails for ever; expected what",
+        ),
         ("meshes: {a: [peers]}", "3: hosts.clients: is in no mesh; expected one that has it, or `begins: outside`"),
         ("timeline: [{flap: {hosts: peers-1, lasts: 9 s, down: 0, up: 0}}]", "flap: is down 0 s and up 0 s, for 9 s"),
         ("timeline: [{flap: {hosts: peers-1, lasts: 30 d, down: 50 ms, up: 50 ms}}]", "at most 100000 times"),
