@@ -87,12 +87,12 @@ class Checks:
             case e.SameAddress():
                 return self._same_address(check)
             case e.NoInterfaceLeft(hosts):
-                found = [(host, self.stage.interfaces(host)) for host in self.choosing.hosts(hosts)]
+                found = [(host, self.stage.interfaces(host)) for host in self.choosing.looked_at(hosts)]
                 return _some([f"{host} has {count} of them" for host, count in found if count]) if found else NOBODY
             case e.Bounded():
                 return self._bounded(check)
             case e.Told(problem, hosts):
-                chosen = self.choosing.hosts(hosts)
+                chosen = self.choosing.looked_at(hosts)
                 deaf = [host for host in chosen if (host, problem) not in self.witnesses.told]
                 return f"{problem} was not told by {_names(deaf)}" if deaf else "" if chosen else NOBODY
             case e.Outage(longest):
@@ -106,7 +106,7 @@ class Checks:
 
     def _converged(self, check: e.Converged) -> str:
         mesh, wrong = self._mesh(check.mesh), []
-        chosen = set(self.choosing.hosts(check.hosts))
+        chosen = set(self.choosing.looked_at(check.hosts))
         hosts = [host for host in self.truth.those_running(mesh) if host in chosen and not self.truth.loose(host)]
         if not hosts:
             return f"none of them is up and in {mesh}, with a link that is not cut"
@@ -208,7 +208,7 @@ class Checks:
     def _same_address(self, check: e.SameAddress) -> str:
         """Who has left a mesh, or comes back just now, needs no address in it."""
         wrong, seen = [], 0
-        for host in self.choosing.hosts(check.hosts):
+        for host in self.choosing.looked_at(check.hosts):
             now = self._own_addresses(host) if self.truth.running(host) else {}
             for mesh, before in self.addresses[host].items() if self.truth.running(host) else ():
                 has = now.get(mesh, "none")
@@ -270,7 +270,7 @@ class Checks:
 
     def _reachable(self, check: e.Reachable) -> str:
         senders, receivers = (
-            tuple(host for host in self.choosing.hosts(chosen) if self.truth.running(host))
+            tuple(host for host in self.choosing.looked_at(chosen) if self.truth.running(host))
             for chosen in (check.hosts, check.to)
         )
         wrong = []
@@ -281,14 +281,14 @@ class Checks:
         return _some(wrong) if pairs else "there is no pair of running hosts to look at"
 
     def _unreachable(self, check: e.Unreachable) -> str:
-        pairs = self._asked(check, self.choosing.hosts(check.hosts), self.choosing.hosts(check.to))
+        pairs = self._asked(check, self.choosing.looked_at(check.hosts), self.choosing.looked_at(check.to))
         ways = zip(pairs, self.stage.ways(pairs), strict=True)
         wrong = [f"{one} reaches {to} by {' '.join(way.hosts)}" for (one, to), way in ways if way.arrived]
         return _some(wrong) if pairs else NOBODY
 
     def _shares(self, check: e.SharesWithin) -> str:
-        over = [host for host in self.choosing.hosts(check.over) if self.truth.running(host)]
-        pairs = self._asked(check, self.choosing.hosts(check.hosts), self.choosing.hosts(check.to))
+        over = [host for host in self.choosing.looked_at(check.over) if self.truth.running(host)]
+        pairs = self._asked(check, self.choosing.looked_at(check.hosts), self.choosing.looked_at(check.to))
         taken: Counter[str] = Counter(dict.fromkeys(over, 0))
         senders = set()
         for way in self.stage.whole_ways(pairs):
@@ -303,7 +303,7 @@ class Checks:
         return f"{busiest} has {most / mean:.2f} times the mean" if most / mean > max(check.factor, chance) else ""
 
     def _leads_through(self, check: e.LeadsThrough) -> str:
-        over, chosen = set(self.choosing.hosts(check.over)), self.choosing.hosts(check.hosts)
+        over, chosen = set(self.choosing.looked_at(check.over)), self.choosing.looked_at(check.hosts)
         senders = [sender for sender in chosen if self.truth.running(sender) and sender not in over]
         wrong = [] if senders else ["none of those who send is up"]
         for sender, way in zip(senders, self.stage.ways_out(senders, check.prefix), strict=True):

@@ -36,11 +36,27 @@ class Choosing:
         self._chance = Random(f"{seed}/choosing")
         self.subjects: dict[int, tuple[str, ...]] = {}
         """By event, by its place in the timeline: whom it befell."""
+        self._drawn: dict[int, tuple[str, ...]] = {}
+        """By selector of a check."""
 
     def hosts(self, selection: Selection) -> tuple[str, ...]:
         """Those that any of these means, in order, each once."""
         found = dict.fromkeys(host for selector in selection for host in self._meant(selector))
         return tuple(found)
+
+    def looked_at(self, selection: Selection) -> tuple[str, ...]:
+        """Likewise, for a check: what is drawn stays until one of them does not run, for else some would be right some
+        time."""
+        found = dict.fromkeys(host for selector in selection for host in self._kept(selector))
+        return tuple(found)
+
+    def _kept(self, selector: Selector) -> Iterable[str]:
+        if not isinstance(selector, (Part, Some, BridgeBetween)):
+            return self._meant(selector)
+        known = self._drawn.get(id(selector), ())
+        if not known or not all(self._truth.running(host) for host in known):
+            known = self._drawn[id(selector)] = tuple(self._meant(selector))
+        return known
 
     def sides(self, sides: Iterable[Selection]) -> tuple[tuple[str, ...], ...]:
         """Of a partition: `rest` is whom no other side names, and whoever is on none has one with its like."""

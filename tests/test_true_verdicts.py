@@ -289,6 +289,20 @@ expect:
     assert eventually.held, eventually.what
 
 
+def test_who_is_drawn_for_a_check_is_the_same_each_time() -> None:
+    done = played("""
+timeline: [{at: 2 s, partition: [4 of peers, rest]}]
+expect:
+  eventually:
+    - {reachable: {hosts: 2 of peers, to: everyone}, within: 10 s}
+    - {reachable: {hosts: peers-1, to: 1 of peers}, within: 10 s}
+    - {reachable: {hosts: peers-1, to: 1 of peers}, within: 10 s}
+    - {reachable: {hosts: peers-1, to: 1 of peers}, within: 10 s}
+""", hosts="hosts: {peers: {count: 8}}\n")  # fmt: skip
+    assert not any(0.0 < one.at - one.since < 10.0 and one.held for one in done.verdicts), "nobody is drawn again"
+    assert 0 < len(failed(done)) < 4
+
+
 def test_a_prefix_of_one_address_has_a_way_too() -> None:
     hosts = 'hosts: {peers: {count: 3}, exits: {count: 1, advertises: "2001:db8::1/128"}}\n'
     expected = 'expect: {at-end: [{leads-through: {hosts: peers, prefix: "2001:db8::1/128", over: exits}}]}\n'
