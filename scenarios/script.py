@@ -144,6 +144,15 @@ class Script:
             found.append((begins, max(end, begins + lasts)))
         return found
 
+    def founders(self, nodes: int) -> dict[str, str]:
+        """By mesh: its first peer that is a member and up from the start."""
+        found: dict[str, str] = {}
+        for name, group in self.names(nodes):
+            able = group.role == "peer" and group.begins is Begins.MEMBER
+            for mesh in self.meshes_of(group) if able else ():
+                found.setdefault(mesh, name)
+        return found
+
     def meshes_of(self, group: Group) -> tuple[str, ...]:
         """Those that its hosts are in at the start."""
         if group.begins is Begins.OUTSIDE:

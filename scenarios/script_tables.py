@@ -127,7 +127,8 @@ GROUP: tuple[Spec, ...] = (
           "member, outside (a daemon without a mesh), or off (a member whose host is off)"),
     _spec("advertises", Kind(KINDS[IPv6Network].expected, KINDS[IPv6Network].read, many=True),
           "what is behind each of them"),
-    _spec("certified", KINDS[Seconds], "for how long they are members, by wall clocks; 0 is as long as the mesh lives"),
+    _spec("certified", KINDS[Seconds],
+          "for how long they are members, by wall clocks; 0 is as long as the mesh lives, as for who founds it"),
     _spec("speaks", words("this", "later"), "the version; a later one says what this one does not know"),
 )  # fmt: skip
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")

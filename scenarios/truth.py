@@ -70,7 +70,10 @@ class Truth:
         """Who will end as soon as it does not stand still any more; and whether it is started again then."""
         self.copies: dict[str, str] = {}
         """Hosts that run with a copy of another's state, and whose."""
-        self._certified = {name: group.certified for name, group in script.names(nodes) if group.certified}
+        founders = script.founders(nodes).values()
+        self._certified = {
+            name: group.certified for name, group in script.names(nodes) if group.certified and name not in founders
+        }
         self._jumped: dict[str, float] = dict.fromkeys(self.hosts, 0.0)
         """By how many seconds each wall clock is ahead."""
         self._returned: dict[str, float] = {}

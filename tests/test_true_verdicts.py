@@ -98,6 +98,16 @@ expect:
     ]
 
 
+def test_who_founds_a_mesh_is_a_member_as_long_as_it_lives() -> None:
+    done = played("""
+timeline: [{at: 2 s, clock: {hosts: everyone, jump: 2 h}}]
+expect: {at-end: [converged, one-leader]}
+lasts: 90 s
+""", nodes=4, hosts="hosts: {peers: {count: 4, certified: 1 h}}\n")  # fmt: skip
+    assert failed(done) == []
+    assert done.seen["noticed"] == {"membership-expired": 3}
+
+
 def test_a_partition_with_all_on_one_side_cannot_be() -> None:
     done = played("timeline: [{partition: [down, rest]}]\nexpect: {at-end: [converged]}\n")
     assert failed(done) == ["partition: it could not be done: all hosts are on one side now"]
