@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from itertools import permutations
 from pathlib import Path
 
@@ -35,6 +35,8 @@ from smeg.shares import DEFAULT
 MOST_HOSTS = 64
 USUAL = 12
 """hosts, unless somebody asks for another number."""
+SOMEWHERE = IPv6Address("2001:db8::1")
+"""Where packets go to that leave a mesh by its default route: the first address of all would be the sender's own."""
 REST_WITHIN = 60.0
 SETTLED = 3.0
 """seconds for which all has to be at rest; with several meshes, or something behind somebody, twice that."""
@@ -268,7 +270,7 @@ class RealStage:
 
     def ways_out(self, senders: Sequence[str], prefix: IPv6Network) -> list[Way]:
         self._look_up()
-        target = str(next(iter(prefix.hosts())))
+        target = str(SOMEWHERE if SOMEWHERE in prefix else next(iter(prefix.hosts())))
         # Whoever is the last to answer is where it leaves, be there somebody behind it or not.
         return [replace(way, arrived=True) for way in self.packets.trace([(sender, target) for sender in senders])]
 

@@ -22,7 +22,7 @@ from scenarios.attempt import DEFECTS
 from scenarios.director import Director, Tell
 from scenarios.planned_runs import Asked, Planned, Run, check_size, plan, plan_all
 from scenarios.real_stage import RealStage
-from scenarios.run_record import prove_writable
+from scenarios.run_record import MOST_SEED, prove_writable
 from scenarios.script import LARGEST
 from scenarios.script_checking import check_hosts
 from scenarios.script_files import find, library
@@ -128,6 +128,8 @@ def run_command(
     quiet: bool,
 ) -> None:
     """Play scripts: files, or names of the library (`smeg-scenario list`)."""
+    if seed + seeds - 1 > MOST_SEED:
+        raise click.BadParameter(f"the last of {seeds} would be larger than {MOST_SEED}", param_hint="--seeds")
     asked = Asked(world, nodes, range(seed, seed + seeds), report, patience)
     end(lambda: _play_all(plan_all(files, asked), quiet))
 

@@ -14,13 +14,13 @@ from scenarios import run_record
 from scenarios.again import legible
 from scenarios.attempt import Case, attempt
 from scenarios.drawing import draw
-from scenarios.run_record import MOST_SEED
+from scenarios.run_record import MOST_SEED, prove_writable
 from scenarios.script import LARGEST
 from scenarios.script_files import find
 from scenarios.script_reading import parse, read
 from scenarios.script_writing import write
 from scenarios.shrinking import Shrinking, story
-from scenarios.soaking import Account, Bounds, load, soak
+from scenarios.soaking import ACCOUNT, Account, Bounds, load, soak
 from scenarios.statuses import FAILED, HELD, INTERRUPTED, end, say
 from smeg.errors import LocalError
 
@@ -124,6 +124,8 @@ def soak_command(minutes: float, hours: float, seed: int, jobs: int, keep: Path 
 
 def _soak(seed: int, bounds: Bounds, keep: Path | None) -> int:
     account = load(keep, seed) if keep is not None else Account(seed, seed)
+    if keep is not None:
+        prove_writable(keep / ACCOUNT)
     began, before = time.monotonic(), account.scripts
     if before:
         say(f"goes on with seed {account.following}: {account.hours:.1f} virtual hours so far")

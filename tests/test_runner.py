@@ -151,7 +151,8 @@ def test_what_is_no_number_is_none(arguments: tuple[str, ...]) -> None:
 def test_a_seed_is_no_larger_than_a_record_can_hold(tmp_path: Path) -> None:
     path = file(tmp_path, "made.yaml", HOLDS)
     assert scenario("run", path, "--seed", str(2**63)).exit_code == IMPOSSIBLE
-    kept = scenario("run", path, "--seed", str(2**63 - 1), "--report", tmp_path, "--seeds", "2", "--quiet")
+    assert "the last of 2" in scenario("run", path, "--seed", str(2**63 - 1), "--seeds", "2").stderr
+    kept = scenario("run", path, "--seed", str(2**63 - 2), "--report", tmp_path, "--seeds", "2", "--quiet")
     assert kept.exit_code == HELD, kept.output
     for record in tmp_path.glob("*.json"):
         assert scenario("replay", record, "--quiet").exit_code == HELD

@@ -35,6 +35,14 @@ def test_it_counts_what_it_survives_and_goes_on_where_it_ended(tmp_path: Path) -
     assert load(tmp_path, 1) == account
 
 
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_played(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    refused = scenario("soak", "--minutes", "1", "--keep", str(tmp_path / "taken" / "kept"))
+    assert refused.exit_code == IMPOSSIBLE
+    assert "cannot write" in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_a_seed_is_played_the_same_again() -> None:
     assert play_drawn(5) == play_drawn(5)
     assert play_drawn(5).trace != play_drawn(6).trace
