@@ -8,7 +8,7 @@
    to fall, is told all of them once, when they are in and before it judges.
 4. Who lacks answers of the living an epoch later asks two of those around for what they have: a rumour that dies out
    early, or a message that was lost, condemns nobody.
-5. Some of the pruned is told the newest every two seconds, for ever.
+5. Each of the pruned is told the newest by a few every two seconds, for ever.
 
 What an epoch and an answer are is `refresh`'s; this decides when and to whom.
 """
@@ -26,10 +26,11 @@ from smeg.keys import NodeKey
 from smeg.refresh import FAN_OUT, SILENT_EPOCHS, Refresh, ranks_in, read
 from smeg.verdicts import Verdicts
 
-DRAWS = 16
-"""of somebody thought dead, until it is one who can be dialled."""
 REVIVE_EVERY = 2.0
-"""seconds between two attempts to reach somebody who was pruned."""
+"""seconds between two times that it is tried to reach somebody who was pruned."""
+REVIVERS = 8
+"""How many try it with each of them, on average, if there are as many: were it all of thousands, a host that is off
+would be dialled a thousand times a second."""
 RETURNED = 2
 """intervals more until a leader that has come back is given up."""
 HURRY = 1.1
@@ -75,6 +76,7 @@ class Epochs:
         self._ask_at: float | None = None
         self._revive_at: float | None = None
         self._dead_bits: tuple[object, int] = (None, 0)
+        self._dead_peers: tuple[object, tuple[NodeKey, ...]] = (None, ())
 
     @property
     def _interval(self) -> float:
@@ -299,8 +301,16 @@ class Epochs:
 
     def _revive(self) -> list[Message]:
         """When each half of a mesh has pruned the other, nobody else would ever bring them together."""
-        dead, rings = self._verdicts.everybody(), self._circle.members.rings
-        # Of many nearly all may be peers: whoever is drawn probably is.
-        drawn = (self._random.choice(dead) for _ in range(DRAWS)) if dead else ()
-        peer = next((key for key in drawn if rings.is_peer(key)), None)
-        return [self.everything(peer)] if peer is not None else []
+        dead = self._dialable()
+        living = len(self._refresh.ranks) - len(self._verdicts)
+        if not dead or self._random.random() * living >= REVIVERS * len(dead):
+            return []
+        return [self.everything(self._random.choice(dead))]
+
+    def _dialable(self) -> tuple[NodeKey, ...]:
+        """Who is thought dead and could be dialled."""
+        rings = self._circle.members.rings
+        state = (self._verdicts.version, rings)
+        if self._dead_peers[0] != state:
+            self._dead_peers = (state, tuple(key for key in self._verdicts.everybody() if rings.is_peer(key)))
+        return self._dead_peers[1]

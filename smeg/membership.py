@@ -45,6 +45,8 @@ LEARNED_AT_ONCE = 2048
 """documents that are handed to the store, at the latest: a joiner learns tens of thousands before it comes to rest."""
 PRUNED_SHARE = 0.25
 """How often a repair tries somebody who is thought dead: partitions heal by it, and who lost all that it knew."""
+PRUNED_TRIED = 8
+"""How many of all try each of them in an interval, at most, on average."""
 
 
 @dataclass(slots=True)
@@ -320,7 +322,8 @@ class Membership:
         own = self._roster.get(self._own)
         neighbours = self._neighbours()
         dialable = [key for key in sorted(self._silent) if self._is_peer(key)]
-        if dialable and (not neighbours or self._random.random() < PRUNED_SHARE):
+        share = min(PRUNED_SHARE, PRUNED_TRIED * len(dialable) / max(1, len(self._members) - len(self._silent)))
+        if dialable and (not neighbours or self._random.random() < share):
             neighbours = dialable
         if not neighbours:
             return []

@@ -6,6 +6,7 @@ Virtual time, and chance from a seed: a run repeats exactly. Nothing here checks
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from hashlib import blake2b
@@ -194,6 +195,8 @@ class Bench:
         """By whom, who → when first."""
         self.sent: dict[bytes, int] = {}
         """Word → how many."""
+        self.said_to: Counter[NodeKey] = Counter()
+        """How many messages, whether they arrive or not."""
         self.heard: list[tuple[float, NodeKey, bytes]] = []
         """When, by whom, what: of all words but beats."""
         self._make: Callable[[NodeKey], Heartbeat] = lambda key: core(
@@ -336,6 +339,7 @@ class Bench:
                 self._watched[key] = message.members
         for to, payload in sent(messages):
             self.sent[payload[:1]] = self.sent.get(payload[:1], 0) + 1
+            self.said_to[to] += 1
             self._dialled.add((key, to))
             if payload[:1] in self.lost.get((key, to), ()):
                 continue

@@ -225,6 +225,26 @@ def test_any_of_the_pruned_is_dialled_so_that_one_who_is_gone_for_good_bars_nobo
     assert bench.run(40.0, partial(bench.agree, gone)) == back
 
 
+def tries(number: int) -> float:
+    """How many of so many try to reach one of them who is dead, in two seconds."""
+    bench = Bench(members(number), SLOW)
+    bench.run(12.0)
+    (gone, *_) = bench.known
+    bench.kill(gone)
+    assert bench.run(2 * SILENT_EPOCHS * HB, lambda: bench.agree(gone))
+    bench.run(HB)
+    bench.said_to.clear()
+    bench.run(20.0)
+    return bench.said_to[gone] / 10
+
+
+def test_however_many_there_are_a_few_try_to_reach_one_who_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 5 <= tries(8) <= 7, "all of them"
+    assert 4 <= tries(60) <= 12
+    monkeypatch.setattr(epochs, "REVIVERS", 60)
+    assert tries(60) > 50
+
+
 def test_all_of_the_pruned_are_dialled_in_no_order_one_every_two_seconds() -> None:
     watcher = Watcher(FIRST)
     watcher.hear(told(1, {1: [FIRST]}))

@@ -245,6 +245,12 @@ def test_one_repair_in_four_is_with_somebody_who_is_thought_dead() -> None:
     assert dead <= set(found)
 
 
+def test_one_who_is_dead_is_tried_by_a_few_and_not_by_a_quarter_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(membership, "PRUNED_TRIED", 1)
+    tried = targets(400, OTHERS[0]).count(OTHERS[0].key)
+    assert 20 < tried < 55, "by each of eleven in one of eleven intervals"
+
+
 def comes_to_know_all(share: float, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether one that has lost all it knew and is thought dead does, in five minutes."""
     monkeypatch.setattr(membership, "PRUNED_SHARE", share)
