@@ -137,7 +137,7 @@ lasts: 40 s
 )
 def test_what_was_undone_before_all_knew_it_is_known_to_nobody(event: str, later: str, why: str) -> None:
     done = played(f"""
-timeline: [{{at: 2 s, {event}, as: first}}, {{wait: 500 ms, {later}, as: later}}]
+timeline: [{{at: 2 s, {event}, as: first}}, {{wait: 100 ms, {later}, as: later}}]
 expect: {{eventually: [{{known-by-all: first, within: 10 s, after: first}}]}}
 lasts: 15 s
 """)
