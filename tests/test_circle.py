@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from smeg import heartbeat
+from smeg import epochs, heartbeat
 from smeg.circle import Circle
 from smeg.core import Message
 from smeg.doubt import Doubt
@@ -103,6 +103,7 @@ def said_to_one_that_is_down() -> Counter[bytes]:
 
 
 def test_one_whose_daemon_is_down_is_only_dialled_every_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "REVIVERS", len(KNOWN))
     assert said_to_one_that_is_down() == {Word.REFRESH.value: 4}
     monkeypatch.setattr(heartbeat, "Circle", SpeaksToTheDown)
     said = said_to_one_that_is_down()
