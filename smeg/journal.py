@@ -23,8 +23,9 @@ from smeg.records import Member, Route
 
 KEPT = 4096
 """events."""
-MOST_ROUTES = 32
-"""of one change that are events of their own; the rest is counted in one."""
+MOST_ROUTES = MOST_JOINED = 32
+"""of one change that are events of their own; the rest is counted in one. Who joins a mesh of thousands learns of them
+by the hundred, and what happened before shall still be there to read."""
 
 _GONE: Mapping[str, str] = {
     "leave": "left",
@@ -141,9 +142,11 @@ def _members(now: m.MembersChanged, before: m.MembersChanged, view: MeshView) ->
             key = before.members.ranks.keys[rank]
             kind = "quarantined" if key in now.quarantined else _GONE.get(why.get(key, ""), "gone")
             yield _of(kind, before.members[key], view)
-        for rank in moves.come:
+        for rank in moves.come[:MOST_JOINED]:
             member = now.members[now.members.ranks.keys[rank]]
             yield _of("joined", member, view, f"as {member.role.value}, {member.address}")
+        if len(moves.come) > MOST_JOINED:
+            yield Event("joined", view.name, text=f"{len(moves.come) - MOST_JOINED} more members")
 
 
 def _liveness(now: m.LivenessChanged, before: m.LivenessChanged, view: MeshView) -> Iterator[Event]:

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from scenarios.simulation import World
 from smeg import messages as m
+from smeg.addresses import node_id
 from smeg.errors import Problem
-from smeg.journal import KEPT, Journal
+from smeg.journal import KEPT, MOST_JOINED, Journal
+from smeg.mesh_view import MeshView
+from tests.builders import Desk, MadeMesh, Node
 from tests.canned_daemon import CannedDaemon, canned_daemon
 from tests.typed import typed
 
@@ -97,6 +100,27 @@ def test_a_problem_of_an_actor_is_told_when_it_begins_and_when_it_is_solved() ->
     for actors in ((down,), (down,), (m.ActorState("device", "running", 1, "gone"),)):
         journal.hear(m.Supervised(1, actors), None, 0)
     assert [row["kind"] for row in journal.since("", None, 9, "")["events"]] == ["problem", "solved"]
+
+
+@pytest.mark.parametrize(("joining", "counted"), [(MOST_JOINED, []), (MOST_JOINED + 9, ["9 more members"])])
+def test_of_many_who_join_at_once_some_are_named_and_the_rest_is_counted(joining: int, counted: list[str]) -> None:
+    mesh, journal = MadeMesh("home"), Journal("run")
+    nodes = [mesh.founder(f"node{number}", number + 1) for number in range(joining + 1)]
+    view = MeshView(mesh.id, "home")
+    view.hear(members_of(mesh, nodes[:1]), nodes[0].key)
+    journal.hear(members_of(mesh, nodes), view, 0)
+    rows = journal.since("", None, KEPT, "")["events"]
+    assert {row["kind"] for row in rows} == {"joined"}
+    named = {row["node"] for row in rows if row["node"]}
+    assert len(named) == MOST_JOINED
+    assert named <= {node_id(node.key) for node in nodes[1:]}
+    assert [row["text"] for row in rows if not row["node"]] == counted
+
+
+def members_of(mesh: MadeMesh, nodes: list[Node]) -> m.MembersChanged:
+    desk = Desk(mesh.id)
+    desk.take([document for node in nodes for document in node.documents()])
+    return m.MembersChanged(mesh.id, len(nodes), desk.members)
 
 
 EVENT = {"number": 7, "time": 0, "kind": "pruned", "mesh": "paris", "node": "n", "name": "ly\x1bon", "text": ""}
