@@ -11,7 +11,7 @@ from scenarios import actions as a
 from scenarios import expectations as e
 from scenarios.director import Director
 from scenarios.script import Script
-from scenarios.script_checking import check_hosts
+from scenarios.script_names import check_hosts
 from scenarios.simulated_stage import SimulatedStage
 from scenarios.verdicts import Play, Verdict
 from smeg.errors import LocalError

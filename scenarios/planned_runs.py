@@ -10,8 +10,8 @@ from scenarios.again import again
 from scenarios.real_stage import MOST_HOSTS, USUAL
 from scenarios.run_record import Origin, prove_writable
 from scenarios.script import Script
-from scenarios.script_checking import check_hosts
 from scenarios.script_files import find
+from scenarios.script_names import check_hosts
 from scenarios.script_reading import read
 from scenarios.statuses import refuse
 from smeg.errors import LocalError

@@ -24,8 +24,8 @@ from scenarios.planned_runs import Asked, Planned, Run, check_size, plan, plan_a
 from scenarios.real_stage import RealStage
 from scenarios.run_record import MOST_SEED, prove_writable
 from scenarios.script import LARGEST
-from scenarios.script_checking import check_hosts
 from scenarios.script_files import find, library
+from scenarios.script_names import check_hosts
 from scenarios.script_reading import parse, read
 from scenarios.search_commands import SEED, Within, draw_command, shrink_command, soak_command
 from scenarios.simulated_stage import SimulatedStage

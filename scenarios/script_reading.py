@@ -16,8 +16,9 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from scenarios.actions import VERBS, Heal
 from scenarios.expectations import CHECKS, Check
 from scenarios.script import LARGEST, REST, SETTINGS, SMALLEST, Event, Expectation, Group, Script, When
-from scenarios.script_checking import Findings, check
+from scenarios.script_checking import check
 from scenarios.script_files import library
+from scenarios.script_names import Findings
 from scenarios.script_nodes import MAX_LIST, NodeReading
 from scenarios.script_tables import (
     ABOUT_EVENT,

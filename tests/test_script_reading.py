@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scenarios.actions import VERBS, Heal, Kill, Loss, Partition, Start
 from scenarios.expectations import CHECKS, Converged, KnownByAll
 from scenarios.script import Begins, Script, When
-from scenarios.script_checking import check_hosts
 from scenarios.script_files import library
+from scenarios.script_names import check_hosts
 from scenarios.script_pages import EXAMPLE, EXAMPLES, tables
 from scenarios.script_reading import MAX_TEXT, parse, read
 from scenarios.script_tables import GROUP, TOP, specs
