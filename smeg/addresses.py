@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv6Address, IPv6Network
@@ -53,17 +52,23 @@ def overlay_address(mesh: str, wireguard: bytes, collision: int = 0) -> IPv6Addr
     return IPv6Address(overlay_prefix(mesh).network_address.packed[:8] + interface_id)
 
 
-def host_prefix(address: IPv6Address) -> IPv6Network:
-    """The prefix of one address: a fifth of what `ipaddress` makes of it, for there is one of each member.
+class _Host(IPv6Network):
+    """The prefix of one address, with nothing of its own but that: there is one of each member."""
 
-    It shares the address, and goes without the closure for `hosts`, which nobody asks for.
-    """
-    made = IPv6Network(int(address))
-    made.network_address = address
-    with suppress(AttributeError):
-        # Not by `vars`, which would make a dict of its attributes.
-        del made.hosts
-    return made
+    netmask = IPv6Address(2**128 - 1)
+    _prefixlen = 128
+
+    def __init__(self, address: object, strict: bool = True) -> None:
+        if isinstance(address, IPv6Address):
+            self.network_address = address
+        else:
+            # Made of another, as its supernet.
+            super().__init__(address, strict)
+
+
+def host_prefix(address: IPv6Address) -> IPv6Network:
+    """The /128 of an address, which it shares: a tenth of what `ipaddress` makes of it."""
+    return _Host(address)
 
 
 def node_id(key: NodeKey) -> str:

@@ -12,6 +12,7 @@ devices may believe of each other, no packet passes one of them twice.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from smeg.certificates import Role
@@ -58,7 +59,7 @@ def tunnels(client: Member, members: Members, dead: Container[NodeKey]) -> Tunne
 class Hops:
     """How a node reaches the others of its mesh, as far as they live."""
 
-    neighbours: frozenset[NodeKey]
+    neighbours: AbstractSet[NodeKey]
     """With whom it has tunnels. Of those that are thought dead only clients, which get nothing."""
     to: Mapping[NodeKey, NodeKey]
     """Member → the neighbour that gets the packets to it."""
@@ -86,7 +87,8 @@ def _of_peer(own: NodeKey, members: Members, dead: Container[NodeKey]) -> Hops:
         if found.leads(own) or own == found.warm:
             # Also of one that is thought dead: where it is now, WireGuard can only learn by what it sends.
             neighbours.add(key)
-    return Hops(frozenset(neighbours), to, None)
+    # Of thousands without a client among them it is a view: a set of as many takes half a megabyte.
+    return Hops(to.keys() if neighbours == to.keys() else frozenset(neighbours), to, None)
 
 
 def _of_client(own: Member, members: Members, dead: Container[NodeKey]) -> Hops:

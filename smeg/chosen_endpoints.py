@@ -7,7 +7,6 @@ or half a minute has passed. It never chooses an endpoint inside the mesh itself
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from ipaddress import IPv6Network
 
 from smeg.device import Endpoint
@@ -22,47 +21,40 @@ Choose = Callable[[tuple[Endpoint, ...], float], Endpoint | None]
 """Of several endpoints the one to use, at a time in monotonic seconds; None while there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    among: tuple[Endpoint, ...]
-    endpoint: Endpoint | None
-
-    @property
-    def lasts(self) -> bool:
-        """Whether there is no other choice whatever the underlay does: it is the only one, and no name."""
-        return len(self.among) == 1 and self.endpoint is self.among[0]
-
-
 class ChosenEndpoints:
     def __init__(self, choose: Choose, overlay: IPv6Network) -> None:
         self._choose = choose
         self._overlay = overlay
-        self._chosen: dict[NodeKey, _Chosen] = {}
+        self._among: dict[NodeKey, tuple[Endpoint, ...]] = {}
+        """Of whom one was chosen: what the record named."""
+        self._chosen: dict[NodeKey, Endpoint | None] = {}
+        """Which it was; of most members nothing: it is the only one named and no name, whatever the underlay does."""
         self._inside: dict[NodeKey, str] = {}
         """The names of members who name an endpoint inside the mesh."""
 
     def of(self, members: Iterable[Member], now: float) -> list[Endpoint | None]:
         """For each, as chosen before, if its record names the same endpoints."""
-        chosen, found = self._chosen, []
+        among, chosen, found = self._among, self._chosen, []
         for member in members:
-            known = chosen.get(member.key)
-            if known is not None and known.among is member.record.wireguard:
-                found.append(known.endpoint)
-            else:
+            key, named = member.key, member.record.wireguard
+            if among.get(key) is not named:
                 found.append(self._look(member, now))
+            else:
+                found.append(chosen[key] if key in chosen else named[0])
         return found
 
     def look_again(self, members: Iterable[Member], now: float) -> bool:
         """Choose anew for these, and forget the others. Whether another endpoint was chosen for any."""
-        before, self._chosen, self._inside = self._chosen, {}, {}
+        among, chosen = self._among, self._chosen
+        self._among, self._chosen, self._inside = {}, {}, {}
         changed = False
         for member in members:
-            known = before.get(member.key)
-            if known is not None and known.among is member.record.wireguard and known.lasts:
-                self._chosen[member.key] = known
+            key, known = member.key, among.get(member.key)
+            if known is member.record.wireguard and key not in chosen:
+                self._among[key] = known
                 continue
             found = self._look(member, now)
-            changed |= known is None or known.endpoint != found
+            changed |= known is None or found != (chosen[key] if key in chosen else known[0])
         return changed
 
     def problems(self) -> list[Problem]:
@@ -82,5 +74,9 @@ class ChosenEndpoints:
         else:
             self._inside[member.key] = member.record.name
         endpoint = self._choose(possible, now)
-        self._chosen[member.key] = _Chosen(among, endpoint)
+        self._among[member.key] = among
+        if len(among) == 1 and endpoint is among[0]:
+            self._chosen.pop(member.key, None)
+        else:
+            self._chosen[member.key] = endpoint
         return endpoint

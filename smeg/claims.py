@@ -15,7 +15,7 @@ from smeg.epochs import Epochs
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey
 from smeg.refresh import KEPT_EPOCHS, Refresh
-from smeg.verdicts import CLAIM_BYTES, MAX_INCARNATION, Claim, Kind, Verdicts
+from smeg.verdicts import CLAIM_BYTES, MAX_INCARNATION, Claim, Kind, Verdicts, read_claim
 from smeg.wire import Word, chunks, pack
 
 CLAIMS_WINDOW = 0.05
@@ -60,7 +60,7 @@ class Claims:
                 continue
             if len(raw) != CLAIM_BYTES:
                 raise RemoteError("malformed", "a claim of the wrong length")
-            claim = Claim.unpack(raw)
+            claim = read_claim(raw)
             self._refresh.check(claim.epoch)
             if claim.member == self._own:
                 out += self._refute(claim, sender, now)
@@ -79,6 +79,7 @@ class Claims:
                 # It could not answer the epochs in which it was dead.
                 self._forgive(claim.member)
             self._news[claim.member] = (claim, source)
+            self._forget_old(now)
             self._recent.pop(claim.member, None)
             self._recent[claim.member] = (now, claim)
             if self._flood_at is None:
@@ -121,7 +122,7 @@ class Claims:
     def refute_among(self, pinged: Iterable[NodeKey]) -> list[Message]:
         """Tell those whom this node pings what it has said of itself, once."""
         alive, self.unheard = self.unheard, None
-        return self._circle.spread(pinged, pack(Word.CLAIMS, [alive.pack()])) if alive is not None else []
+        return self._circle.spread(pinged, pack(Word.CLAIMS, [alive.raw])) if alive is not None else []
 
     # Telling.
 
@@ -133,17 +134,20 @@ class Claims:
         sources = {source for _, source in news.values()}
         only_source = sources if len(sources) == 1 else set()
         to = tuple(key for key in self._circle.near() if key not in only_source)
-        raw = [claim.pack() for claim, _ in news.values()]
+        raw = [claim.raw for claim, _ in news.values()]
         return [message for payload in chunks(Word.CLAIMS, raw) for message in self._circle.spread(to, payload)]
 
     def tell_recent(self, to: Iterable[NodeKey], now: float) -> list[Message]:
         """Tell new neighbours what was news lately. Where many died at once, a flood reaches some by few neighbours or
         by none that live, until others take their places."""
+        self._forget_old(now)
+        receivers = tuple(to)
+        raw = (claim.raw for _, claim in self._recent.values()) if receivers else ()
+        return [message for payload in chunks(Word.CLAIMS, raw) for message in self._circle.spread(receivers, payload)]
+
+    def _forget_old(self, now: float) -> None:
         while self._recent and (oldest := next(iter(self._recent.values())))[0] < now - RECENT_NEWS:
             del self._recent[oldest[1].member]
-        receivers = tuple(to)
-        raw = (claim.pack() for _, claim in self._recent.values()) if receivers else ()
-        return [message for payload in chunks(Word.CLAIMS, raw) for message in self._circle.spread(receivers, payload)]
 
     def warn(self, member: NodeKey, now: float) -> list[Message]:
         """Tell somebody who is heard that it is thought dead: it refutes, or its answers will."""
@@ -163,8 +167,8 @@ class Claims:
 
     def tell_all(self, to: NodeKey) -> list[Message]:
         """All that hold somebody dead."""
-        raw = [claim.pack() for claim in self._verdicts.held()]
+        raw = [claim.raw for claim in self._verdicts.held()]
         return [self._circle.send(to, payload) for payload in chunks(Word.CLAIMS, raw)]
 
     def _one(self, to: NodeKey, claim: Claim) -> Message:
-        return self._circle.send(to, pack(Word.CLAIMS, [claim.pack()]))
+        return self._circle.send(to, pack(Word.CLAIMS, [claim.raw]))

@@ -30,7 +30,7 @@ from smeg.core import UNMOVED, Message
 from smeg.doubt import DOUBT_PATIENCE, Doubt
 from smeg.epochs import Epochs
 from smeg.errors import RemoteError
-from smeg.keys import KEY_BYTES, NodeKey
+from smeg.keys import KEY_BYTES, NodeKey, interned
 from smeg.members import Members
 from smeg.refresh import SILENT_EPOCHS, Refresh
 from smeg.rings import NOBODY
@@ -246,7 +246,7 @@ class Heartbeat:
             self._version += 1
             pruned, down = self._verdicts.pruned, self._verdicts.down | self._shunned
             epoch = self._refresh.epoch
-            out.append(m.LivenessChanged(self._mesh, self._version, epoch, leader, pruned, down - pruned))
+            out.append(m.LivenessChanged(self._mesh, self._version, epoch, leader, pruned, interned(down - pruned)))
         return out
 
     # Incoming.

@@ -6,6 +6,7 @@ what was there before. Lists and rings that are equal are one object in a proces
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import blake2b
@@ -32,9 +33,9 @@ class Moves:
 
     def __init__(self, before: Ranks, after: Ranks) -> None:
         new, old = set(after.keys), set(before.keys)
-        self.gone = tuple(sorted((rank for key in old - new if (rank := before.rank(key)) is not None), reverse=True))
+        self.gone = array("I", sorted(rank for key in old - new if (rank := before.rank(key)) is not None)[::-1])
         """Ranks in the list before, highest first."""
-        self.come = tuple(sorted(rank for key in new - old if (rank := after.rank(key)) is not None))
+        self.come = array("I", sorted(rank for key in new - old if (rank := after.rank(key)) is not None))
         """Ranks in the list after, lowest first."""
 
     def translate(self, bits: int) -> int:
@@ -171,8 +172,9 @@ class Members(Mapping[NodeKey, Member]):
     @property
     def rings(self) -> Rings:
         if self._rings is None or not self._rings_are_these:
-            peers = tuple(key for key in self.ranks.keys if self._table[key].role is Role.PEER)
-            clients = tuple(key for key in self.ranks.keys if self._table[key].role is not Role.PEER)
+            keys = self.ranks.keys
+            clients = tuple(key for key in keys if self._table[key].role is not Role.PEER)
+            peers = tuple(key for key in keys if self._table[key].role is Role.PEER) if clients else keys
             self._rings = Rings.of(peers, clients, self._rings)
             self._rings_are_these = True
         return self._rings

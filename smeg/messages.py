@@ -17,7 +17,7 @@ from smeg.device import DeviceState, Endpoint, Handshake
 from smeg.errors import Problem
 from smeg.forwarding import Mode
 from smeg.hooks import Hooks
-from smeg.keys import NodeKey, Secret
+from smeg.keys import NodeKey, Secret, interned
 from smeg.members import Members
 from smeg.records import Member, Route
 from smeg.route_policy import RoutePolicy
@@ -282,7 +282,7 @@ class LivenessChanged:
     @property
     def silent(self) -> frozenset[NodeKey]:
         """Who takes no part in gossip."""
-        return self.pruned | self.down if self.down else self.pruned
+        return interned(self.pruned | self.down) if self.down else self.pruned
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def _room(statement: Statement) -> int:
     """bytes of its document, as it is kept."""
     match statement:
         case Record():
-            return len(statement.packed)
+            return len(statement.held)
         case Annex():
             return len(statement.raw) + len(statement.body)
         case _:

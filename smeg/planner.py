@@ -25,8 +25,7 @@ class _Before:
     ways: Hops
     behind: Mapping[NodeKey, list[IPv6Network]]
     peers: dict[bytes, WgPeer]
-    holders: dict[bytes, NodeKey]
-    """WireGuard key → neighbour."""
+    """By WireGuard key, one for each neighbour."""
 
 
 class Planner:
@@ -47,25 +46,22 @@ class Planner:
         ways = hops(own, view.members, view.pruned)
         keepalive = keepalive_of(own, view)
         if before is None or before.keepalive != keepalive:
-            before = _Before(view, keepalive, Hops(frozenset(), {}, None), {}, {}, {})
+            before = _Before(view, keepalive, Hops(frozenset(), {}, None), {}, {})
         tables, behind = beyond(view, ways, ways.neighbours)
         touched = _touched(before, view, ways, behind)
-        holders, peers = dict(before.holders), dict(before.peers)
+        peers = dict(before.peers)
         for key in before.ways.neighbours - ways.neighbours | touched & before.ways.neighbours:
-            wireguard = before.view.members.table[key].standing.wireguard
-            if holders.get(wireguard) == key:
-                del holders[wireguard], peers[wireguard]
+            del peers[before.view.members.table[key].standing.wireguard]
         members = [view.members.table[key] for key in sorted(touched)]
-        for member in members:
-            holders[member.standing.wireguard] = member.key
-        if len(holders) < len(ways.neighbours) or own.standing.wireguard in holders:
+        taken = {own.standing.wireguard, *(member.standing.wireguard for member in members)}
+        if len(taken) <= len(members) or not taken.isdisjoint(peers):
             return wanted(view, choose)
         allowed = _allowed(view, ways, behind, touched)
         for member, endpoint in zip(members, choose(members), strict=True):
             peer = wg_peer(member, allowed[member.key], endpoint, keepalive)
             known = before.peers.get(peer.public_key)
             peers[peer.public_key] = known if known is not None and known == peer else peer
-        self._before = _Before(view, keepalive, ways, behind, peers, holders)
+        self._before = _Before(view, keepalive, ways, behind, peers)
         return device(own, view, tables, peers)
 
 
@@ -87,11 +83,11 @@ def _touched(before: _Before, view: View, ways: Hops, behind: Iterable[NodeKey])
 
 def _allowed(
     view: View, ways: Hops, behind: Mapping[NodeKey, list[IPv6Network]], touched: frozenset[NodeKey]
-) -> dict[NodeKey, list[IPv6Network]]:
-    """Which prefixes these neighbours get."""
+) -> dict[NodeKey, tuple[IPv6Network, ...]]:
+    """Which prefixes these neighbours get: of most one, in the very tuple that the plan keeps."""
     table = view.members.table
-    allowed = {key: list(behind.get(key, ())) for key in touched}
+    allowed = {key: tuple(behind.get(key, ())) for key in touched}
     for key, hop in ways.to.items():
         if hop in touched:
-            allowed[hop].append(host_prefix(table[key].address))
+            allowed[hop] += (host_prefix(table[key].address),)
     return allowed

@@ -15,7 +15,7 @@ from smeg.card import BLANK, Card, read_card
 from smeg.card import FIELDS as CARD_FIELDS
 from smeg.certificates import MAX_SERIAL, Grant, Role
 from smeg.device import Endpoint
-from smeg.documents import Document, Fields, Kind, encode, seal
+from smeg.documents import HASH_BYTES, Document, Fields, Kind, encode, seal
 from smeg.endpoints import MAX_ENDPOINTS, is_dialable, parse_endpoint
 from smeg.errors import RemoteError
 from smeg.keys import NodeKey, Secret
@@ -39,9 +39,8 @@ class Record:
     """A node's own words, of one moment. There is one for each member: what was signed is kept packed."""
 
     mesh: str
-    hash: bytes
-    """Of the document."""
-    packed: bytes = field(repr=False)
+    held: bytes = field(repr=False)
+    """The hash of the document, and what was signed, packed."""
     node: NodeKey
     counter: int
     credential: bytes
@@ -60,6 +59,11 @@ class Record:
     card: Card = BLANK
 
     @property
+    def hash(self) -> bytes:
+        """Of the document."""
+        return self.held[:HASH_BYTES]
+
+    @property
     def order(self) -> tuple[int, bytes]:
         """Bigger is newer; at one counter the lower hash wins, everywhere."""
         return self.counter, bytes(255 - octet for octet in self.hash)
@@ -67,7 +71,7 @@ class Record:
     @property
     def raw(self) -> bytes:
         """What was signed, unpacked each time."""
-        return unpack(self.packed, self.mesh, (self.node, self.credential))[0]
+        return unpack(self.held[HASH_BYTES:], self.mesh, (self.node, self.credential))[0]
 
     @property
     def document(self) -> Document:
@@ -233,8 +237,7 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
     node, credential = fields.signer("node"), fields.digest("credential")
     return Record(
         document.mesh,
-        document.hash,
-        pack([document.raw], document.mesh, (node, credential)),
+        document.hash + pack([document.raw], document.mesh, (node, credential)),
         node,
         fields.integer("counter", 1, MAX_COUNTER),
         credential,

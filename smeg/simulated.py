@@ -36,8 +36,12 @@ class Simulated:
     """It is changed at the cost of what changes, however many peers there are."""
 
     def __init__(self, state: DeviceState) -> None:
-        self._state = state
-        self._addresses, self._peers = set(state.addresses), dict(state.peers)
+        self._state = replace(state, peers={})
+        self._addresses = set(state.addresses)
+        self._peers: Mapping[bytes, WgPeer] = state.peers
+        """Somebody else's, too, until they change."""
+        self._own: dict[bytes, WgPeer] | None = None
+        """The same, once they are nobody else's."""
         self._routes = {table: set(state.routes_in(table)) for table in Table}
         self._owners = {prefix: key for key, peer in self._peers.items() for prefix in peer.allowed_ips}
 
@@ -50,7 +54,8 @@ class Simulated:
         return self._owners.get(prefix)
 
     def state(self) -> DeviceState:
-        return replace(self.without_peers(), peers=dict(self._peers))
+        self._own = None
+        return replace(self.without_peers(), peers=self._peers)
 
     def without_peers(self) -> DeviceState:
         """All but the thousands."""
@@ -69,7 +74,7 @@ class Simulated:
         for key, peer in peers.items():
             held = self._peers.get(key)
             if held is not peer and held == peer:
-                self._peers[key] = peer
+                self._changing()[key] = peer
 
     def apply_towards(self, wanted: DeviceState, operations: Iterable[Operation]) -> None:
         """Apply what leads to `wanted`."""
@@ -77,6 +82,8 @@ class Simulated:
         self.apply(operations)
         changed = {operation.peer.public_key for operation in operations if isinstance(operation, SetPeer)}
         self.share({key: wanted.peers[key] for key in changed if key in wanted.peers})
+        if self._peers == wanted.peers:
+            self._peers, self._own = wanted.peers, None
 
     def apply(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
@@ -97,13 +104,19 @@ class Simulated:
                 case SetPeer(peer):
                     self._give(peer)
 
+    def _changing(self) -> dict[bytes, WgPeer]:
+        """The peers, to be changed."""
+        if self._own is None:
+            self._peers = self._own = dict(self._peers)
+        return self._own
+
     def _take_away(self, key: bytes) -> None:
-        gone = self._peers.pop(key, None)
+        gone = self._changing().pop(key, None)
         for prefix in gone.allowed_ips if gone else ():
             del self._owners[prefix]
 
     def _give(self, peer: WgPeer) -> None:
-        peers, owners = self._peers, self._owners
+        peers, owners = self._changing(), self._owners
         before = peers.get(peer.public_key)
         for prefix in before.allowed_ips if before else ():
             del owners[prefix]

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, KeysView
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
 
 from smeg.errors import RemoteError
-from smeg.keys import KEY_BYTES, NodeKey
+from smeg.keys import KEY_BYTES, NodeKey, interned
 
 RECENT = 30.0
 """seconds for which a dead observer counts as one who would have accused."""
@@ -28,6 +29,8 @@ MAX_STEP = 2**20
 """by which one claim may raise an incarnation: nobody can use the numbers up."""
 _CLAIM = struct.Struct(f">{KEY_BYTES}sQQB")
 CLAIM_BYTES = _CLAIM.size
+REMEMBERED = 1 << 12
+"""claims that are on their way: thousands of simulated nodes hold one object of each."""
 
 
 class Kind(IntEnum):
@@ -40,33 +43,36 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One idempotent record: `CLAIM_BYTES` on the wire."""
+    """One idempotent record."""
 
     member: NodeKey
     incarnation: int
     epoch: int
     """In which it was made: an answer to a later one clears it."""
     kind: Kind
+    raw: bytes = field(init=False, repr=False, compare=False)
+    """As it stands on the wire: `CLAIM_BYTES`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "raw", _CLAIM.pack(self.member, self.incarnation, self.epoch, self.kind))
 
     @property
     def order(self) -> tuple[int, int, int]:
         return self.incarnation, self.epoch, self.kind
 
-    def pack(self) -> bytes:
-        return _CLAIM.pack(self.member, self.incarnation, self.epoch, self.kind)
-
-    @classmethod
-    def unpack(cls, raw: bytes) -> Claim:
-        """Raises `RemoteError`."""
-        try:
-            member, incarnation, epoch, kind = _CLAIM.unpack(raw)
-            return cls(NodeKey(member), incarnation, epoch, Kind(kind))
-        except (struct.error, ValueError) as error:
-            raise RemoteError("malformed", f"a claim of {len(raw)} bytes that cannot be read") from error
-
     def mark(self) -> int:
         """32 bits, for the tag of all claims that hold."""
         return int.from_bytes(blake2b(self.member + bytes([self.kind]), digest_size=4).digest(), "big")
+
+
+@lru_cache(maxsize=REMEMBERED)
+def read_claim(raw: bytes) -> Claim:
+    """Raises `RemoteError`."""
+    try:
+        member, incarnation, epoch, kind = _CLAIM.unpack(raw)
+        return Claim(NodeKey(member), incarnation, epoch, Kind(kind))
+    except (struct.error, ValueError) as error:
+        raise RemoteError("malformed", f"a claim of {len(raw)} bytes that cannot be read") from error
 
 
 class Verdicts:
@@ -76,8 +82,6 @@ class Verdicts:
         self._grace = grace
         self._claims: dict[NodeKey, Claim] = {}
         """The latest about everybody of whom anything was ever claimed."""
-        self._raw: set[bytes] = set()
-        """Likewise, as they stand on the wire."""
         self._held: dict[NodeKey, Claim] = {}
         """Those that say dead and are not cleared."""
         self._down: dict[NodeKey, float] = {}
@@ -112,7 +116,7 @@ class Verdicts:
 
     @property
     def pruned(self) -> frozenset[NodeKey]:
-        return frozenset(self._since.keys() - self._down.keys())
+        return interned(frozenset(self._since.keys() - self._down.keys()))
 
     def is_down(self, key: NodeKey) -> bool:
         return key in self._down
@@ -158,7 +162,7 @@ class Verdicts:
         if not self._in_reach(claim, known):
             return False
         # The latest alone decides, whatever was held: any order gives one result.
-        self._note(claim, known)
+        self._claims[claim.member] = claim
         if claim.kind is Kind.ALIVE:
             self._clear(claim.member)
             return True
@@ -172,13 +176,8 @@ class Verdicts:
 
     def knows(self, raw: bytes) -> bool:
         """Whether a claim, as it stands on the wire, is the latest about its member: a flood brings each six times."""
-        return raw in self._raw
-
-    def _note(self, claim: Claim, known: Claim | None) -> None:
-        if known is not None:
-            self._raw.discard(known.pack())
-        self._claims[claim.member] = claim
-        self._raw.add(claim.pack())
+        known = self._claims.get(NodeKey(raw[:KEY_BYTES]))
+        return known is not None and known.raw == raw
 
     def _in_reach(self, claim: Claim, known: Claim | None) -> bool:
         limit = FIRST_INCARNATION if known is None else known.incarnation + MAX_STEP
@@ -220,9 +219,7 @@ class Verdicts:
     def forget(self, key: NodeKey) -> None:
         """It is no member any more."""
         self._clear(key)
-        known = self._claims.pop(key, None)
-        if known is not None:
-            self._raw.discard(known.pack())
+        self._claims.pop(key, None)
 
     def _hold(self, claim: Claim, now: float) -> None:
         key = claim.member

@@ -108,7 +108,7 @@ def _is_free(prefix: IPv6Network, view: View) -> bool:
     return view.members.at(prefix.network_address) is None
 
 
-def wg_peer(member: Member, allowed: list[IPv6Network], endpoint: Endpoint | None, keepalive: int) -> WgPeer:
+def wg_peer(member: Member, allowed: Sequence[IPv6Network], endpoint: Endpoint | None, keepalive: int) -> WgPeer:
     ordered = allowed if len(allowed) < 2 else sorted(allowed)
     return WgPeer(member.standing.wireguard, tuple(ordered), endpoint, keepalive)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
@@ -34,7 +35,11 @@ def vectors(page: str, name: str) -> Any:
 @given(st.integers(0, 2**128 - 1).map(IPv6Address))
 def test_the_prefix_of_one_address_is_what_any_other_way_of_making_it_gives(address: IPv6Address) -> None:
     prefix = host_prefix(address)
-    assert (prefix, hash(prefix), str(prefix)) == (IPv6Network(address), hash(IPv6Network(address)), f"{address}/128")
+    same = IPv6Network(address)
+    assert (prefix, hash(prefix), str(prefix)) == (same, hash(same), f"{address}/128")
+    assert prefix.supernet(new_prefix=64) == same.supernet(new_prefix=64)
+    assert (prefix.netmask, prefix.prefixlen, list(prefix.subnets())) == (same.netmask, 128, [same])
+    assert pickle.loads(pickle.dumps(prefix)) == same
 
 
 @pytest.mark.parametrize("vector", vectors("addresses.md", "meshes"), ids=lambda vector: vector["mesh_id"][:8])

@@ -47,7 +47,7 @@ class AccusesBeforeAll(Heartbeat):
 def test_an_accusation_goes_to_the_living_who_watch_the_same_and_to_nobody_else() -> None:
     subject, dead = KNOWN.rings.subjects(SECOND)[:2]
     watcher = Watcher(SECOND, KNOWN, FAST)
-    watcher.hear(pack(Word.CLAIMS, [Claim(dead, 0, 0, Kind.GONE).pack()]))
+    watcher.hear(pack(Word.CLAIMS, [Claim(dead, 0, 0, Kind.GONE).raw]))
     watcher.pass_time(30.0)
     told = {to for to, payload in watcher.sent(Word.ACCUSE) if unpack(payload)[1][0] == subject}
     assert told == set(KNOWN.rings.observers(subject, {dead})) - {SECOND}
@@ -91,13 +91,13 @@ def said_to_one_that_is_down() -> Counter[bytes]:
     """The words that come in eight seconds to one whose daemon is down, and how often each, from a node beside it."""
     watcher = Watcher(SECOND, KNOWN, FAST)
     other = next(key for key in KNOWN.rings.neighbours(SECOND) if key != BESIDE)
-    watcher.hear(pack(Word.CLAIMS, [Claim(BESIDE, 0, 0, Kind.DOWN).pack()]), other)
+    watcher.hear(pack(Word.CLAIMS, [Claim(BESIDE, 0, 0, Kind.DOWN).raw]), other)
     watcher.pass_time(2 * ARRANGE_AGAIN)
     watcher.said.clear()
     living = [key for key in KNOWN if key != BESIDE]
     for epoch in range(1, 5):
         watcher.hear(refresh(epoch, {epoch: living}, KNOWN), other)
-        watcher.hear(pack(Word.CLAIMS, [Claim(other, epoch, epoch, Kind.ALIVE).pack()]), other)
+        watcher.hear(pack(Word.CLAIMS, [Claim(other, epoch, epoch, Kind.ALIVE).raw]), other)
         watcher.pass_time(2.0)
     return Counter(payload[:1] for to, payload in watcher.sent() if to == BESIDE)
 

@@ -20,7 +20,7 @@ NEAR = FORTY.rings.neighbours(SECOND)
 
 
 def gone(*dead: NodeKey) -> bytes:
-    return pack(Word.CLAIMS, [Claim(key, 0, 0, Kind.GONE).pack() for key in dead])
+    return pack(Word.CLAIMS, [Claim(key, 0, 0, Kind.GONE).raw for key in dead])
 
 
 def everybody(around: Circle) -> list[NodeKey]:

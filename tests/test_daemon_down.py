@@ -94,7 +94,7 @@ def test_accusations_that_outlive_the_return_condemn_again_and_again() -> None:
 
 
 def down(member: NodeKey) -> bytes:
-    return pack(Word.CLAIMS, [Claim(member, 0, 0, Kind.DOWN).pack()])
+    return pack(Word.CLAIMS, [Claim(member, 0, 0, Kind.DOWN).raw])
 
 
 class NeverLapses(Verdicts):

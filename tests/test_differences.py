@@ -26,12 +26,12 @@ class NeverRepairs(Watch):
 def test_a_subject_that_has_known_other_claims_for_a_while_is_told_ones_own(watch: type[Watch], repaired: bool) -> None:
     watcher = Watcher(SECOND, detection=FAST, parts=Parts(watch=watch))
     claim = Claim(LAST, 0, 0, Kind.GONE)
-    watcher.hear(pack(Word.CLAIMS, [claim.pack()]))
+    watcher.hear(pack(Word.CLAIMS, [claim.raw]))
     watcher.said.clear()
     for _ in range(4):
         watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), PEERS[2])
         watcher.pass_time(0.5)
-    assert ((PEERS[2], pack(Word.CLAIMS, [claim.pack()])) in watcher.sent()) == repaired
+    assert ((PEERS[2], pack(Word.CLAIMS, [claim.raw])) in watcher.sent()) == repaired
 
 
 def repaired_with(watcher: Watcher, sender: NodeKey, *roots: bytes) -> list[float]:

@@ -255,7 +255,7 @@ def test_who_is_told_that_it_is_dead_says_to_64_that_it_lives_and_pings_them_onc
     watcher = Watcher(SECOND, members(100), detection=FAST)
     hear_beats(watcher, 1.0, *members(100))
     watcher.said.clear()
-    watcher.hear(pack(Word.CLAIMS, [Claim(SECOND, 0, watcher.core._refresh.epoch, Kind.GONE).pack()]))
+    watcher.hear(pack(Word.CLAIMS, [Claim(SECOND, 0, watcher.core._refresh.epoch, Kind.GONE).raw]))
     watcher.pass_time(0.0)
     pinged = {to for to, _ in watcher.sent(Word.PING)}
     assert PINGS - 1 <= len(pinged) <= PINGS

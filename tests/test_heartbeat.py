@@ -409,7 +409,7 @@ def test_members_that_came_and_went_leave_nothing_behind() -> None:
     for epoch in range(1, 30):
         watcher.hear(refresh(epoch, {epoch: EVERYBODY}), THIRD)
         gone = Claim(THIRD, epoch, epoch, Kind.GONE)
-        watcher.hear(pack(Word.CLAIMS, [gone.pack()]), LAST)
+        watcher.hear(pack(Word.CLAIMS, [gone.raw]), LAST)
         watcher.hear(pack(Word.ACCUSE, [THIRD, b"\x02"]), LAST)
         watcher.hear(Beat(epoch, bytes(8), 1, 0.0).pack(Word.BEAT.value), THIRD)
         watcher.pass_time(HB / 2)

@@ -108,7 +108,7 @@ def test_a_client_beats_to_a_few_who_answered_it_as_long_as_its_own_peers_are_si
 def test_a_client_that_beats_to_who_does_not_watch_it_is_told_who_is_dead_and_not_at_every_beat() -> None:
     rings = EVERYBODY.rings
     peer, gone, *_ = (key for key in PEERS if key not in rings.upstream(CLIENT))
-    claim = Claim(gone, 0, 0, Kind.GONE).pack()
+    claim = Claim(gone, 0, 0, Kind.GONE).raw
     watcher = Watcher(peer, detection=FAST)
     watcher.hear(pack(Word.CLAIMS, [claim]), next(key for key in PEERS if key not in (peer, gone)))
     watcher.pass_time(0.3)

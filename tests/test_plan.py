@@ -117,6 +117,20 @@ def test_a_device_that_is_followed_through_several_plans_is_what_it_would_be_if_
             assert holders == [key for key in [followed.owner(prefix)] if key is not None]
 
 
+@given(st.lists(states(), min_size=2, max_size=5))
+def test_what_was_read_of_a_device_or_wanted_of_it_is_not_changed_with_it(moments: list[DeviceState]) -> None:
+    """They share their peers for as long as nothing changes."""
+    device = Simulated(moments[0])
+    seen = [moments[0]]
+    peers = [dict(moments[0].peers)]
+    for wanted in moments[1:]:
+        device.apply_towards(wanted, plan(device, wanted, {}))
+        device.share(wanted.peers)
+        seen += [wanted, device.state()]
+        peers += [dict(state.peers) for state in seen[-2:]]
+        assert [dict(state.peers) for state in seen] == peers
+
+
 @given(states(), learned_maps)
 def test_nothing_is_done_when_nothing_differs(now: DeviceState, learned: Mapping[bytes, Endpoint]) -> None:
     assert difference(now, now, learned) == ()

@@ -199,7 +199,7 @@ def test_who_answers_again_is_excused_for_the_epochs_of_its_absence(
     """Who stood still answers one after another what has come meanwhile: its first answers are old ones."""
     watcher = watcher_with(parts)
     run_epochs(watcher, (5,))
-    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 5, Kind.GONE).pack()]))
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 5, Kind.GONE).raw]))
     run_epochs(watcher, (6, 7, 8), LAST)
     watcher.hear(refresh(9, {9: all_but(LAST)}))
     assert watcher.pruned == {LAST}
@@ -361,9 +361,9 @@ def test_a_leader_that_has_come_back_has_longer_to_start_an_epoch(epochs: type[E
     """It may wait three intervals itself, for one before it that is dead and was never told to be."""
     watcher = Watcher(THIRD, parts=Parts(epochs=epochs))
     run_epochs(watcher, (1,))
-    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 0, 1, Kind.GONE).pack()]))
+    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 0, 1, Kind.GONE).raw]))
     assert watcher.leader == SECOND
-    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 1, 1, Kind.ALIVE).pack()]))
+    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 1, 1, Kind.ALIVE).raw]))
     watcher.pass_time(3.5 * HB)
     assert (watcher.leader == FIRST) == kept
     watcher.pass_time(2 * HB)

@@ -26,6 +26,7 @@ from smeg.verdicts import (
     Claim,
     Kind,
     Verdicts,
+    read_claim,
 )
 from smeg.watch import ACCUSE_AGAIN
 from smeg.wire import Word, pack, unpack
@@ -126,15 +127,25 @@ def test_the_tag_names_what_is_held_and_the_version_grows_with_what_is_thought(
     st.builds(Claim, st.sampled_from(KEYS), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.sampled_from(Kind))
 )
 def test_a_claim_reads_as_it_was_written(claim: Claim) -> None:
-    packed = claim.pack()
+    packed = claim.raw
     assert len(packed) == CLAIM_BYTES
-    assert Claim.unpack(packed) == claim
+    assert read_claim(packed) == claim
+
+
+def test_thousands_that_think_alike_in_one_process_hold_one_object_of_it() -> None:
+    packed = Claim(ONE, 1, 5, Kind.GONE).raw
+    assert read_claim(packed) is read_claim(bytes(bytearray(packed)))
+    first, second = Verdicts(60.0), Verdicts(60.0)
+    for verdicts in (first, second):
+        verdicts.take(read_claim(packed), 0.0, answered=False)
+    assert first.pruned == {ONE}
+    assert first.pruned is second.pruned
 
 
 @given(st.binary(max_size=60))
 def test_what_is_no_claim_raises_nothing_but_that(raw: bytes) -> None:
     try:
-        assert Claim.unpack(raw).pack() == raw
+        assert read_claim(raw).raw == raw
     except RemoteError:
         return
 
@@ -168,7 +179,7 @@ class NoAnswerClears(Verdicts):
 
 
 def claims(*said: Claim) -> bytes:
-    return pack(Word.CLAIMS, [claim.pack() for claim in said])
+    return pack(Word.CLAIMS, [claim.raw for claim in said])
 
 
 @pytest.mark.parametrize(("verdicts", "found"), [(Verdicts, True), (AnyAnswerClears, False)])
@@ -244,7 +255,7 @@ def test_a_member_that_left_leaves_nothing_behind() -> None:
 
 def alive(watcher: Watcher) -> set[Claim]:
     said = {raw for _, payload in watcher.sent(Word.CLAIMS) for raw in unpack(payload)[1]}
-    return {claim for claim in map(Claim.unpack, said) if claim.kind is Kind.ALIVE}
+    return {claim for claim in map(read_claim, said) if claim.kind is Kind.ALIVE}
 
 
 @pytest.mark.parametrize("kind", [Kind.DOWN, Kind.GONE])
@@ -312,7 +323,7 @@ def refutations_in_one(claims: type[Claims], seconds: float, seed: int) -> int:
     assert bench.run(5.0, bench.agree)
     bench.run(3.0)
     raw = [item for _, _, payload in bench.heard[before:] if payload[:1] == b"V" for item in unpack(payload)[1]]
-    return sum(Claim.unpack(item).kind is Kind.ALIVE for item in raw)
+    return sum(read_claim(item).kind is Kind.ALIVE for item in raw)
 
 
 def test_a_healed_partition_is_whole_in_five_seconds_without_a_storm_of_refutations() -> None:
@@ -418,7 +429,7 @@ def test_who_takes_the_place_of_a_dead_neighbour_is_told_what_was_news_lately(pa
     after = set(rings.neighbours(SECOND, {far, far_too, near[0]})) - {*near}
     assert after
     heard = {to: unpack(payload)[1] for to, payload in watcher.sent(Word.CLAIMS) if to in after}
-    recent = [Claim(dead, 0, 0, Kind.GONE).pack() for dead in (far_too, near[0])]
+    recent = [Claim(dead, 0, 0, Kind.GONE).raw for dead in (far_too, near[0])]
     assert (heard == dict.fromkeys(after, recent)) == told
 
 

@@ -113,6 +113,16 @@ def test_a_newcomer_has_ten_seconds_until_its_first_beat(watch: type[Watch], con
     assert bench.agree()
 
 
+def test_of_thousands_that_were_new_once_nothing_is_kept() -> None:
+    watch = Watch(OWN, T, Verdicts(60.0))
+    watch.begin(0.0)
+    watch.meet(KEYS, 0.0)
+    assert watch.due(NEWCOMER)
+    assert len(watch._met) == len(KEYS)
+    assert watch.due(NEWCOMER + BEAT_EVERY)
+    assert not watch._met
+
+
 def test_a_newcomer_that_never_beats_is_accused_at_last() -> None:
     observer = Observer(new=(SUBJECT,))
     observer.watch.arrange(RINGS_OF_ALL, observer.now)
