@@ -66,8 +66,9 @@ class Stage:
         return max(everybody - (0 if seen is None else len(seen.members)) for seen in known)
 
 
-def faults(members: int, seed: int, loss: float) -> Outcome:
-    """News, then deaths of all kinds, one after another; in the end all come back, and 30 % of all die right after."""
+def faults(members: int, seed: int, loss: float, again: float = 1.0) -> Outcome:
+    """News, then deaths of all kinds, one after another. Unless `again` is 0, all come back in the end, and 30 % of all
+    die right after."""
     stage = Stage(Outcome("faults", members, seed, loss), Mass(seed, members))
     mass = stage.mass
     stage.wait("one update", mass.change_record(mass.sample(0)[0]))
@@ -78,6 +79,8 @@ def faults(members: int, seed: int, loss: float) -> Outcome:
     lowest = _line(mass)
     stage.wait("the leader and the next two crash", mass.crash(lowest[:3]))
     stage.count("another leads than the next in line", 0 if mass.one_leader() == lowest[3].key else 1)
+    if not again:
+        return stage.end()
     stage.wait("all are started again", mass.restart(sorted(mass.gone, key=lambda node: node.name)), 30.0)
     stage.wait("30 % crash right after", mass.crash(mass.sample(0.3)), 30.0)
     return stage.end()
