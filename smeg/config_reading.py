@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any
 
 import yaml
@@ -124,6 +123,9 @@ class Reading:
         expected = f"one of {', '.join(table.keys)}" if within else "a key that docs/configuration.md lists"
         self._suggestions -= 1
         if self._suggestions >= 0:
+            # Only for who made a mistake: a daemon lives long without it.
+            from difflib import get_close_matches
+
             near = get_close_matches(re.sub("[-_]", "", name[:64]).lower(), table.near, 1)
             if near:
                 expected = f"a key of the configuration (did you mean {table.near[near[0]]}?)"

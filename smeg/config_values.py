@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
@@ -284,6 +283,9 @@ def one_of(*words: str) -> Check:
     def check(value: object) -> str:
         text = text_line(value)
         if text not in words:
+            # Only for who made a mistake: a daemon lives long without it.
+            from difflib import get_close_matches
+
             near = get_close_matches(text.lower(), words, 1)
             raise ValueError(f"is {shown(text)}" + (f" (did you mean {near[0]}?)" if near else ""))
         return text

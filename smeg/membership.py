@@ -41,7 +41,7 @@ ANSWER_RATE = 64 * 1024.0
 ANSWER_BURST = 32 * 1024 * 1024.0
 MAX_ASKERS = 1024
 """bytes a second, and at once, that one member's repairs may draw; for so many members that is remembered."""
-LEARNED_AT_ONCE = 2048
+LEARNED_AT_ONCE = 512
 """documents that are handed to the store, at the latest: a joiner learns tens of thousands before it comes to rest."""
 PRUNED_SHARE = 0.25
 """How often a repair tries somebody who is thought dead: partitions heal by it, and who lost all that it knew."""

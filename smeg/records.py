@@ -50,8 +50,6 @@ class Record:
     """How often a lower key had this node's overlay address already."""
     gossip: tuple[Endpoint, ...]
     wireguard: tuple[Endpoint, ...]
-    keepalive: int
-    """seconds; what others need not know, but `wg show` readers ask for."""
     via: tuple[NodeKey, ...] = ()
     """Of a client: its carrier, the peer through which it is reached; then peers with which it keeps direct tunnels."""
     floor: int = 0
@@ -67,6 +65,11 @@ class Record:
     def order(self) -> tuple[int, bytes]:
         """Bigger is newer; at one counter the lower hash wins, everywhere."""
         return self.counter, bytes(255 - octet for octet in self.hash)
+
+    @property
+    def keepalive(self) -> int:
+        """seconds; what others need not know, but `wg show` readers ask for. Read anew each time."""
+        return _keepalive(self.document.fields())
 
     @property
     def raw(self) -> bytes:
@@ -235,6 +238,7 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         raise RemoteError("malformed", f"a record of {len(document.raw)} bytes: the bound is {MAX_RECORD}")
     fields = fields or document.fields()
     node, credential = fields.signer("node"), fields.digest("credential")
+    _keepalive(fields)
     return Record(
         document.mesh,
         document.hash + pack([document.raw], document.mesh, (node, credential)),
@@ -245,7 +249,6 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         fields.integer("collision", 0, 255, 0),
         _endpoints(fields, "gossip"),
         _endpoints(fields, "wireguard"),
-        fields.integer("keepalive", 0, 65535, 0),
         fields.node_keys("via", MAX_VIA),
         fields.integer("floor", 0, MAX_COUNTER, 0),
         _card(fields),
@@ -257,6 +260,10 @@ def unite(record: Record, standing: Standing) -> None:
     assert (record.node, record.credential) == (standing.node, standing.credential)
     object.__setattr__(record, "node", standing.node)
     object.__setattr__(record, "credential", standing.credential)
+
+
+def _keepalive(fields: Fields) -> int:
+    return fields.integer("keepalive", 0, 65535, 0)
 
 
 def _card(fields: Fields) -> Card:
