@@ -89,10 +89,9 @@ def real(part: str, quickly: bool) -> Result:
             return planning.measure(1000 if quickly else 3000)
         case _:
             result = Result()
-            if quickly:
-                return joiner.measure(300, 5.0, rest=1.0)
-            for members in (3000, 10000):
-                result.extend(joiner.measure(members))
+            for members in (300,) if quickly else (3000, 10000):
+                found = joiner.measure(members, 5.0, rest=1.0) if quickly else joiner.measure(members)
+                result.extend(found, f"a daemon joins {members:,} members")
             return result
 
 

@@ -57,8 +57,9 @@ class Result:
             self.add(f"{figure}, mean", sum(samples) / len(samples), unit, target)
             self.add(f"{figure}, max", max(samples), unit, target)
 
-    def extend(self, other: Result) -> None:
-        self.rows += other.rows
+    def extend(self, other: Result, about: str = "") -> None:
+        """`about` names what the other's rows are of, where there are several alike."""
+        self.rows += [{**row, "figure": f"{about}: {row['figure']}"} for row in other.rows] if about else other.rows
         for name, samples in other.samples.items():
             self.samples.setdefault(name, []).extend(samples)
 

@@ -5,6 +5,7 @@ A table for each of what was measured; the page around them is written by hand.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
@@ -36,7 +37,7 @@ def _tables(rows: Iterable[Row]) -> str:
     out: list[str] = []
     for group, some in groupby(rows, _group):
         found = list(some)
-        seeds = _seeds(found[0])
+        seeds = Counter(map(_seeds, found)).most_common(1)[0][0]
         out += [f"### {group}{seeds}", "", "| Figure | Reached | Target | |", "|---|---|---|---|"]
         for row in found:
             name = row["figure"].partition(": ")[2] or row["figure"]
