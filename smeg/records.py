@@ -238,7 +238,7 @@ def read_record(document: Document, fields: Fields | None = None) -> Record:
         raise RemoteError("malformed", f"a record of {len(document.raw)} bytes: the bound is {MAX_RECORD}")
     fields = fields or document.fields()
     node, credential = fields.signer("node"), fields.digest("credential")
-    _keepalive(fields)
+    _keepalive(fields)  # Not kept, but no record has a wrong one.
     return Record(
         document.mesh,
         document.hash + pack([document.raw], document.mesh, (node, credential)),

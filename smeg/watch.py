@@ -115,8 +115,6 @@ class Watch:
         """Who was thought dead when it was arranged last who watches whom."""
         self._met: dict[NodeKey, float] = {}
         """Until when somebody counts as new here."""
-        self._met_until = 0.0
-        """When none of them does any more."""
         self._wards: set[NodeKey] = set()
         """Watched until their daemons went down: their hosts are looked after until they return or lapse."""
         self._accusations: dict[Accusation, dict[NodeKey, float]] = {}
@@ -139,7 +137,6 @@ class Watch:
         until = now + time
         self._met = {key: before for key, before in self._met.items() if before > now}
         self._met.update(dict.fromkeys(new, until))
-        self._met_until = max(self._met_until, until)
 
     def _meet_returned(self, back: set[NodeKey], now: float) -> None:
         if back:
@@ -194,7 +191,7 @@ class Watch:
             return False
         late = now - self._due
         self._due = now + BEAT_EVERY
-        if self._met and now > self._met_until:
+        if self._met and now > max(self._met.values()):
             self._met = {}
         if self._stood_still(late):
             worst, at = self._stall

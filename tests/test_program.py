@@ -31,7 +31,6 @@ def twice():
     made = [each for each in gc.get_objects() if isinstance(each, type) and str(each.__module__).startswith("smeg.")]
     return sum(count > 1 for count in Counter((each.__module__, each.__qualname__) for each in made).values())
 
-before = twice()
 be_frugal()
 gc.unfreeze()
 gc.collect()
@@ -39,10 +38,10 @@ claim = Claim(NodeKey(bytes(32)), 0, 0, Kind.GONE)
 try:
     claim.epoch = 1
 except AttributeError as error:
-    print(before > 0, twice(), error)
+    print(twice(), error)
 """
 
 
 def test_a_daemon_has_each_class_once_and_what_is_frozen_stays_so() -> None:
     told = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=True, timeout=60)
-    assert told.stdout.split(maxsplit=2) == ["True", "0", "cannot assign to field 'epoch'\n"]
+    assert told.stdout == "0 cannot assign to field 'epoch'\n"
