@@ -257,8 +257,11 @@ class Faults:
         chosen = Selection((Part(share),)) if self.chance.random() < 0.5 else EVERYONE
         name = self._say(self.chance.choice((a.PowerOff, a.Kill, a.Stop))(chosen))
         back = self._at + float(self.chance.choice((1, 10, 60)))
-        self._say(a.Start(Selection((Of(name),)), self._lasting(0, 0.5, 2)), back)
+        every = self._lasting(0, 0.5, 2)
+        self._say(a.Start(Selection((Of(name),)), every), back)
         self._keep("", "leading", back - self._at + 60.0)
+        # Nor are there two sides before they are back.
+        self._keep("", "cut", back - self._at + every * sum(int(group.count) for group in self.topology.hosts))
 
     def _withdraw(self) -> None:
         if self._is_free("", "exits"):
@@ -273,8 +276,16 @@ class Faults:
     def _partition(self) -> None:
         if not self._is_free("", "cut"):
             return
-        # Clients that are left without a peer reach nobody, not even each other.
-        groups = [group for group in self.topology.hosts if group.begins is Begins.MEMBER and group.role == "peer"]
+        # Clients that are left without a peer reach nobody, not even each other; and of the group that is drawn,
+        # somebody has to be there.
+        gone = sum(count for until, count in self._absent if until > self._at)
+        groups = [
+            group
+            for group in self.topology.hosts
+            if group.begins is Begins.MEMBER and group.role == "peer" and int(group.count) > gone
+        ]
+        if not groups:
+            return
         group = self.chance.choice(groups)
         few = self.chance.randint(1, max(1, int(group.count) - 1))
         part: tuple[Selector, ...] = (Part(self.chance.choice((0.2, 0.5)), group.name),)

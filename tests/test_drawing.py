@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from scenarios import actions as a
 from scenarios.actions import VERBS
 from scenarios.drawing import MENDED, draw
-from scenarios.script import Script
+from scenarios.script import Begins, Script
 from scenarios.script_files import library
 from scenarios.script_reading import parse, read
 from scenarios.script_values import offset, seconds
 from scenarios.script_writing import duration, write
+from scenarios.selectors import Leader, Named, Next, Of, Part, Selection, Some
 from scenarios.simulated_limits import limits
 from tests.builders import QUICK
 
@@ -62,6 +64,46 @@ def test_in_the_end_everything_is_mended_and_something_is_expected_of_it(seed: i
     assert any(one.after == MENDED for one in script.expect)
     names = [event.name for event in script.timeline]
     assert len(set(names)) == len(names)
+
+
+def may_be_off(script: Script, place: int) -> dict[str, float]:
+    """By group: how many of its hosts at most are off or on their way when an event comes."""
+    now = float(script.timeline[place].at or 0.0)
+    groups = {group.name: int(group.count) for group in script.hosts}
+    off = {group.name: float(group.count if group.begins is Begins.OFF else 0) for group in script.hosts}
+    for event in script.timeline[:place]:
+        action = event.action
+        if not isinstance(action, (a.PowerOff, a.Kill, a.Stop, a.Restart)):
+            continue
+        again = [one for one in script.timeline if getattr(one.action, "hosts", ()) == Selection((Of(event.name),))]
+        starts = [(one.at or 0.0, one.action.every) for one in again if isinstance(one.action, a.Start)]
+        if isinstance(action, a.Restart):
+            starts = [(float(event.at or 0.0) + action.away, action.every)]
+        if starts and min(at + every * script.nodes for at, every in starts) <= now:
+            continue
+        for one in action.hosts:
+            for name, count in groups.items():
+                if isinstance(one, Named):
+                    off[name] += one.name.rpartition("-")[0] == name
+                else:
+                    off[name] += {Leader: 1, Next: getattr(one, "count", 0)}.get(type(one), count)
+    return off
+
+
+@QUICK
+@given(SEEDS)
+@example(10035)
+@example(10637)
+@example(10646)
+@example(10847)
+def test_whoever_is_cut_off_by_a_drawn_partition_is_there(seed: int) -> None:
+    script = draw(seed)
+    for place, event in enumerate(script.timeline):
+        if isinstance(event.action, a.Partition):
+            (side,) = event.action.sides[0]
+            assert isinstance(side, (Part, Some))
+            off = may_be_off(script, place)
+            assert off[side.group] < next(int(group.count) for group in script.hosts if group.name == side.group)
 
 
 def test_all_verbs_that_this_world_knows_are_drawn() -> None:
