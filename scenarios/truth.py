@@ -14,6 +14,8 @@ from scenarios.stage import Deed, original_of
 
 SETTLES = 5.0
 """seconds after somebody came back, or a link did, in which others may still think it dead."""
+FINDS_OTHERS = 5.0
+"""seconds more if it is a client: those that it went by may be gone, and others are tried only then."""
 WAKES = 10.0
 """seconds after it stood still for which a host's own word does not count."""
 
@@ -42,6 +44,7 @@ class Truth:
     def __init__(self, script: Script, nodes: int, patience: float = 1.0) -> None:
         """`patience` stretches the times in which others may still be wrong."""
         self._settles, self._wakes = SETTLES * patience, WAKES * patience
+        self._finds_others = FINDS_OTHERS * patience
         self.groups = {name: group.name for name, group in script.names(nodes)}
         self.roles = {name: group.role for name, group in script.names(nodes)}
         self.hosts = tuple(self.groups)
@@ -180,6 +183,10 @@ class Truth:
         """Whether it has not come back just now."""
         return now > self._returned.get(host, -inf) + self._settles
 
+    def _takes(self, host: str) -> float:
+        """Within how many seconds it is known to be back, and knows who is."""
+        return self._settles + (self._finds_others if self.roles[host] == "client" else 0.0)
+
     def heard(self, host: str) -> bool:
         return self.running(host) and host not in self.mute
 
@@ -231,8 +238,8 @@ class Truth:
             return True
         if self.doubled(subject) or self.doubled(by):
             return True
-        since = max(self._returned.get(subject, -inf), self._began.get(by, -inf))
-        return now <= since + self._settles
+        back = self._returned.get(subject, -inf) + self._takes(subject), self._began.get(by, -inf) + self._takes(by)
+        return now <= max(back)
 
     def counts(self, host: str, now: float) -> bool:
         """Whether what it knows is to be expected to be right: it is up, on a good link, and has not just woken."""

@@ -1,12 +1,13 @@
 """The others in a mesh, as this node's own part needs them: where they are reached, whom an evict is about.
 
-All from what `MembersChanged` said last. It never judges who is a member, or alive.
+All from what `MembersChanged` and `LivenessChanged` said last. It never judges who is a member, or alive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from random import Random
 
 from smeg import messages as m
 from smeg.addresses import node_id
@@ -14,6 +15,7 @@ from smeg.authority import find_member
 from smeg.certificates import Role
 from smeg.errors import LocalError
 from smeg.keys import NodeKey
+from smeg.members import Members
 from smeg.records import Member
 from smeg.stored import Contact
 
@@ -23,11 +25,16 @@ class Company:
 
     def __init__(self, own: NodeKey) -> None:
         self._own = own
-        self._members: Mapping[NodeKey, Member] = {}
+        self._members = Members()
+        self._silent: frozenset[NodeKey] = frozenset()
         self._quarantined: Mapping[NodeKey, Member] = {}
 
-    def see(self, message: m.MembersChanged) -> None:
-        self._members, self._quarantined = message.members, message.quarantined
+    def see(self, message: m.MembersChanged | m.LivenessChanged) -> None:
+        match message:
+            case m.MembersChanged():
+                self._members, self._quarantined = message.members, message.quarantined
+            case m.LivenessChanged():
+                self._silent = message.silent
 
     def alone(self) -> bool:
         """Whether nobody else is known here."""
@@ -39,6 +46,11 @@ class Company:
         reached = (member for member in others if member.role is Role.PEER and member.record.gossip)
         # Asked after every change of one member: of thousands only the first few are looked at.
         return tuple(Contact(member.standing.curve, member.record.gossip) for member in islice(reached, most))
+
+    def some_peers(self, most: int, random: Random) -> tuple[NodeKey, ...]:
+        """At most so many, of those that are not thought dead."""
+        able = [key for key in self._members.rings.peers if key != self._own and key not in self._silent]
+        return tuple(random.sample(able, min(most, len(able))))
 
     def find(self, text: str) -> Member:
         """Who is meant by a name or the beginning of an id, in quarantine or not. Raises `LocalError`."""

@@ -52,6 +52,9 @@ from smeg.wire import Word, expect, pack, unpack
 EMPTY_ROOT = bytes(8)
 ARRANGE_AGAIN = 0.05
 """seconds between two looks at what follows from who is thought dead: many die at once, and are heard of one by one."""
+CATCH_UP = 1.0
+"""seconds after it stood still in which a node does nothing about who is dead: what it reads first was said meanwhile,
+and what came after it is on its way."""
 GUIDE_AGAIN = 0.5
 """seconds between two answers to a client that does not know who is dead: others die meanwhile."""
 MAX_GUIDED = 1024
@@ -118,6 +121,7 @@ class Heartbeat:
         """From what it was worked out last who is with whom: members and who is shunned, then who is thought dead."""
         self._arranged_at = -ARRANGE_AGAIN
         self._arrange_at: float | None = None
+        self._caught_up_at = 0.0
         self._told: object = None
         self._told_watched: tuple[NodeKey, ...] = ()
         self._stirred = True
@@ -211,10 +215,12 @@ class Heartbeat:
         shunned = NOBODY if self._circle.is_peer else frozenset(self._watch.overdue)
         state = (members.ranks, members.rings, shunned, self._verdicts.version)
         if state == self._arranged:
+            self._arrange_at = None
             return []
-        again = self._arranged_at + ARRANGE_AGAIN
-        if now < again and state[:-1] == self._arranged[:-1]:
-            self._arrange_at = again
+        again = self._arranged_at + ARRANGE_AGAIN if state[:-1] == self._arranged[:-1] else now
+        at = max(again, self._caught_up_at)
+        if now < at:
+            self._arrange_at = at
             return []
         self._arranged, self._arranged_at, self._arrange_at, self._shunned = state, now, None, shunned
         found = self._detected(now)
@@ -393,6 +399,8 @@ class Heartbeat:
         late = now - due if due is not None else 0.0
         if late > min(STALLED, SILENT_EPOCHS * self._refresh.interval):
             self._epochs.stood_still(late, now)
+        if late > self._deaf_after:
+            self._caught_up_at = now + CATCH_UP
 
     def _beat(self, now: float) -> list[Message]:
         out: list[Message] = []

@@ -42,6 +42,7 @@ from smeg.static_clients import StaticClient
 from smeg.static_clients import revised as revised_statics
 from smeg.stored import Contact, StoredMesh
 from smeg.tokens import MAX_CONTACTS, Token
+from smeg.wire import Word, chunks
 
 ALONE = 3.0
 """seconds after which a joiner counts as started although nobody's records have come yet."""
@@ -49,6 +50,8 @@ REPUBLISH_AFTER = 1.0
 """seconds that lie at least between two records."""
 LEAVE_LINGER = 1.0
 """seconds that a leave has to spread before the mesh is taken down."""
+FAREWELLS = 4
+"""peers that are told of a leave beside the neighbours: those may end at that moment, and nobody would say it again."""
 CONTACTS_AFTER = 5.0
 """seconds from a change of members until it is looked whether the stored contacts still hold: others may come."""
 CONTACTS_EVERY = 60.0
@@ -160,7 +163,10 @@ class Mesh:
                 self._devices.hear(message)
                 if self._offers.hear(message, now) and self._second.settled(now):
                     self._second.contradicted(now)
-            case _, m.LivenessChanged() | m.RoutesChanged():
+            case _, m.LivenessChanged():
+                self._company.see(message)
+                self._carrier.hear(message)
+            case _, m.RoutesChanged():
                 self._carrier.hear(message)
             case _, m.Request():
                 return self._request(message, now)
@@ -326,6 +332,9 @@ class Mesh:
                 out += [m.Reply(save.request, save.result)] if save.request is not None else []
             case Purpose.LEAVE:
                 self._stop_at = now + LEAVE_LINGER
+                to = self._company.some_peers(FAREWELLS, self._random)
+                payloads = chunks(Word.DOCUMENTS, save.publish) if to else ()
+                out += [m.Spread(self._mesh, m.Channel.MEMBERSHIP, to, payload) for payload in payloads]
         return out
 
     def _save_failed(self, save: Save, problem: Problem, now: float) -> list[Message]:

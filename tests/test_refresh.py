@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smeg import messages as m
 from smeg.core import Message
 from smeg.epochs import Epochs
 from smeg.errors import RemoteError
-from smeg.heartbeat import Detection, Heartbeat, Parts
+from smeg.heartbeat import CATCH_UP, Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
 from smeg.members import Members, Ranks
 from smeg.refresh import EPOCHS_AT_ONCE, GRACE, SILENT_EPOCHS, Refresh, read
@@ -429,6 +430,68 @@ def test_a_stall_shorter_than_the_leaders_time_is_added_to_it(core: type[Heartbe
     assert (watcher.leader == FIRST) == kept
     watcher.pass_time(SILENT_EPOCHS * HB)
     assert FIRST in watcher.pruned, "nor is it waited for any longer than that"
+
+
+class KnowsNoneLater(Refresh):
+    def _entered(self, epoch: int) -> int:
+        return epoch
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (KnowsNoneLater, {LAST})])
+def test_who_answered_an_epoch_that_came_too_fast_to_be_entered_lives(
+    parts: type[Refresh], pruned: frozenset[NodeKey]
+) -> None:
+    """Who stood still reads all that was said meanwhile at once; somebody was away for most of it, and is back."""
+    watcher = watcher_with(parts)
+    for epoch in range(1, EPOCHS_AT_ONCE + 3):
+        answered = EVERYBODY if epoch > EPOCHS_AT_ONCE else all_but(LAST)
+        watcher.hear(refresh(epoch, {epoch: answered}))
+    assert watcher.epochs[-1] == EPOCHS_AT_ONCE
+    watcher.pass_time(GRACE + 0.1)
+    assert watcher.pruned == pruned
+
+
+def test_who_speaks_of_an_epoch_that_came_too_fast_to_be_entered_lives() -> None:
+    watcher = Watcher(SECOND)
+    for epoch in range(1, EPOCHS_AT_ONCE + 1):
+        watcher.hear(refresh(epoch, {epoch: all_but(THIRD, LAST)}))
+    watcher.hear(refresh(EPOCHS_AT_ONCE + 2, {}), LAST)
+    watcher.pass_time(GRACE + 0.1)
+    assert watcher.pruned == {THIRD}
+
+
+class ActsAtOnce(Heartbeat):
+    def _excuse(self, now: float) -> None:
+        super()._excuse(now)
+        self._caught_up_at = 0.0
+
+
+@pytest.mark.parametrize(("core", "acted"), [(Heartbeat, False), (ActsAtOnce, True)])
+def test_who_stood_still_acts_on_nobodys_death_before_it_has_heard_what_came_after(
+    core: type[Heartbeat], acted: bool
+) -> None:
+    watcher = Watcher(SECOND, core=core)
+    run_epochs(watcher, (1,))
+    watcher.now += 20.0
+    watcher.pass_time(0.0)
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 1, Kind.GONE).raw]))
+    watcher.pass_time(0.2)
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 1, 1, Kind.ALIVE).raw]))
+    watcher.pass_time(CATCH_UP)
+    assert watcher.pruned == frozenset()
+    thought = [message.pruned for message in watcher.said if isinstance(message, m.LivenessChanged)]
+    assert ({LAST} in thought) == acted
+
+
+def test_who_stood_still_acts_on_a_death_that_nobody_denies() -> None:
+    watcher = Watcher(SECOND)
+    run_epochs(watcher, (1,))
+    watcher.now += 20.0
+    watcher.pass_time(0.0)
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 1, Kind.GONE).raw]))
+    watcher.pass_time(CATCH_UP)
+    assert watcher.liveness is not None
+    assert watcher.liveness.pruned == {LAST}
 
 
 # Bounds.

@@ -523,6 +523,20 @@ def test_a_node_that_was_evicted_while_it_was_down_ends_its_mesh_when_it_hears_o
     assert evicted.dashboard.list_meshes() == {"meshes": []}
 
 
+def test_a_leave_is_known_although_all_neighbours_die_at_that_moment() -> None:
+    made = world(24)
+    leaver = made.hosts[5]
+    rings = core(leaver, "membership@", Membership).ledger.roster.members.rings
+    neighbours = set(rings.neighbours(leaver.key, frozenset()))
+    for host in made.hosts:
+        if host.key in neighbours:
+            host.crash()
+    leaver.ask("leave-mesh", mesh="demo")
+    rest = [host for host in made.hosts if host is not leaver and host.key not in neighbours]
+    assert len(rest) > 2
+    assert made.run(2.0, lambda: all(leaver.name not in host.members("demo") for host in rest))
+
+
 def test_a_leave_that_a_crash_interrupts_is_finished_at_the_next_start() -> None:
     made = world(4)
     leaver = made.hosts[2]
