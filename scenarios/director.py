@@ -16,6 +16,7 @@ from typing import Any
 from scenarios import actions as a
 from scenarios.checks import NOBODY, Checks
 from scenarios.choosing import Choosing
+from scenarios.expectations import OF_ALL_TIME
 from scenarios.script import Event, Expectation, Script, When
 from scenarios.selectors import Selection
 from scenarios.stage import Deed, Stage
@@ -31,6 +32,8 @@ LOOK = 1.0
 """seconds between two looks at what must always hold."""
 PATIENCE = 300.0
 """seconds that an event waits at most for what it comes after."""
+UNDER_WAY = 3.0
+"""seconds in which what does not hold at the end may still: somebody may have said something new just then."""
 PROGRESS = 10.0
 """seconds between two lines of progress when nothing happens."""
 REPLACED = (a.Pause, a.Loss, a.Delay, a.Duplicate, a.Reorder, a.Flap, a.DiskFull)
@@ -312,11 +315,17 @@ class Director:
                     self._judge(place, one, False, wrong)
 
     def _look_at_the_end(self) -> None:
-        for place, one in enumerate(self._script.expect):
-            if place in self._verdicts:
-                continue
-            wrong = self._checks.wrong(one.check)
-            self._judge(place, one, not wrong, wrong or "it held")
+        left = {place: one for place, one in enumerate(self._script.expect) if place not in self._verdicts}
+        end = self._stage.now + UNDER_WAY * self._patience - STEP / 2
+        while left:
+            wrong = {place: self._checks.wrong(one.check) for place, one in left.items()}
+            late = self._stage.now >= end
+            for place in list(left):
+                if late or not wrong[place] or isinstance(left[place].check, OF_ALL_TIME):
+                    self._judge(place, left.pop(place), not wrong[place], wrong[place] or "it held")
+            if left:
+                self._stage.run(STEP)
+                self._truth.pass_to(self._stage.now)
 
     def _judge(self, place: int, one: Expectation, held: bool, what: str, since: float = 0.0) -> None:
         now = self._stage.now

@@ -144,4 +144,6 @@ CHECKS: dict[str, type[Check]] = {
     "same-address": SameAddress, "no-interface-left": NoInterfaceLeft,
     "bounded": Bounded, "told": Told, "outage": Outage,
 }  # fmt: skip
+OF_ALL_TIME = (NoLiveNodePruned, NoLoop, Bounded, Outage)
+"""Checks of what was ever so: once they fail they never hold again."""
 WORDS: dict[type[Check], str] = {kind: word for word, kind in CHECKS.items()}

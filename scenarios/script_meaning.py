@@ -19,7 +19,7 @@ from scenarios.actions import (
     Traffic,
     Withdraw,
 )
-from scenarios.expectations import RATED, Bounded, Check, KnownByAll, NoLiveNodePruned, NoLoop, Outage, SharesWithin
+from scenarios.expectations import OF_ALL_TIME, RATED, Bounded, Check, KnownByAll, Outage, SharesWithin
 from scenarios.expectations import WORDS as CHECK_WORDS
 from scenarios.script import Begins, Group, Script, When
 from scenarios.script_names import Findings, check_event, check_names
@@ -31,8 +31,6 @@ NEWS_TO_NOBODY = (
     a.Advertise, a.Withdraw, a.Traffic,
 )  # fmt: skip
 """By which nobody is gone, or back, or new, or no member any more."""
-OF_ALL_TIME = (NoLiveNodePruned, NoLoop, Bounded, Outage)
-"""Checks of what was ever so: once they fail they never hold again."""
 GONE_OR_BACK = "an event by which somebody is gone, or back, or new"
 SHORTEST = 0.05
 """seconds of what happens again and again."""

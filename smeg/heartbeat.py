@@ -337,7 +337,8 @@ class Heartbeat:
         out: list[Message] = []
         client = not self._circle.members.rings.is_peer(sender)
         if client and beat.claims != self._verdicts.tag and self._guided.take(sender, now):
-            out += self._claims.tell_all(sender)
+            # If this node has forgotten, having started anew, the client tells it: it hears that they differ.
+            out += [*self._claims.tell_all(sender), self._circle.send(sender, self._own_beat(now))]
         settled = now > self._root_at + DIFFERS
         if settled and beat.root != self._root and self._compared.take(sender, now):
             out.append(m.RootDiffers(self._mesh, sender))
@@ -389,7 +390,7 @@ class Heartbeat:
         out = self._beat(now) if self._fast else []
         out += self._epochs.tick(now)
         self._verdicts.lapse(now)
-        out += self._epochs.miss_leader(now)
+        out += self._epochs.miss_leader(now, self._fast and self._watch.hears(self._epochs.leader, now))
         self._epochs.judge(now)
         return out + self._claims.flood_if_due(now)
 

@@ -147,7 +147,6 @@ class Refresh:
             if len(item) < _HEAD.size:
                 raise RemoteError("malformed", "answers without an epoch")
             epoch, form = _HEAD.unpack_from(item)
-            epoch = self._entered(epoch)
             if epoch not in self._answers:
                 continue
             if ranks is None:
@@ -171,15 +170,10 @@ class Refresh:
     def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
         """Whose newest epoch this is has answered it, by whatever list; likewise."""
         rank = self.ranks.rank(sender)
-        epoch = self._entered(epoch)
         if rank is None or epoch not in self._answers or self._answers[epoch] >> rank & 1:
             return []
         self._answers[epoch] |= 1 << rank
         return [(epoch, 1 << rank)]
-
-    def _entered(self, epoch: int) -> int:
-        """Who answers one that came too fast to be entered has lived beyond the newest that was."""
-        return min(epoch, self.epoch)
 
     def keys(self, bits: int) -> list[NodeKey]:
         return [self.ranks.keys[rank] for rank in ranks_in(bits)]
@@ -254,9 +248,10 @@ class Refresh:
         return None if soonest is None else soonest + self.grace
 
     def silent(self, epoch: int) -> list[NodeKey]:
-        """Who answered neither this epoch nor the two before it nor a later one, if all three were seen here."""
+        """Who answered neither this epoch nor the two before it nor a later one, if all three were seen here, as they
+        began."""
         oldest = epoch - SILENT_EPOCHS + 1
-        if not self._seen_all(oldest, epoch):
+        if not self._seen_all(oldest, epoch) or not self._took_their_time(oldest, epoch):
             return []
         heard = 0
         for at, bits in self._answers.items():
@@ -274,6 +269,12 @@ class Refresh:
 
     def _seen_all(self, oldest: int, newest: int) -> bool:
         return all(epoch in self._seen for epoch in range(oldest, newest + 1))
+
+    def _took_their_time(self, oldest: int, newest: int) -> bool:
+        """Whether between these was at least half the time that an honest leader leaves. Who comes back, or stood
+        still, hears of several at once, and somebody who wants to harm may begin them: in that time nobody can answer.
+        """
+        return self._seen[newest] - self._seen[oldest] >= (newest - oldest) * self.interval / 2
 
 
 def read(items: list[bytes]) -> tuple[int, bytes, list[bytes]]:

@@ -231,6 +231,11 @@ class Watch:
             edge.overdue = False
             self._acquit(subject)
 
+    def hears(self, key: NodeKey | None, now: float) -> bool:
+        """Whether somebody beats to this node."""
+        edge = self.edges.get(key) if key is not None else None
+        return edge is not None and not edge.overdue and now < edge.heard_at + edge.patience
+
     def _acquit(self, subject: NodeKey) -> None:
         """What this node and others held against somebody is over: it was heard, or has just come back."""
         for kind in (Kind.DOWN, Kind.GONE):

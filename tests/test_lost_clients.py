@@ -105,6 +105,25 @@ def test_a_client_beats_to_a_few_who_answered_it_as_long_as_its_own_peers_are_si
     assert beaten_to(client) == own
 
 
+def test_who_has_forgotten_who_is_dead_hears_it_from_a_client_that_it_does_not_watch() -> None:
+    """It started anew, and nobody but the client is left."""
+    upstream = EVERYBODY.rings.upstream(CLIENT)
+    peer = next(key for key in PEERS if key not in upstream)
+    claims = pack(Word.CLAIMS, [Claim(key, 0, 0, Kind.GONE).raw for key in PEERS if key != peer])
+    watchers = {peer: Watcher(peer, detection=FAST), CLIENT: Watcher(CLIENT, detection=FAST)}
+    watchers[CLIENT].hear(claims, peer)
+    for _ in range(40):
+        for key, watcher in watchers.items():
+            other = peer if key == CLIENT else CLIENT
+            said = [payload for to, payload in watcher.sent() if to == other]
+            watcher.said.clear()
+            for payload in said:
+                watchers[other].hear(payload, key)
+            watcher.pass_time(0.1)
+    assert watchers[peer].pruned == {key for key in PEERS if key != peer}
+    assert watchers[peer].leader == peer
+
+
 def test_a_client_that_beats_to_who_does_not_watch_it_is_told_who_is_dead_and_not_at_every_beat() -> None:
     rings = EVERYBODY.rings
     peer, gone, *_ = (key for key in PEERS if key not in rings.upstream(CLIENT))

@@ -19,11 +19,13 @@ from smeg.keys import NodeKey
 from smeg.members import Members, Ranks
 from smeg.refresh import EPOCHS_AT_ONCE, GRACE, SILENT_EPOCHS, Refresh, read
 from smeg.verdicts import Claim, Kind
+from smeg.watch import Beat, Watch
 from smeg.wire import Word, pack, unpack
 from tests.builders import QUICK
 from tests.liveness_bench import (
     CLIENT,
     EVERYBODY,
+    FAST,
     FIRST,
     HB,
     LAST,
@@ -136,6 +138,9 @@ def test_a_list_of_ranks_that_nobody_has_or_of_too_many_is_malformed() -> None:
 
 class JumpsCount(Refresh):
     def _seen_all(self, oldest: int, newest: int) -> bool:
+        return True
+
+    def _took_their_time(self, oldest: int, newest: int) -> bool:
         return True
 
 
@@ -371,6 +376,30 @@ def test_a_leader_that_has_come_back_has_longer_to_start_an_epoch(epochs: type[E
     assert watcher.leader != FIRST, "not for ever"
 
 
+class HearsNoBeats(Watch):
+    def hears(self, key: NodeKey | None, now: float) -> bool:
+        return False
+
+
+def heard_until(seconds: float, watch: type[Watch]) -> NodeKey | None:
+    """Who leads by somebody who hears the leader's beats for so long, and no epoch."""
+    watcher = Watcher(SECOND, detection=FAST, parts=Parts(watch=watch))
+    run_epochs(watcher, (1,))
+    while seconds > 0:
+        for key in watcher.core._watch.edges:
+            watcher.hear(Beat(1, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
+        watcher.pass_time(0.5)
+        seconds -= 0.5
+    return watcher.leader
+
+
+@pytest.mark.parametrize(("watch", "kept"), [(Watch, True), (HearsNoBeats, False)])
+def test_a_leader_that_beats_has_longer_to_start_an_epoch(watch: type[Watch], kept: bool) -> None:
+    """It lives; having started anew it may not know of one before it that is dead."""
+    assert (heard_until(3 * HB, watch) == FIRST) == kept
+    assert heard_until(5 * HB, watch) != FIRST, "not for ever"
+
+
 class StartsAtOnce(Epochs):
     def _share(self) -> float:
         return 0.0
@@ -432,32 +461,22 @@ def test_a_stall_shorter_than_the_leaders_time_is_added_to_it(core: type[Heartbe
     assert FIRST in watcher.pruned, "nor is it waited for any longer than that"
 
 
-class KnowsNoneLater(Refresh):
-    def _entered(self, epoch: int) -> int:
-        return epoch
+class JudgesInHaste(Refresh):
+    def _took_their_time(self, oldest: int, newest: int) -> bool:
+        return True
 
 
-@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (KnowsNoneLater, {LAST})])
-def test_who_answered_an_epoch_that_came_too_fast_to_be_entered_lives(
-    parts: type[Refresh], pruned: frozenset[NodeKey]
-) -> None:
-    """Who stood still reads all that was said meanwhile at once; somebody was away for most of it, and is back."""
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (JudgesInHaste, {LAST})])
+def test_epochs_that_are_seen_at_once_condemn_nobody(parts: type[Refresh], pruned: frozenset[NodeKey]) -> None:
+    """Who stood still, or comes back, reads at once what was said meanwhile, and so may who is slow to answer."""
     watcher = watcher_with(parts)
-    for epoch in range(1, EPOCHS_AT_ONCE + 3):
-        answered = EVERYBODY if epoch > EPOCHS_AT_ONCE else all_but(LAST)
-        watcher.hear(refresh(epoch, {epoch: answered}))
-    assert watcher.epochs[-1] == EPOCHS_AT_ONCE
-    watcher.pass_time(GRACE + 0.1)
-    assert watcher.pruned == pruned
-
-
-def test_who_speaks_of_an_epoch_that_came_too_fast_to_be_entered_lives() -> None:
-    watcher = Watcher(SECOND)
     for epoch in range(1, EPOCHS_AT_ONCE + 1):
-        watcher.hear(refresh(epoch, {epoch: all_but(THIRD, LAST)}))
-    watcher.hear(refresh(EPOCHS_AT_ONCE + 2, {}), LAST)
-    watcher.pass_time(GRACE + 0.1)
-    assert watcher.pruned == {THIRD}
+        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}))
+    assert watcher.epochs[-1] == EPOCHS_AT_ONCE
+    watcher.pass_time(HB)
+    assert watcher.pruned == pruned
+    run_epochs(watcher, range(EPOCHS_AT_ONCE + 1, EPOCHS_AT_ONCE + 4), LAST)
+    assert watcher.pruned == {LAST}, "three that take their time do"
 
 
 class ActsAtOnce(Heartbeat):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from scenarios.director import Director
 from scenarios.script_reading import parse
 from scenarios.simulated_stage import SimulatedStage
+from scenarios.stage import Seen
 from scenarios.verdicts import Play, Verdict
 
 HOSTS = "hosts: {peers: {count: rest}, clients: {count: 2, role: client, nat: yes}}\n"
@@ -27,6 +29,32 @@ def verdict(done: Play, about: str) -> Verdict:
 
 def failed(done: Play) -> list[str]:
     return [f"{one.about}: {one.what}" for one in done.verdicts if not one.held]
+
+
+# At the end.
+
+
+class TellsLate(SimulatedStage):
+    """At the end one host knows something new for a while: so long after the timeline is over."""
+
+    until = 0.0
+
+    def seen(self, host: str, mesh: str) -> Seen | None:
+        seen = super().seen(host, mesh)
+        news = host == "peers-2" and 10.0 <= self.now < 10.0 + self.until
+        return replace(seen, knows="news") if news and seen is not None else seen
+
+
+@pytest.mark.parametrize(("until", "held"), [(2.0, True), (4.0, False)])
+def test_what_does_not_hold_at_the_end_has_a_moment_more(until: float, held: bool) -> None:
+    script = parse(
+        HOSTS + "timeline: [{at: 0 s, loss: {share: 1 %, lasts: 1 s}}]\nexpect: {at-end: [converged]}\nlasts: 9 s\n",
+        "made.yaml",
+    )
+    stage = TellsLate(script, 8, 1)
+    stage.until = until
+    done = Director(script, stage, 8, 1).play()
+    assert verdict(done, "converged").held == held
 
 
 # Of which event.
