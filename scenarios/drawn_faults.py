@@ -176,13 +176,13 @@ class Faults:
             self.known += [
                 (name, e.KnownByAll(EventName(name), MeshName(mesh)), within) for mesh in self._meshes_of(subjects)
             ]
-            self._hold(subjects, "daemon", away)
+            self._hold(subjects, "daemon", away + 10.0)
             self._say(a.Start(Selection((Of(name),))), self._at + away)
             self._at = round(self._at + away, 3)
             return
         if self.chance.random() < 0.5:
             self._say(a.Start(Selection((Of(name),))), self._at + away)
-            self._hold(subjects, "daemon", away)
+            self._hold(subjects, "daemon", away + 10.0)
         else:
             # Until the end.
             self._hold(subjects, "daemon", TO_THE_END)

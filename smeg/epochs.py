@@ -32,7 +32,7 @@ REVIVERS = 8
 """How many try it with each of them, on average, if there are as many: were it all of thousands, a host that is off
 would be dialled a thousand times a second."""
 RETURNED = 2
-"""intervals more until a leader that has come back, or is heard, is given up."""
+"""intervals more until a leader that has come back, or may well live, is given up."""
 HURRY = 1.1
 """intervals without an epoch after which one who doubts starts one itself: the leader may be on the other side."""
 TELL_CLIENTS = 0.8
@@ -66,7 +66,7 @@ class Epochs:
         """When an epoch came last, or when the leader became it."""
         self._hurry = HURRY
         self._spared = False
-        """Whether the leader was heard when it was to be given up, and has got more time."""
+        """Whether the leader has got more time already."""
         self._next_epoch_at: float | None = None
         self._pass_on_at: float | None = None
         self._pass_on_to_all = False
@@ -145,15 +145,15 @@ class Epochs:
         intervals = self._hurry if self._doubt and self._circle.is_peer else SILENT_EPOCHS
         return self._heard_at + intervals * self._interval
 
-    def miss_leader(self, now: float, beats: bool) -> list[Message]:
-        """What follows from the silence of the leader, if it has lasted. One that `beats` lives, and may only wait
-        itself for one before it."""
+    def miss_leader(self, now: float, spare: bool) -> list[Message]:
+        """What follows from the silence of the leader, if it has lasted. `spare`: it is heard, and may only wait itself
+        for one before it, or nobody is; then it has longer."""
         leader = self.leader
         if leader in (None, self._own) or now < self._silence_ends():
             return []
         if self._doubt and now < self._heard_at + SILENT_EPOCHS * self._interval:
             return self.enter(self._refresh.epoch + 1, now)
-        if beats and not self._spared:
+        if spare and not self._spared:
             self._heard_at, self._spared = self._heard_at + RETURNED * self._interval, True
             return []
         assert leader is not None

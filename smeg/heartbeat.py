@@ -93,6 +93,7 @@ class Heartbeat:
         self._mesh = mesh
         self._own = own
         self._fast = detection.fast
+        self._suspect_after = detection.suspect_after
         self._deaf_after = DOUBT_PATIENCE * detection.suspect_after
         self._heard_at = 0.0
         """When anything was heard of anybody."""
@@ -134,6 +135,7 @@ class Heartbeat:
     # The contract of a core.
 
     def begin(self, now: float) -> list[Message]:
+        self._heard_at = now
         self._epochs.begin(now)
         if self._fast:
             self._watch.begin(now + self._random.uniform(0, BEAT_EVERY))
@@ -304,6 +306,11 @@ class Heartbeat:
         when both are dead it hears nobody until it has found others, and those say nothing of the two."""
         return self._circle.is_peer or sender in self._watch.edges
 
+    def _alone(self, now: float) -> bool:
+        """Whether this is a client that hears nobody: those that it goes by may be gone, and it has to find others."""
+        client = self._own in self._circle.members and not self._circle.is_peer
+        return client and now > self._heard_at + self._suspect_after
+
     def _own_beat(self, now: float) -> bytes:
         beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
         return beat.pack(Word.BEAT.value)
@@ -390,7 +397,8 @@ class Heartbeat:
         out = self._beat(now) if self._fast else []
         out += self._epochs.tick(now)
         self._verdicts.lapse(now)
-        out += self._epochs.miss_leader(now, self._fast and self._watch.hears(self._epochs.leader, now))
+        spare = self._fast and (self._alone(now) or self._watch.hears(self._epochs.leader, now))
+        out += self._epochs.miss_leader(now, spare)
         self._epochs.judge(now)
         return out + self._claims.flood_if_due(now)
 
@@ -408,7 +416,9 @@ class Heartbeat:
         if self._watch.due(now):
             if self._own in self._circle.members:
                 out += self._circle.spread(self._circle.audience(), self._own_beat(now))
-            self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
+            # Who has just started waits long for each of those that it watches, but not for everybody.
+            silent = 1.0 if self._alone(now) else self._watch.silent_share(now, DOUBT_PATIENCE)
+            self._doubt.consider(silent, now)
             out += self._agree(now)
         for accusation in self._watch.accuse(now):
             out += self._say(accusation)

@@ -11,7 +11,7 @@ from smeg.keys import NodeKey
 from smeg.verdicts import Claim, Kind
 from smeg.watch import Beat
 from smeg.wire import Word, pack
-from tests.liveness_bench import CLIENT, EVERYBODY, PEERS, Bench, Watcher, members
+from tests.liveness_bench import CLIENT, EVERYBODY, PEERS, Bench, Watcher, members, refresh
 
 FAST = Detection()
 KNOWN = members(60, 6)
@@ -103,6 +103,32 @@ def test_a_client_beats_to_a_few_who_answered_it_as_long_as_its_own_peers_are_si
         client.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
     client.pass_time(0.8)
     assert beaten_to(client) == own
+
+
+class WaitsForItsOwn(Heartbeat):
+    def _alone(self, now: float) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("core", "looks"), [(Heartbeat, True), (WaitsForItsOwn, False)])
+def test_a_client_that_starts_and_hears_nobody_looks_around_before_its_own_peers_have_had_their_time(
+    core: type[Heartbeat], looks: bool
+) -> None:
+    client = Watcher(CLIENT, detection=FAST, core=core)
+    client.pass_time(FAST.suspect_after)
+    assert client.sent(Word.PING) == []
+    client.pass_time(1.5)
+    assert bool(client.sent(Word.PING)) == looks
+
+
+@pytest.mark.parametrize(("core", "kept"), [(Heartbeat, True), (WaitsForItsOwn, False)])
+def test_a_client_that_hears_nobody_takes_longer_to_give_the_leader_up(core: type[Heartbeat], kept: bool) -> None:
+    client = Watcher(CLIENT, detection=FAST, core=core)
+    client.hear(refresh(1, {1: EVERYBODY}))
+    client.pass_time(3.5 * FAST.interval)
+    assert (client.leader == PEERS[0]) == kept
+    client.pass_time(2 * FAST.interval)
+    assert client.leader != PEERS[0], "not for ever"
 
 
 def test_who_has_forgotten_who_is_dead_hears_it_from_a_client_that_it_does_not_watch() -> None:
