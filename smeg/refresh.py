@@ -147,6 +147,7 @@ class Refresh:
             if len(item) < _HEAD.size:
                 raise RemoteError("malformed", "answers without an epoch")
             epoch, form = _HEAD.unpack_from(item)
+            epoch = self._entered(epoch)
             if epoch not in self._answers:
                 continue
             if ranks is None:
@@ -170,10 +171,15 @@ class Refresh:
     def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
         """Whose newest epoch this is has answered it, by whatever list; likewise."""
         rank = self.ranks.rank(sender)
+        epoch = self._entered(epoch)
         if rank is None or epoch not in self._answers or self._answers[epoch] >> rank & 1:
             return []
         self._answers[epoch] |= 1 << rank
         return [(epoch, 1 << rank)]
+
+    def _entered(self, epoch: int) -> int:
+        """Who answers one that came too fast to be entered has lived beyond the newest that was."""
+        return min(epoch, self.epoch)
 
     def keys(self, bits: int) -> list[NodeKey]:
         return [self.ranks.keys[rank] for rank in ranks_in(bits)]

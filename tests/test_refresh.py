@@ -479,6 +479,28 @@ def test_epochs_that_are_seen_at_once_condemn_nobody(parts: type[Refresh], prune
     assert watcher.pruned == {LAST}, "three that take their time do"
 
 
+class KnowsNoneLater(Refresh):
+    def _entered(self, epoch: int) -> int:
+        return epoch
+
+
+@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (KnowsNoneLater, {LAST})])
+@pytest.mark.parametrize(("answered", "sender"), [([LAST], FIRST), ([], LAST)])
+def test_who_answers_an_epoch_that_came_too_fast_to_be_entered_lives(
+    parts: type[Refresh], pruned: frozenset[NodeKey], answered: list[NodeKey], sender: NodeKey
+) -> None:
+    """Who stood still reads all that was said meanwhile at once: that one died, and that it is back."""
+    watcher = watcher_with(parts)
+    run_epochs(watcher, (1,))
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 1, Kind.GONE).raw]))
+    for epoch in range(2, EPOCHS_AT_ONCE + 2):
+        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}))
+    newest = watcher.epochs[-1]
+    watcher.hear(refresh(newest + 2, {newest + 2: answered}), sender)
+    assert watcher.epochs[-1] == newest
+    assert watcher.pruned == pruned
+
+
 class ActsAtOnce(Heartbeat):
     def _excuse(self, now: float) -> None:
         super()._excuse(now)
