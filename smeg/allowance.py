@@ -21,7 +21,7 @@ class Allowance:
 
     def holds(self, now: float, tokens: float = 1.0) -> bool:
         """Whether `take` would find so many. `now` in monotonic seconds; a clock that goes back adds nothing."""
-        if self._since is not None:
+        if self._since is not None and self._tokens < self._burst:
             self._tokens = min(self._burst, self._tokens + max(0.0, now - self._since) * self._rate)
         self._since = now
         return self._tokens >= tokens
@@ -32,6 +32,10 @@ class Allowance:
             return False
         self._tokens -= tokens
         return True
+
+    def grant(self, tokens: float) -> None:
+        """Add some that are not lost when they are more than are saved up."""
+        self._tokens += tokens
 
     def spend(self, now: float, tokens: float) -> None:
         """Take so many whether there are or not: what lacks is owed."""

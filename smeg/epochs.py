@@ -90,7 +90,7 @@ class Epochs:
         self._revive_at = now + self._random.uniform(0, REVIVE_EVERY)
 
     def next_deadline(self) -> float | None:
-        silent = self._silence_ends() if self._expected not in (None, self._own) else None
+        silent = self._silence_ends() if self._waits_for() is not None else None
         deadlines = (
             self._next_epoch_at,
             self._pass_on_at,
@@ -140,6 +140,10 @@ class Epochs:
         """The part of an interval that a new leader waits: two that believe they lead seldom start at once."""
         return self._random.random() if self._refresh.epoch else 0.0
 
+    def _waits_for(self) -> NodeKey | None:
+        """Whose epochs; nobody's, if it has just become another's turn and that is not followed yet."""
+        return self._expected if self._expected not in (self._own, None) and self._expected == self.leader else None
+
     def _silence_ends(self) -> float:
         """When the silence of the leader has consequences."""
         intervals = self._hurry if self._doubt and self._circle.is_peer else SILENT_EPOCHS
@@ -148,21 +152,21 @@ class Epochs:
     def miss_leader(self, now: float, spare: bool) -> list[Message]:
         """What follows from the silence of the leader, if it has lasted. `spare`: it is heard, and may only wait itself
         for one before it, or nobody is; then it has longer."""
-        leader = self.leader
-        if leader in (None, self._own) or now < self._silence_ends():
+        leader = self._waits_for()
+        if leader is None or now < self._silence_ends():
             return []
         if self._doubt and now < self._heard_at + SILENT_EPOCHS * self._interval:
             return self.enter(self._refresh.epoch + 1, now)
         if spare and not self._spared:
             self._heard_at, self._spared = self._heard_at + RETURNED * self._interval, True
             return []
-        assert leader is not None
         self._verdicts.prune(leader, self._refresh.epoch, now)
         self._heard_at = now
         return []
 
     def stood_still(self, late: float, now: float) -> None:
         """This node did, for so many seconds: that time counts for nobody."""
+        self._refresh.missed(late)
         if late > SILENT_EPOCHS * self._interval:
             self._heard_at, self._refresh.judged = now, self._refresh.epoch
         else:

@@ -147,6 +147,9 @@ class Heartbeat:
             if deaf > self._deaf_after and self._tells_of_silence(message.sender):
                 self._stirred = True
                 self._watch.was_cut_off(now)
+                # Who looks around may be all that is left, and each time it is heard all others are waited for anew.
+                if self._fast:
+                    self._doubt.begin(now)
             elif self._hear_nothing_new(message, now):
                 return UNMOVED
         self._stirred = True

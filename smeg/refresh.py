@@ -33,6 +33,8 @@ MAX_JUMP = 2**32
 EPOCHS_AT_ONCE = 4
 EPOCHS_AN_INTERVAL = 2
 """How many epochs of others are entered at once, and then in each interval: an honest leader starts one."""
+MOST_MISSED = 64
+"""How many of those that it missed may be entered at once: of more than wait to be read."""
 FIRST_EPOCH = 2**40
 """The highest epoch that somebody may hear first."""
 _EPOCH = struct.Struct(">Q")
@@ -125,6 +127,10 @@ class Refresh:
             self._read.discard(old)
             self._items.pop(old, None)
 
+    def missed(self, seconds: float) -> None:
+        """This node heard of nothing for so long: what began meanwhile may be entered at once."""
+        self._entries.grant(min(MOST_MISSED, EPOCHS_AN_INTERVAL * seconds / self.interval))
+
     def stood_still(self, seconds: float) -> None:
         """This node did; answers that came meanwhile wait to be read."""
         self._seen = {epoch: at + seconds for epoch, at in self._seen.items()}
@@ -147,7 +153,6 @@ class Refresh:
             if len(item) < _HEAD.size:
                 raise RemoteError("malformed", "answers without an epoch")
             epoch, form = _HEAD.unpack_from(item)
-            epoch = self._entered(epoch)
             if epoch not in self._answers:
                 continue
             if ranks is None:
@@ -171,15 +176,10 @@ class Refresh:
     def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
         """Whose newest epoch this is has answered it, by whatever list; likewise."""
         rank = self.ranks.rank(sender)
-        epoch = self._entered(epoch)
         if rank is None or epoch not in self._answers or self._answers[epoch] >> rank & 1:
             return []
         self._answers[epoch] |= 1 << rank
         return [(epoch, 1 << rank)]
-
-    def _entered(self, epoch: int) -> int:
-        """Who answers one that came too fast to be entered has lived beyond the newest that was."""
-        return min(epoch, self.epoch)
 
     def keys(self, bits: int) -> list[NodeKey]:
         return [self.ranks.keys[rank] for rank in ranks_in(bits)]

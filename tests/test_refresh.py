@@ -14,7 +14,7 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.epochs import Epochs
 from smeg.errors import RemoteError
-from smeg.heartbeat import CATCH_UP, Detection, Heartbeat, Parts
+from smeg.heartbeat import ARRANGE_AGAIN, CATCH_UP, Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
 from smeg.members import Members, Ranks
 from smeg.refresh import EPOCHS_AT_ONCE, GRACE, SILENT_EPOCHS, Refresh, read
@@ -376,6 +376,19 @@ def test_a_leader_that_has_come_back_has_longer_to_start_an_epoch(epochs: type[E
     assert watcher.leader != FIRST, "not for ever"
 
 
+@pytest.mark.parametrize("own", [SECOND, THIRD], ids=["the next", "another"])
+def test_who_is_next_is_not_given_up_with_the_leader_before_it(own: NodeKey) -> None:
+    """Others say that the leader is dead at the moment at which it is to be given up."""
+    watcher = Watcher(own)
+    run_epochs(watcher, (1,))
+    watcher.pass_time((SILENT_EPOCHS - 1) * HB - ARRANGE_AGAIN / 2)
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 1, Kind.GONE).raw]))
+    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 0, 1, Kind.GONE).raw]))
+    watcher.pass_time(ARRANGE_AGAIN)
+    assert watcher.pruned == {FIRST, LAST}
+    assert watcher.leader == SECOND
+
+
 class HearsNoBeats(Watch):
     def hears(self, key: NodeKey | None, now: float) -> bool:
         return False
@@ -479,26 +492,24 @@ def test_epochs_that_are_seen_at_once_condemn_nobody(parts: type[Refresh], prune
     assert watcher.pruned == {LAST}, "three that take their time do"
 
 
-class KnowsNoneLater(Refresh):
-    def _entered(self, epoch: int) -> int:
-        return epoch
+class EntersFew(Refresh):
+    def missed(self, seconds: float) -> None:
+        pass
 
 
-@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (KnowsNoneLater, {LAST})])
-@pytest.mark.parametrize(("answered", "sender"), [([LAST], FIRST), ([], LAST)])
-def test_who_answers_an_epoch_that_came_too_fast_to_be_entered_lives(
-    parts: type[Refresh], pruned: frozenset[NodeKey], answered: list[NodeKey], sender: NodeKey
-) -> None:
-    """Who stood still reads all that was said meanwhile at once: that one died, and that it is back."""
+@pytest.mark.parametrize(("parts", "newest"), [(Refresh, 13), (EntersFew, 1 + EPOCHS_AT_ONCE)])
+def test_who_stood_still_enters_all_that_began_meanwhile(parts: type[Refresh], newest: int) -> None:
+    """And so it knows at once that somebody who died meanwhile is back."""
     watcher = watcher_with(parts)
     run_epochs(watcher, (1,))
-    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 1, Kind.GONE).raw]))
-    for epoch in range(2, EPOCHS_AT_ONCE + 2):
-        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}))
-    newest = watcher.epochs[-1]
-    watcher.hear(refresh(newest + 2, {newest + 2: answered}), sender)
+    watcher.now += 60.0
+    watcher.pass_time(0.0)
+    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 7, Kind.GONE).raw]))
+    for epoch in range(2, 14):
+        watcher.hear(refresh(epoch, {epoch: all_but(LAST) if epoch < 10 else EVERYBODY}))
+    watcher.pass_time(CATCH_UP)
     assert watcher.epochs[-1] == newest
-    assert watcher.pruned == pruned
+    assert watcher.pruned == (frozenset() if newest == 13 else {LAST})
 
 
 class ActsAtOnce(Heartbeat):
