@@ -148,7 +148,7 @@ class Heartbeat:
                 self._stirred = True
                 self._watch.was_cut_off(now)
                 # Who looks around may be all that is left, and each time it is heard all others are waited for anew.
-                if self._fast:
+                if self._fast and message.payload[:1] == Word.PING.value:
                     self._doubt.begin(now)
             elif self._hear_nothing_new(message, now):
                 return UNMOVED
@@ -314,6 +314,12 @@ class Heartbeat:
         client = self._own in self._circle.members and not self._circle.is_peer
         return client and now > self._heard_at + self._suspect_after
 
+    def _is_cut_off(self, now: float) -> bool:
+        """Whether this node hears nobody of several: where it alone watches somebody, it alone would judge."""
+        if now <= self._heard_at + self._deaf_after:
+            return False
+        return sum(key not in self._verdicts for key in self._watch.edges) > 1
+
     def _own_beat(self, now: float) -> bytes:
         beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))
         return beat.pack(Word.BEAT.value)
@@ -384,7 +390,7 @@ class Heartbeat:
         return self._circle.spread(self._watch.co_observers(accusation.subject), payload)
 
     def _judge(self, subject: NodeKey, now: float) -> list[Message]:
-        if not self._circle.is_peer or self._verdicts.is_pruned(subject):
+        if not self._circle.is_peer or self._verdicts.is_pruned(subject) or self._is_cut_off(now):
             return []
         # Of both kinds the milder: if one was refused, the host lives. Once that is known, only its silence is news.
         kinds = (Kind.GONE,) if self._verdicts.is_down(subject) else (Kind.DOWN, Kind.GONE)

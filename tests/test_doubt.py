@@ -220,6 +220,27 @@ def test_a_side_whose_leader_is_on_the_other_sees_it_sooner_for_its_hurry(seed: 
     assert seconds_until_known(Parts(epochs=NeverHurries), seed, 2 * found, size=10, small=2) > 1.2 * found
 
 
+def spoken_to(quiet: float, word: Word) -> bool:
+    """Whether one who hears only somebody far on the rings say this, so often, tells it of a new epoch."""
+    known = members(60)
+    watcher = Watcher(FIRST, known, detection=FAST)
+    far = next(key for key in known if key not in watcher.core._circle.around())
+    said = pack(word, []) if word is Word.PING else Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value)
+    for _ in range(3):
+        watcher.pass_time(quiet)
+        watcher.hear(said, far)
+    watcher.said.clear()
+    watcher.hear(refresh(9, {9: [far]}, known), far)
+    return far in {to for to, _ in watcher.sent(Word.REFRESH)}
+
+
+def test_who_hears_only_one_that_looks_around_takes_it_up() -> None:
+    """They may be cut off from all others; and each would else excuse everybody anew at each word of the other."""
+    assert spoken_to(2.0, Word.PING)
+    assert not spoken_to(2.0, Word.BEAT)
+    assert not spoken_to(1.0, Word.PING), "others may be heard as well"
+
+
 # Who is heard by nobody and hears all.
 
 

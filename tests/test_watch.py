@@ -22,6 +22,7 @@ from smeg.watch import (
     NEWCOMER,
     STALLED,
     Accusation,
+    Beat,
     Watch,
 )
 from smeg.wire import Word
@@ -366,6 +367,25 @@ def test_the_refresh_finds_at_the_latest_who_has_too_few_observers_left(
     victims = list(bench.known)[:dead]
     bench.kill(*victims)
     assert bench.run(dead * 4 * HB, lambda: bench.agree(*victims))
+
+
+class JudgesWhenCutOff(Heartbeat):
+    def _is_cut_off(self, now: float) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(("core", "judged"), [(Heartbeat, False), (JudgesWhenCutOff, True)])
+def test_one_of_two_peers_that_hears_nobody_does_not_judge_the_other(core: type[Heartbeat], judged: bool) -> None:
+    """It hears no client either: what is cut is its own line, and nobody else watches the other."""
+    known = members(2, 2)
+    own, other = known.rings.peers
+    watcher = Watcher(own, known, detection=Detection(interval=60.0), core=core)
+    for _ in range(30):
+        for key in (other, *known.rings.clients):
+            watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
+        watcher.pass_time(0.5)
+    watcher.pass_time(FAST.suspect_after + 2.0)
+    assert (other in watcher.pruned) == judged
 
 
 def test_a_third_that_dies_at_once_is_known_to_all_soon() -> None:
