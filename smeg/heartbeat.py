@@ -315,7 +315,8 @@ class Heartbeat:
         return client and now > self._heard_at + self._suspect_after
 
     def _is_cut_off(self, now: float) -> bool:
-        """Whether this node hears nobody of several: where it alone watches somebody, it alone would judge."""
+        """Whether this node hears nobody of several: what it accuses others of is its own fault. Where it alone watches
+        somebody, it alone would judge, and otherwise it takes one more whose beats are lost."""
         if now <= self._heard_at + self._deaf_after:
             return False
         return sum(key not in self._verdicts for key in self._watch.edges) > 1
@@ -381,7 +382,12 @@ class Heartbeat:
     def _accuse_if(self, said: bool, subject: NodeKey, kind: Kind, now: float) -> list[Message]:
         if not said:
             return []
-        return [*self._say(Accusation(subject, kind)), *self._judge(subject, now)]
+        return self._accuse(Accusation(subject, kind), now)
+
+    def _accuse(self, accusation: Accusation, now: float) -> list[Message]:
+        if self._is_cut_off(now):
+            return []
+        return [*self._say(accusation), *self._judge(accusation.subject, now)]
 
     def _say(self, accusation: Accusation) -> list[Message]:
         if not self._circle.is_peer:
@@ -390,7 +396,7 @@ class Heartbeat:
         return self._circle.spread(self._watch.co_observers(accusation.subject), payload)
 
     def _judge(self, subject: NodeKey, now: float) -> list[Message]:
-        if not self._circle.is_peer or self._verdicts.is_pruned(subject) or self._is_cut_off(now):
+        if not self._circle.is_peer or self._verdicts.is_pruned(subject):
             return []
         # Of both kinds the milder: if one was refused, the host lives. Once that is known, only its silence is news.
         kinds = (Kind.GONE,) if self._verdicts.is_down(subject) else (Kind.DOWN, Kind.GONE)
@@ -430,8 +436,7 @@ class Heartbeat:
             self._doubt.consider(silent, now)
             out += self._agree(now)
         for accusation in self._watch.accuse(now):
-            out += self._say(accusation)
-            out += self._judge(accusation.subject, now)
+            out += self._accuse(accusation, now)
         others = [key for key in self._doubt.pings(self._circle.members.rings.peers, now) if key != self._own]
         if others:
             out += self._circle.spread(others, pack(Word.PING, []))

@@ -45,10 +45,12 @@ class AccusesBeforeAll(Heartbeat):
 
 
 def test_an_accusation_goes_to_the_living_who_watch_the_same_and_to_nobody_else() -> None:
-    subject, dead = KNOWN.rings.subjects(SECOND)[:2]
+    subject, dead, other = KNOWN.rings.subjects(SECOND)[:3]
     watcher = Watcher(SECOND, KNOWN, FAST)
     watcher.hear(pack(Word.CLAIMS, [Claim(dead, 0, 0, Kind.GONE).raw]))
-    watcher.pass_time(30.0)
+    for _ in range(30):
+        watcher.hear(pack(Word.PING, []), other)
+        watcher.pass_time(1.0)
     told = {to for to, payload in watcher.sent(Word.ACCUSE) if unpack(payload)[1][0] == subject}
     assert told == set(KNOWN.rings.observers(subject, {dead})) - {SECOND}
     assert len(told) < 8

@@ -25,7 +25,7 @@ from smeg.watch import (
     Beat,
     Watch,
 )
-from smeg.wire import Word
+from smeg.wire import Word, pack
 from tests.liveness_bench import CLIENT, FAST, HB, SLOW, Bench, Watcher, members
 from tests.observing import GONE, KEYS, OTHERS, OWN, RINGS_OF_ALL, SUBJECT, Observer, T
 
@@ -388,6 +388,15 @@ def test_one_of_two_peers_that_hears_nobody_does_not_judge_the_other(core: type[
     assert (other in watcher.pruned) == judged
 
 
+@pytest.mark.parametrize(("core", "accuses"), [(Heartbeat, False), (JudgesWhenCutOff, True)])
+def test_who_hears_nobody_of_several_accuses_nobody(core: type[Heartbeat], accuses: bool) -> None:
+    """One more whose beats are lost would be enough."""
+    known = members(6)
+    watcher = Watcher(next(iter(known)), known, detection=FAST, core=core)
+    watcher.pass_time(5 * HB)
+    assert bool(watcher.sent(Word.ACCUSE)) == accuses
+
+
 def test_a_third_that_dies_at_once_is_known_to_all_soon() -> None:
     bench = Bench(members(24), seed=3)
     bench.run(22.0)
@@ -421,7 +430,10 @@ def test_a_client_accuses_nobody_and_goes_to_others_when_its_own_peers_are_silen
     watcher = Watcher(CLIENT, detection=FAST, core=core)
     known: Members = watcher.core._circle.members
     own = frozenset(known.rings.upstream(CLIENT))
-    watcher.pass_time(NEWCOMER + T + 1.0)
+    other = next(key for key in known.rings.peers if key not in own)
+    for _ in range(round(NEWCOMER + T) + 1):
+        watcher.hear(pack(Word.PING, []), other)
+        watcher.pass_time(1.0)
     assert (watcher.sent(Word.ACCUSE) == []) == (core is Heartbeat)
     if core is Heartbeat:
         assert (watcher.pruned, watcher.down) == (frozenset(), own)
