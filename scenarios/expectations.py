@@ -63,7 +63,7 @@ class OneLeader:
 @dataclass(frozen=True, slots=True)
 class NoLiveNodePruned:
     """Nobody prunes one who lives and can be reached. Who stands still, or has a link that is cut, does not
-    count, nor does anybody for 5 s after it came back, 10 s if it is a client."""
+    count, nor does anybody for 5 s after it came back; a client for 10 s, and for as long after a partition began."""
 
     mesh: Mesh = FIRST
 

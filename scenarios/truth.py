@@ -96,7 +96,9 @@ class Truth:
         match action:
             case a.Partition():
                 # From another partition before this one some come back to each other.
-                for host in self.sides:
+                # Clients may be cut off from those that they go by.
+                clients = [host for host, role in self.roles.items() if role == "client"]
+                for host in (*self.sides, *clients):
                     self._returned[host] = self._began[host] = now
                 self.sides = {host: number for number, side in enumerate(deed.sides) for host in side}
             case a.Heal():

@@ -374,27 +374,30 @@ class JudgesWhenCutOff(Heartbeat):
         return False
 
 
+def cut_off(known: Members, core: type[Heartbeat]) -> Watcher:
+    """The first peer, who has heard all others until it hears nobody."""
+    own, *others = known
+    watcher = Watcher(own, known, detection=Detection(interval=60.0), core=core)
+    for _ in range(30):
+        for key in others:
+            watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
+        watcher.pass_time(0.5)
+    watcher.pass_time(FAST.suspect_after + 2.0)
+    return watcher
+
+
 @pytest.mark.parametrize(("core", "judged"), [(Heartbeat, False), (JudgesWhenCutOff, True)])
 def test_one_of_two_peers_that_hears_nobody_does_not_judge_the_other(core: type[Heartbeat], judged: bool) -> None:
     """It hears no client either: what is cut is its own line, and nobody else watches the other."""
     known = members(2, 2)
-    own, other = known.rings.peers
-    watcher = Watcher(own, known, detection=Detection(interval=60.0), core=core)
-    for _ in range(30):
-        for key in (other, *known.rings.clients):
-            watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
-        watcher.pass_time(0.5)
-    watcher.pass_time(FAST.suspect_after + 2.0)
-    assert (other in watcher.pruned) == judged
+    watcher = cut_off(known, core)
+    assert (known.rings.peers[1] in watcher.pruned) == judged
 
 
 @pytest.mark.parametrize(("core", "accuses"), [(Heartbeat, False), (JudgesWhenCutOff, True)])
 def test_who_hears_nobody_of_several_accuses_nobody(core: type[Heartbeat], accuses: bool) -> None:
     """One more whose beats are lost would be enough."""
-    known = members(6)
-    watcher = Watcher(next(iter(known)), known, detection=FAST, core=core)
-    watcher.pass_time(5 * HB)
-    assert bool(watcher.sent(Word.ACCUSE)) == accuses
+    assert bool(cut_off(members(6), core).sent(Word.ACCUSE)) == accuses
 
 
 def test_a_third_that_dies_at_once_is_known_to_all_soon() -> None:
