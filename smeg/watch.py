@@ -232,9 +232,9 @@ class Watch:
             self._acquit(subject)
 
     def hears(self, key: NodeKey | None, now: float) -> bool:
-        """Whether somebody beats to this node."""
+        """Whether somebody beats to this node; who has just begun to be watched has not been heard."""
         edge = self.edges.get(key) if key is not None else None
-        return edge is not None and not edge.overdue and now < edge.heard_at + edge.patience
+        return edge is not None and not edge.overdue and edge.heard_at <= now < edge.heard_at + edge.patience
 
     def _acquit(self, subject: NodeKey) -> None:
         """What this node and others held against somebody is over: it was heard, or has just come back."""

@@ -413,6 +413,14 @@ def test_a_leader_that_beats_has_longer_to_start_an_epoch(watch: type[Watch], ke
     assert heard_until(5 * HB, watch) != FIRST, "not for ever"
 
 
+def test_who_has_just_started_gives_a_leader_that_it_never_heard_no_longer() -> None:
+    """Others wait for its own epochs meanwhile."""
+    watcher = Watcher(SECOND, detection=Detection(interval=2.0))
+    watcher.hear(refresh(1, {1: all_but(FIRST)}), THIRD)
+    watcher.pass_time(SILENT_EPOCHS * 2.0 + 0.1)
+    assert watcher.leader == SECOND
+
+
 class StartsAtOnce(Epochs):
     def _share(self) -> float:
         return 0.0

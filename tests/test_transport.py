@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -731,14 +732,17 @@ def test_no_more_keys_are_dialled_than_the_limit(outside: Outside) -> None:
 def test_an_idle_connection_is_closed_and_one_that_is_used_is_not(outside: Outside) -> None:
     limits = Limits(idle=0.5)
     server, client = outside.pair(limits)
-    used_until = time.monotonic() + 1.0
+    used = [time.monotonic()]
 
     def use() -> bool:
         client.transport.send(server.key, MESH, b"M", b"x")
-        return time.monotonic() > used_until
+        used.append(time.monotonic())
+        return used[-1] > used[0] + 1.0
 
     assert until(use, server, client)
-    assert not client.told(Idle)
+    # On a machine that is busy with other things it may not be used for as long.
+    rested = max(later - sooner for sooner, later in pairwise(used))
+    assert not client.told(Idle) or rested > limits.idle / 2
     assert until(lambda: client.told(Idle), server, client)
     assert until(lambda: server.count("connections-in") == 0, server, client)
     assert not client.transport.reaches(server.key)
