@@ -24,6 +24,8 @@ MOVES = 0.4
 """Part in which hosts join and leave; in the others the leader and those next in line may die."""
 GAPS = (0, 0, 1, 2, 3, 5, 8, 15, 30, 60)
 """seconds between two faults."""
+FEW_OBSERVERS = 4
+"""peers of a mesh; with fewer one is not watched by three."""
 KNOWN_WITHIN = 15.0
 """seconds, beside five heartbeats, in which all know who is gone, when nothing else is wrong."""
 TO_THE_END = 1e9
@@ -112,15 +114,19 @@ class Faults:
         able = self._hosts(role, *kinds)
         return tuple(self.chance.sample(able, min(len(able), self.chance.randint(1, most)))) if able else ()
 
-    def _room(self) -> int:
-        """How many more peers may be away: of the smallest mesh, a third."""
+    def _smallest(self) -> int:
+        """How many peers the smallest mesh has."""
         sizes = []
         for mesh in self.topology.meshes:
             groups = {group.name: group for group in self.topology.hosts}
             members = [groups[name] for name in self.topology.members(mesh)]
             sizes.append(sum(int(one.count) for one in members if one.role == "peer" and one.begins is Begins.MEMBER))
+        return min(sizes)
+
+    def _room(self) -> int:
+        """How many more peers may be away: of the smallest mesh, a third."""
         taken = sum(count for until, count in self._absent if until > self._at)
-        return max(0, min(sizes) // 3 - taken)
+        return max(0, self._smallest() // 3 - taken)
 
     def _calm(self) -> bool:
         """Whether nothing is wrong with the network or with anybody, but that some may be gone."""
@@ -308,7 +314,9 @@ class Faults:
     def _lose(self) -> None:
         if self._is_free("", "loss"):
             lasts = self._lasting(10, 30, 90)
-            self._say(a.Loss(Share(self.chance.choice((0.01, 0.03, 0.05))), EVERYONE, lasts))
+            # Where one alone watches another, the four beats that it takes are lost in a row now and then.
+            shares = (0.01, 0.03, 0.05) if self._smallest() >= FEW_OBSERVERS else (0.005, 0.01, 0.02)
+            self._say(a.Loss(Share(self.chance.choice(shares)), EVERYONE, lasts))
             self._keep("", "loss", lasts + 3.0)
 
     def _delay(self) -> None:

@@ -74,6 +74,12 @@ class Circle:
         """All peers that this node has to do with; for a client its own."""
         return list(dict.fromkeys([*self._beside, *self._doubt.adopted, *self._beyond]))
 
+    def clients(self) -> tuple[NodeKey, ...]:
+        """Those that hang on this node, and those that it has taken up: their own peers may be behind a partition, and
+        who is told few answers takes the others for dead."""
+        adopted = [key for key in self._doubt.adopted if not self.members.rings.is_peer(key)] if self.is_peer else ()
+        return tuple(dict.fromkeys([*self.hanging, *adopted])) if adopted else self.hanging
+
     def audience(self) -> tuple[NodeKey, ...]:
         """To whom this node beats. Where many died at once those in the place of a client's peers are dead as well, of
         which it hears nothing: whoever answered it tells it who is dead, and so who watches it by now."""

@@ -188,7 +188,7 @@ class Epochs:
         self._fresh.add(epoch)
         if self._pass_on_at is None:
             self._pass_on_at = now + self._refresh.window
-        if self._clients_at is None and self._circle.hanging:
+        if self._clients_at is None and self._circle.clients():
             self._clients_at = now + TELL_CLIENTS * self._refresh.grace
         self._fetch_at = now + FETCH_AFTER * self._refresh.grace
         if self._next_epoch_at is not None:
@@ -303,7 +303,7 @@ class Epochs:
 
     def _tell_clients(self) -> list[Message]:
         """The epoch before too: with short intervals a newer one has begun by now."""
-        return self._tell(self._circle.hanging, {self._refresh.epoch - 1, self._refresh.epoch})
+        return self._tell(self._circle.clients(), {self._refresh.epoch - 1, self._refresh.epoch})
 
     def _tell(self, to: Iterable[NodeKey], epochs: Iterable[int]) -> list[Message]:
         receivers = tuple(to)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from smeg import refresh as refreshing
+from smeg.circle import Circle
 from smeg.core import Message
 from smeg.doubt import Doubt
 from smeg.heartbeat import Detection, Heartbeat, Parts
@@ -129,6 +133,31 @@ def test_a_client_that_hears_nobody_takes_longer_to_give_the_leader_up(core: typ
     assert (client.leader == PEERS[0]) == kept
     client.pass_time(2 * FAST.interval)
     assert client.leader != PEERS[0], "not for ever"
+
+
+@pytest.mark.parametrize("clients", [Circle.clients, lambda circle: circle.hanging], ids=["those too", "its own"])
+def test_a_client_that_was_taken_up_is_told_all_answers_once(
+    clients: Callable[[Circle], tuple[NodeKey, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever it goes by is behind a partition; by those that reach it by chance it would take most for dead."""
+    monkeypatch.setattr(Circle, "clients", clients)
+    client = KNOWN.rings.clients[0]
+    peer = next(key for key in KNOWN.rings.peers if key not in KNOWN.rings.upstream(client))
+    others = [key for key in KNOWN if key not in (peer, client)]
+    watcher = Watcher(peer, KNOWN, detection=FAST)
+    for _ in range(20):
+        for key in others:
+            watcher.hear(Beat(0, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
+        watcher.pass_time(0.5)
+    watcher.pass_time(2.5)
+    watcher.hear(pack(Word.PING, []), client)
+    watcher.hear(refresh(1, {1: others}, KNOWN), others[0])
+    watcher.pass_time(2 * refreshing.WINDOW)
+    watcher.said.clear()
+    watcher.pass_time(2.0)
+    told = [payload for to, payload in watcher.sent(Word.REFRESH) if to == client]
+    assert bool(told) == (clients is Circle.clients)
+    assert len(told) < 2
 
 
 def test_who_has_forgotten_who_is_dead_hears_it_from_a_client_that_it_does_not_watch() -> None:
