@@ -33,9 +33,9 @@ class Allowance:
         self._tokens -= tokens
         return True
 
-    def grant(self, tokens: float) -> None:
-        """Add some that are not lost when they are more than are saved up."""
-        self._tokens += tokens
+    def grant(self, tokens: float, most: float) -> None:
+        """Add some, until there are `most`: these are not lost though they are more than are saved up."""
+        self._tokens = max(self._tokens, min(most, self._tokens + tokens))
 
     def spend(self, now: float, tokens: float) -> None:
         """Take so many whether there are or not: what lacks is owed."""

@@ -385,7 +385,8 @@ class Heartbeat:
         return self._accuse(Accusation(subject, kind), now)
 
     def _accuse(self, accusation: Accusation, now: float) -> list[Message]:
-        if self._is_cut_off(now):
+        # A host that refuses is heard, in a way.
+        if accusation.kind is Kind.GONE and self._is_cut_off(now):
             return []
         return [*self._say(accusation), *self._judge(accusation.subject, now)]
 

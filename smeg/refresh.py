@@ -34,7 +34,7 @@ EPOCHS_AT_ONCE = 4
 EPOCHS_AN_INTERVAL = 2
 """How many epochs of others are entered at once, and then in each interval: an honest leader starts one."""
 MOST_MISSED = 64
-"""How many of those that it missed may be entered at once: of more than wait to be read."""
+"""How many may be entered at once of those that this node missed: more do not wait to be read."""
 FIRST_EPOCH = 2**40
 """The highest epoch that somebody may hear first."""
 _EPOCH = struct.Struct(">Q")
@@ -129,7 +129,7 @@ class Refresh:
 
     def missed(self, seconds: float) -> None:
         """This node heard of nothing for so long: what began meanwhile may be entered at once."""
-        self._entries.grant(min(MOST_MISSED, EPOCHS_AN_INTERVAL * seconds / self.interval))
+        self._entries.grant(EPOCHS_AN_INTERVAL * seconds / self.interval, MOST_MISSED)
 
     def stood_still(self, seconds: float) -> None:
         """This node did; answers that came meanwhile wait to be read."""

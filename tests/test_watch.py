@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from smeg import messages as m
 from smeg import watch as watching
 from smeg.core import Message
 from smeg.heartbeat import Detection, Heartbeat, Parts
@@ -26,7 +27,7 @@ from smeg.watch import (
     Watch,
 )
 from smeg.wire import Word, pack
-from tests.liveness_bench import CLIENT, FAST, HB, SLOW, Bench, Watcher, members
+from tests.liveness_bench import CLIENT, FAST, HB, MESH, SLOW, Bench, Watcher, members
 from tests.observing import GONE, KEYS, OTHERS, OWN, RINGS_OF_ALL, SUBJECT, Observer, T
 
 # Patience.
@@ -398,6 +399,16 @@ def test_one_of_two_peers_that_hears_nobody_does_not_judge_the_other(core: type[
 def test_who_hears_nobody_of_several_accuses_nobody(core: type[Heartbeat], accuses: bool) -> None:
     """One more whose beats are lost would be enough."""
     assert bool(cut_off(members(6), core).sent(Word.ACCUSE)) == accuses
+
+
+def test_who_hears_nobody_but_is_refused_accuses_whom_it_dialled() -> None:
+    """Of three the other two are killed: their hosts say so."""
+    known = members(3)
+    watcher = cut_off(known, Heartbeat)
+    _, *others = known
+    watcher.tell(*(m.LinkRefused(MESH.id, key) for key in others))
+    said = {payload for _, payload in watcher.sent(Word.ACCUSE)}
+    assert said == {pack(Word.ACCUSE, [key, bytes([Kind.DOWN])]) for key in others}
 
 
 def test_a_third_that_dies_at_once_is_known_to_all_soon() -> None:

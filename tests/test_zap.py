@@ -118,6 +118,16 @@ def test_an_allowance_never_gives_more_than_its_burst_and_rate(rate: float, burs
     assert taken <= burst + rate * (now - 1000.0) + 1e-6
 
 
+def test_what_is_granted_is_kept_until_it_is_taken_and_is_bounded() -> None:
+    allowance = Allowance(1.0, 3.0)
+    for _ in range(5):
+        allowance.grant(4.0, 10.0)
+    assert sum(allowance.take(now) for now in (100.0, *[200.0] * 20)) == 10
+    assert not allowance.take(200.0)
+    allowance.grant(1.0, 10.0)
+    assert sum(allowance.take(300.0) for _ in range(20)) == 3, "what it has saved up, as ever"
+
+
 def test_one_key_cannot_use_up_the_allowance_of_others_and_few_keys_are_remembered() -> None:
     allowances = Allowances(rate=1.0, burst=1.0, total=Allowance(1.0, 3.0), most=2)
 
