@@ -314,8 +314,9 @@ class Faults:
     def _lose(self) -> None:
         if self._is_free("", "loss"):
             lasts = self._lasting(10, 30, 90)
-            # Where one alone watches another, the four beats that it takes are lost in a row now and then.
-            shares = (0.01, 0.03, 0.05) if self._smallest() >= FEW_OBSERVERS else (0.005, 0.01, 0.02)
+            # With more the four beats that it takes are lost in a row now and then, where one alone watches another,
+            # and for two at once elsewhere.
+            shares = (0.01, 0.02, 0.03) if self._smallest() >= FEW_OBSERVERS else (0.005, 0.01, 0.02)
             self._say(a.Loss(Share(self.chance.choice(shares)), EVERYONE, lasts))
             self._keep("", "loss", lasts + 3.0)
 
