@@ -211,7 +211,7 @@ class Heartbeat:
         if before:
             self._watch.meet([members.ranks.keys[rank] for rank in moves.come], now)
         else:
-            self._watch.meet_all(now)
+            self._watch.meet_all(now, not self._circle.is_peer)
         self._refresh.meet(members.ranks)
         self._epochs.meet(now)
 
@@ -432,9 +432,7 @@ class Heartbeat:
         if self._watch.due(now):
             if self._own in self._circle.members:
                 out += self._circle.spread(self._circle.audience(), self._own_beat(now))
-            # Who has just started waits long for each of those that it watches, but not for everybody.
-            silent = 1.0 if self._alone(now) else self._watch.silent_share(now, DOUBT_PATIENCE)
-            self._doubt.consider(silent, now)
+            self._doubt.consider(self._watch.silent_share(now, DOUBT_PATIENCE), now)
             out += self._agree(now)
         for accusation in self._watch.accuse(now):
             out += self._accuse(accusation, now)

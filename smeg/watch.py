@@ -128,9 +128,9 @@ class Watch:
 
     # Members.
 
-    def meet_all(self, now: float) -> None:
-        """Nobody was known before."""
-        self._all_met = now + NEWCOMER
+    def meet_all(self, now: float, is_client: bool) -> None:
+        """Nobody was known before. A client judges nobody, and should soon go to others if it is not heard."""
+        self._all_met = now + (self._suspect_after if is_client else NEWCOMER)
 
     def meet(self, new: Iterable[NodeKey], now: float, time: float = NEWCOMER) -> None:
         """Somebody became known: it may not know yet who its observers are, and has so many seconds to learn it."""

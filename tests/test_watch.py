@@ -98,7 +98,7 @@ class NoGraceForNewcomers(Watch):
     def meet(self, new: Iterable[NodeKey], now: float, time: float = 0.0) -> None:
         return
 
-    def meet_all(self, now: float) -> None:
+    def meet_all(self, now: float, is_client: bool) -> None:
         return
 
 
