@@ -14,9 +14,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -26,6 +25,7 @@ from scenarios.daemons import TooLate
 from scenarios.figures import Result, show
 from scenarios.measurement import PACE, pace, tell
 from scenarios.outcomes import Outcome
+from scenarios.process_pool import process_pool
 from scenarios.suites import Job, full, quick
 from smeg.errors import LocalError
 
@@ -58,7 +58,7 @@ def run(jobs: Sequence[Job], folder: Path, resume: bool, at_once: int | None = N
 
 def _apart(job: Job, path: Path) -> None:
     """Run it in a process of its own: should that be killed, only this is lost."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with process_pool(1) as pool:
         kept.write(path, pool.submit(job.run).result())
 
 

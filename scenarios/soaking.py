@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import orjson
 
 from scenarios.attempt import Case, Outcome, attempt
 from scenarios.drawing import draw
+from scenarios.process_pool import process_pool
 from scenarios.run_record import put
 from scenarios.script_writing import write
 from scenarios.shrinking import Shrinking, story
@@ -108,8 +108,7 @@ def soak(account: Account, bounds: Bounds, keep: Path | None, tell: Tell) -> Non
     """
     end = time.monotonic() + bounds.minutes * 60
     told = time.monotonic()
-    context = get_context("spawn")
-    with ProcessPoolExecutor(bounds.jobs, context) as pool:
+    with process_pool(bounds.jobs) as pool:
         try:
             for seed, outcome in _outcomes(pool, account, bounds, end):
                 account.add(seed, outcome)
@@ -126,9 +125,7 @@ def soak(account: Account, bounds: Bounds, keep: Path | None, tell: Tell) -> Non
             pool.shutdown(cancel_futures=True)
 
 
-def _outcomes(
-    pool: ProcessPoolExecutor, account: Account, bounds: Bounds, end: float
-) -> Iterator[tuple[int, Outcome]]:  # fmt: skip
+def _outcomes(pool: Executor, account: Account, bounds: Bounds, end: float) -> Iterator[tuple[int, Outcome]]:
     """In the order of their seeds."""
     waiting: deque[tuple[int, Future[Outcome]]] = deque()
     seed = account.following

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from scenarios.statuses import FAILED, HELD, IMPOSSIBLE
 from smeg.errors import LocalError
 from smeg.heartbeat import Heartbeat
 from smeg.watch import Watch
+from tests.backend_conformance import until
 
 
 def scenario(*arguments: str) -> Result:
@@ -33,6 +36,26 @@ def test_it_counts_what_it_survives_and_goes_on_where_it_ended(tmp_path: Path) -
     second = scenario("soak", "--minutes", "0", "--keep", str(tmp_path))
     assert f"goes on with seed {account.following}" in second.stderr
     assert load(tmp_path, 1) == account
+
+
+def children(pid: int) -> set[int]:
+    """Of a process, those that run."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return set()
+    return {int(child) for child in found}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it looks into /proc")
+def test_its_processes_end_with_it_however_it_ends() -> None:
+    command = [sys.executable, "-m", "scenarios.run", "soak", "--minutes", "5", "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as soaking:
+        # One more keeps account of what the others hold.
+        until(lambda: len(children(soaking.pid)) >= 3)
+        started = children(soaking.pid)
+        soaking.kill()
+    until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in started))
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_anything_is_played(tmp_path: Path) -> None:
