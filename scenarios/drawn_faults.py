@@ -307,6 +307,10 @@ class Faults:
             self._absent.append((self._at + lasts, 1))
             self._heal_after(lasts)
 
+    def _share(self, usual: tuple[float, ...], few: tuple[float, ...]) -> Share:
+        """Of all messages: one of these, or of those if a mesh has few observers."""
+        return Share(self.chance.choice(usual if self._smallest() >= FEW_OBSERVERS else few))
+
     def _heal_after(self, seconds: float) -> None:
         self._say(a.Heal(), self._at + seconds)
         self._keep("", "cut", seconds + 10.0)
@@ -316,8 +320,8 @@ class Faults:
             lasts = self._lasting(10, 30, 90)
             # With more the four beats that it takes are lost in a row now and then, where one alone watches another,
             # and for two at once elsewhere.
-            shares = (0.01, 0.02, 0.03) if self._smallest() >= FEW_OBSERVERS else (0.005, 0.01, 0.02)
-            self._say(a.Loss(Share(self.chance.choice(shares)), EVERYONE, lasts))
+            share = self._share((0.01, 0.02, 0.03), (0.005, 0.01, 0.02))
+            self._say(a.Loss(share, EVERYONE, lasts))
             self._keep("", "loss", lasts + 3.0)
 
     def _delay(self) -> None:
@@ -335,7 +339,7 @@ class Faults:
     def _reorder(self) -> None:
         if self._is_free("", "reorder"):
             lasts = self._lasting(10, 60)
-            self._say(a.Reorder(Share(self.chance.choice((0.05, 0.1, 0.2))), lasts))
+            self._say(a.Reorder(self._share((0.05, 0.1, 0.2), (0.01, 0.02, 0.05)), lasts))
             self._keep("", "reorder", lasts + 3.0)
 
     # Members.
