@@ -370,7 +370,7 @@ class _Holder:
         except BaseException:
             # What entered the namespace reaps its child, the command, and ends like it. Killed first, it would leave a
             # zombie to the machine's first process, and closing the world would wait until that one looks.
-            for pid in _children(process.pid) or [process.pid]:
+            for pid in children(process.pid) or [process.pid]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.communicate()
@@ -429,15 +429,16 @@ def _read(path: str) -> str:
         return ""
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Of a process, those that run; none of one that has ended."""
     return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
 
 
 def _child_of(process: subprocess.Popen[bytes]) -> int | None:
     """The pid of the program that `nsenter` or `unshare` has forked into its namespaces; None when it has ended."""
     while process.poll() is None:
-        if children := _children(process.pid):
-            return children[0]
+        if forked := children(process.pid):
+            return forked[0]
         time.sleep(0.001)
     return None
 

@@ -93,7 +93,6 @@ class Heartbeat:
         self._mesh = mesh
         self._own = own
         self._fast = detection.fast
-        self._suspect_after = detection.suspect_after
         self._deaf_after = DOUBT_PATIENCE * detection.suspect_after
         self._heard_at = 0.0
         """When anything was heard of anybody."""
@@ -311,15 +310,15 @@ class Heartbeat:
 
     def _alone(self, now: float) -> bool:
         """Whether this is a client that hears nobody: those that it goes by may be gone, and it has to find others."""
-        client = self._own in self._circle.members and not self._circle.is_peer
-        return client and now > self._heard_at + self._suspect_after
+        return not self._circle.is_peer and self._hears_nobody(now)
 
     def _is_cut_off(self, now: float) -> bool:
         """Whether this node hears nobody of several: what it accuses others of is its own fault. Where it alone watches
         somebody, it alone would judge, and otherwise it takes one more whose beats are lost."""
-        if now <= self._heard_at + self._deaf_after:
-            return False
-        return sum(key not in self._verdicts for key in self._watch.edges) > 1
+        return self._hears_nobody(now) and sum(key not in self._verdicts for key in self._watch.edges) > 1
+
+    def _hears_nobody(self, now: float) -> bool:
+        return now > self._heard_at + self._deaf_after
 
     def _own_beat(self, now: float) -> bytes:
         beat = Beat(self._refresh.epoch, self._root, self._verdicts.tag, self._watch.stall(now))

@@ -86,8 +86,8 @@ def shrunk(name: str, nodes: int, check: str) -> Shrunk:
     return found
 
 
-def test_a_verdict_without_its_quorum_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One observer is believed, though it hears nobody: it condemns everybody."""
+def test_one_observer_that_is_believed_though_it_hears_nobody_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It condemns everybody."""
     monkeypatch.setattr(Heartbeat, "_is_cut_off", lambda self, now: False)
     monkeypatch.setattr(Watch, "_quorum", lambda self, places: 1)
     monkeypatch.setattr(Watch, "_accusers", lambda self: 1)

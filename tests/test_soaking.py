@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scenarios.attempt import Case, Outcome, attempt
+from scenarios.hosts import children
 from scenarios.run import main
 from scenarios.script_reading import parse
 from scenarios.soaking import MOST_KEPT, Account, load, play_drawn, save
@@ -36,15 +37,6 @@ def test_it_counts_what_it_survives_and_goes_on_where_it_ended(tmp_path: Path) -
     second = scenario("soak", "--minutes", "0", "--keep", str(tmp_path))
     assert f"goes on with seed {account.following}" in second.stderr
     assert load(tmp_path, 1) == account
-
-
-def children(pid: int) -> set[int]:
-    """Of a process, those that run."""
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return set()
-    return {int(child) for child in found}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it looks into /proc")
