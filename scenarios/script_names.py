@@ -56,10 +56,12 @@ def check_names(
 def check_event(script: Script, found: Findings, line: int, place: str, name: str, events: Collection[str]) -> None:
     """That `name` is one of these events, and of one only."""
     alike = [event.line for event in script.timeline if event.name == name]
-    if not events:
+    # One whose verb is a mistake has no name but that which it was given.
+    named = [event for event in events if event]
+    if not named:
         found.wrong(line, place, f"there is no event {name}", "one that comes before it")
-    elif name not in events:
-        found.missing(line, place, "event", name, events)
+    elif name not in named:
+        found.missing(line, place, "event", name, named)
     elif len(alike) > 1:
         lines = ", ".join(str(one) for one in alike[:NAMED])
         found.wrong(

@@ -170,17 +170,19 @@ class Reading(NodeReading):
         line, before = line_of(node), len(self.mistakes)
         entries = self._known(node, "timeline", [*ABOUT_EVENT, *VERBS], "a mapping with one verb, like `kill: leader`")
         found = [(verb, *entries[verb]) for verb in VERBS if verb in entries]
-        if len(found) != 1:
-            if found or len(self.mistakes) == before:
-                said = " and ".join(verb for verb, _, _ in found) if found else "no verb"
-                self.wrong(line, "timeline", f"has {said} in one entry", f"one of {', '.join(VERBS)}")
-            return
-        ((verb, at, said_node),) = found
-        action = self._build(VERBS[verb], specs(VERBS[verb]), said_node, verb, at)
+        verb, action = "", None
+        if len(found) == 1:
+            ((verb, at, said_node),) = found
+            action = self._build(VERBS[verb], specs(VERBS[verb]), said_node, verb, at)
+        elif found or len(self.mistakes) == before:
+            said = " and ".join(verb for verb, _, _ in found) if found else "no verb"
+            self.wrong(line, "timeline", f"has {said} in one entry", f"one of {', '.join(VERBS)}")
         after = self._check(entries["after"], "after") if "after" in entries else None
         when = self._seconds(entries, "at", 0.0) if "at" in entries else None
+        wait = self._seconds(entries, "wait", 0.0)
         if when is not None and ("after" in entries or "wait" in entries):
-            self.wrong(line, verb, "has `at` and `after` or `wait`", "a time, or something that it waits for")
+            place = verb or "timeline"
+            self.wrong(line, place, "has `at` and `after` or `wait`", "a time, or something that it waits for")
         label = str(self._one(entries, "as", LABEL, ""))
         if label in self._named:
             said = f"is said twice, first in line {self._named[label]}"
@@ -191,7 +193,7 @@ class Reading(NodeReading):
             # That it is there is known to what comes after it.
             yield Event(line, Heal(), label or verb)
         else:
-            yield Event(line, action, label or verb, when, after, self._seconds(entries, "wait", 0.0))
+            yield Event(line, action, label or verb, when, after, wait)
 
     def _check(self, entry: tuple[int, Node], place: str, about: Mapping[str, str] | None = None) -> Check | None:
         """A check: a word, or a mapping with one check among other keys."""

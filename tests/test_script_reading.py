@@ -359,8 +359,11 @@ timeline:
   - {join: guests, mesh: demo}
   - {restart: {hosts: peers-1, awy: 3 s}, as: again}
   - {kill: leeder}
+  - {kil: leader, wait: 5, as: death}
 expect:
-  eventually: [{known-by-all: again, within: 5 s, after: again}]
+  eventually:
+    - {known-by-all: again, within: 5 s, after: again}
+    - {known-by-all: death, within: 5 s, after: death}
 """
     with pytest.raises(LocalError) as refused:
         parse(text, "made.yaml")
@@ -371,8 +374,10 @@ expect:
         "timeline.mesh: is not known",
         "restart.awy: is not known",
         "kill: there is no group or host leeder",
+        "timeline.kil: is not known",
+        "wait: '5' has no unit",
     ]
-    assert mistakes[-1].endswith("did you mean leader?")
+    assert mistakes[-3].endswith("did you mean leader?")
 
 
 def test_a_scenario_that_is_not_there_is_told_by_the_one_that_was_meant() -> None:
