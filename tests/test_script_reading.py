@@ -360,6 +360,8 @@ timeline:
   - {restart: {hosts: peers-1, awy: 3 s}, as: again}
   - {kill: leeder}
   - {kil: leader, wait: 5, as: death}
+  - {stpo: guests}
+  - {start: of stop}
 expect:
   eventually:
     - {known-by-all: again, within: 5 s, after: again}
@@ -376,8 +378,9 @@ expect:
         "kill: there is no group or host leeder",
         "timeline.kil: is not known",
         "wait: '5' has no unit",
+        "timeline.stpo: is not known",
     ]
-    assert mistakes[-3].endswith("did you mean leader?")
+    assert mistakes[4].endswith("did you mean leader?")
 
 
 def test_a_scenario_that_is_not_there_is_told_by_the_one_that_was_meant() -> None:
