@@ -312,7 +312,7 @@ class Epochs:
     def _revive(self) -> list[Message]:
         """When each half of a mesh has pruned the other, nobody else would ever bring them together."""
         dead = self._dialable()
-        living = len(self._refresh.ranks) - len(self._verdicts)
+        living = len(self._circle.members) - len(self._verdicts)
         if not dead or self._random.random() * living >= REVIVERS * len(dead):
             return []
         return [self.everything(self._random.choice(dead))]

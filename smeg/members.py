@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from ipaddress import IPv6Address
 from typing import ClassVar, TypeVar
@@ -97,6 +97,10 @@ class Ranks:
         """Where a key stands; None if it is not in the list."""
         at = bisect_left(self.keys, key)
         return at if at < len(self.keys) and self.keys[at] == key else None
+
+    def bits(self, keys: Iterable[NodeKey]) -> int:
+        """The bitmap of these, so far as they are in the list."""
+        return sum(1 << rank for rank in map(self.rank, keys) if rank is not None)
 
     def __len__(self) -> int:
         return len(self.keys)

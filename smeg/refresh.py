@@ -1,8 +1,9 @@
 """The refresh: epochs that the leader starts and everybody answers, and whom it finds silent.
 
-Answers are bitmaps by rank in the sorted list of members, named by a tag of that list, and merged by OR: any way they
-take is right, and what one node has to remember is six of them. `Refresh` decides nothing about time but when it
-expects what; who leads and what follows from silence is `heartbeat`'s.
+Answers are bitmaps by rank in a sorted list of keys, named by a tag of that list, and merged by OR: any way they take
+is right, and what one node has to remember is six of them. In the list are the members, and those whose certificates
+have expired: by whose clock somebody is a member must not decide who can read whom. `Refresh` decides nothing about
+time but when it expects what; who leads and what follows from silence is `heartbeat`'s.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Refresh:
         self.judged = 0
         """The last epoch whose answers were judged."""
         self._lists: list[Ranks] = [Ranks.of(())]
+        self._members = Ranks.of(())
+        self._expected = 0
+        """Who of the list is a member, and so has to answer; bits by rank."""
         self._seen: dict[int, float] = {}
         """Epoch → when it was seen here."""
         self._answers: dict[int, int] = {}
@@ -81,17 +85,25 @@ class Refresh:
 
     # Members.
 
-    def meet(self, ranks: Ranks) -> None:
-        """The list of members is another. A new one counts as having answered the epochs before it was known."""
-        before = self._lists[0]
-        if ranks is before:
+    def meet(self, ranks: Ranks, members: Ranks) -> None:
+        """By which list answers go, and who of it is a member. A new one counts as having answered the epochs before it
+        was known."""
+        if ranks is self.ranks and members is self._members:
             return
+        if ranks is not self.ranks:
+            self._go_by(ranks)
+        come = [members.keys[rank] for rank in members.since(self._members).come]
+        self._members = members
+        self._expected = ranks.everybody if ranks is members else ranks.bits(members.keys)
+        new = self._excuses(ranks.bits(come)) if self._excused else 0
+        self._excused = {epoch: bits | new for epoch, bits in self._excused.items()}
+
+    def _go_by(self, ranks: Ranks) -> None:
+        moves = ranks.since(self.ranks)
         self._lists = [ranks, *[known for known in self._lists if known is not ranks][: KEPT_LISTS - 1]]
         self._told.clear()
-        moves = ranks.since(before)
         self._answers = {epoch: moves.translate(bits) for epoch, bits in self._answers.items()}
-        new = self._excuses(sum(1 << rank for rank in moves.come)) if self._excused else 0
-        self._excused = {epoch: moves.translate(bits) | new for epoch, bits in self._excused.items()}
+        self._excused = {epoch: moves.translate(bits) for epoch, bits in self._excused.items()}
 
     def _excuses(self, new: int) -> int:
         """Which of the new ones had no time to answer."""
@@ -204,7 +216,7 @@ class Refresh:
         before = self.epoch - 1
         if before not in self._answers:
             return 0
-        return self.ranks.everybody & ~(self._answers[before] | self._excused[before] | self._answers[self.epoch])
+        return self._expected & ~(self._answers[before] | self._excused[before] | self._answers[self.epoch])
 
     def everything(self) -> bytes:
         """The payload that tells all epochs that are remembered: for somebody who was away."""
@@ -263,14 +275,13 @@ class Refresh:
         for at, bits in self._answers.items():
             if at >= oldest:
                 heard |= bits | self._excused[at]
-        if self._could_not_read(oldest, heard):
+        if self._could_not_read(oldest, heard & self._expected):
             return []
-        everybody = self.ranks.everybody
-        return [key for key in self.keys(everybody & ~heard) if key != self._own]
+        return [key for key in self.keys(self._expected & ~heard) if key != self._own]
 
     def _could_not_read(self, oldest: int, heard: int) -> bool:
         """Whether others use a list that is not known here, and few the own: then it is this node that is odd."""
-        few = 2 * heard.bit_count() < len(self.ranks) or not any(epoch >= oldest for epoch in self._read)
+        few = 2 * heard.bit_count() < len(self._members) or not any(epoch >= oldest for epoch in self._read)
         return few and any(epoch >= oldest for epoch in self._unread)
 
     def _seen_all(self, oldest: int, newest: int) -> bool:

@@ -17,7 +17,7 @@ from smeg.addresses import overlay_address
 from smeg.certificates import InviteCertificate
 from smeg.chain import Chain
 from smeg.keys import NodeKey
-from smeg.members import Members
+from smeg.members import Members, Ranks
 from smeg.records import PREFIX_BYTES, Action, Member, Record, Standing
 from smeg.replica import Replica
 
@@ -29,11 +29,12 @@ class Verdict(Enum):
     UNKNOWN = "unknown"
     REMOVED = "removed"
     """A leave or an evict covers its record."""
-    EXPIRED = "expired"
     ORPHANED = "orphaned"
     """Who countersigned it, or somebody above, was evicted, and the evict does not keep what it had let in."""
     QUARANTINED = "quarantined"
     """Its invite has more users than uses; an admin decides by evicting."""
+    EXPIRED = "expired"
+    """It would be a member by a clock that is behind."""
 
 
 class Roster:
@@ -76,7 +77,7 @@ class Roster:
         self._expired: frozenset[NodeKey] = frozenset()
         self._next_expiry: float = float("inf")
         self.version = 0
-        """Grows with every change of the members."""
+        """Grows with every change of the members, and of `listed`."""
 
     def fork(self, replica: Replica, chain: Chain) -> Roster:
         """Another over forks of its replica and chain, which changes on its own."""
@@ -101,6 +102,12 @@ class Roster:
         return self._quarantined
 
     @property
+    def listed(self) -> Ranks:
+        """The members, and those whose certificates have expired: replicas that are equal agree on it whatever their
+        clocks say."""
+        return self.members.ranks.change(self._expired, ())
+
+    @property
     def next_expiry(self) -> float:
         """Seconds since 1970 of the first certificate of a member to expire."""
         return self._next_expiry
@@ -114,7 +121,7 @@ class Roster:
         return bool(evicts) and any(node in evicts for node in self._chain.users(invite))
 
     def update(self, nodes: Iterable[NodeKey], wall: int) -> bool:
-        """Judge these nodes, and whoever depends on them, again; whether any member changed. `wall`: s since 1970."""
+        """Judge these nodes, and whoever depends on them, again; whether `version` grew. `wall`: s since 1970."""
         touched = set(nodes)
         evicts = self._replica.evicts
         evicted = [node for node in touched if evicts.get(node) is not self._evicts.get(node)]
@@ -147,13 +154,11 @@ class Roster:
         evict = self._replica.evicts.get(node)
         if not self._replica.present(node, self._serial) or (evict and evict.ends_invite(standing.invite)):
             return Verdict.REMOVED
-        if standing.expires <= wall:
-            return Verdict.EXPIRED
         if self._orphaned(standing):
             return Verdict.ORPHANED
         if standing.invite is not None and self._overdrawn(standing.invite):
             return Verdict.QUARANTINED
-        return Verdict.MEMBER
+        return Verdict.EXPIRED if standing.expires <= wall else Verdict.MEMBER
 
     def gone(self, before: Members, wall: int) -> tuple[tuple[NodeKey, str], ...]:
         """Who was a member before and is none now, and why: by which remove, or which verdict."""
@@ -233,9 +238,9 @@ class Roster:
         self._changed.update(members)
         if quarantined:
             self._quarantined = self._quarantined.change(quarantined)
-        if members or quarantined:
-            self.version += 1
-        return bool(members or quarantined)
+        changed = bool(members or quarantined or turned)
+        self.version += changed
+        return changed
 
     def _member(self, node: NodeKey, before: Member | None) -> Member:
         record = self._replica.records[node]

@@ -56,8 +56,11 @@ def all_but(*silent: NodeKey) -> list[NodeKey]:
     return [key for key in EVERYBODY if key not in silent]
 
 
-def changed(known: Mapping[NodeKey, Member]) -> m.MembersChanged:
-    return m.MembersChanged(MESH.id, 1, known if isinstance(known, Members) else Members.of(known))
+def changed(known: Mapping[NodeKey, Member], expired: Iterable[NodeKey] = ()) -> m.MembersChanged:
+    """`expired`: of the known, those whose certificates have."""
+    everybody = known if isinstance(known, Members) else Members.of(known)
+    members = everybody.change(dict.fromkeys(expired))
+    return m.MembersChanged(MESH.id, 1, members, listed=everybody.ranks)
 
 
 def tag_of(keys: Iterable[NodeKey]) -> bytes:

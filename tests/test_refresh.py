@@ -57,7 +57,7 @@ def ranks(size: int) -> Ranks:
 def refresh_of(known: Ranks, answered: Iterable[int] = (), epoch: int = 7, own: NodeKey | None = None) -> Refresh:
     """What somebody knows who has heard that these answered."""
     made = Refresh(own or NodeKey(b"nobody".ljust(32)), HB, Random(1))
-    made.meet(known)
+    made.meet(known, known)
     made.enter(epoch, 0.0)
     for rank in answered:
         made.vouch(known.keys[rank], epoch)
@@ -279,6 +279,42 @@ def test_whose_list_differs_for_long_neither_prunes_the_others_nor_is_pruned() -
     assert condemned_around_an_odd_one(Refresh) == set()
     assert (False, True) in condemned_around_an_odd_one(Unvouched)
     assert (True, False) in condemned_around_an_odd_one(BelievesItself)
+
+
+class ListsMembersOnly(Refresh):
+    def meet(self, ranks: Ranks, members: Ranks) -> None:
+        super().meet(members, members)
+
+
+@pytest.mark.parametrize(
+    ("parts", "ahead", "condemns"),
+    [(Refresh, 0.2, False), (Refresh, 0.5, False), (Refresh, 0.8, False), (ListsMembersOnly, 0.8, True)],
+)
+def test_nobody_is_condemned_because_somebody_has_expired_by_some_clocks(
+    parts: type[Refresh], ahead: float, condemns: bool
+) -> None:
+    known = members(100)
+    bench = Bench(known, SLOW, parts=Parts(refresh=parts))
+    bench.run(12.0)
+    *others, expired = known
+    bench.kill(expired)
+    for key in bench.random.sample(others, int(ahead * len(others))):
+        bench.tell(key, changed(known, [expired]))
+    bench.run(60.0)
+    assert any(subject != expired for _, subject in bench.condemned) is condemns
+
+
+def test_who_has_expired_need_not_answer_and_is_new_when_the_clock_is_set_back() -> None:
+    watcher = Watcher(SECOND)
+    watcher.tell(changed(EVERYBODY, [LAST]))
+    run_epochs(watcher, (1, 2, 3), LAST)
+    watcher.tell(changed(EVERYBODY))
+    watcher.pass_time(GRACE + 0.1)
+    assert watcher.pruned == frozenset()
+    run_epochs(watcher, (4, 5), LAST)
+    assert watcher.pruned == frozenset()
+    run_epochs(watcher, (6,), LAST)
+    assert watcher.pruned == {LAST}
 
 
 # Clients.

@@ -56,8 +56,6 @@ def definition(desk: Desk, wall: int) -> dict[NodeKey, Verdict]:
                 return Verdict.REMOVED
         if key in evicts and evicted(stay, evicts[key]):
             return Verdict.REMOVED
-        if stay.given.expires <= wall:
-            return Verdict.EXPIRED
         if cut_off(stay):
             return Verdict.ORPHANED
         same_invite = [k for k, s in stay_of.items() if s.invite is not None and s.invite == stay.invite]
@@ -65,7 +63,7 @@ def definition(desk: Desk, wall: int) -> dict[NodeKey, Verdict]:
         uses = {universe().mesh.invite("one").document: 1, universe().mesh.invite("three", 3).document: 3}
         if stay.invite is not None and len(users) > uses.get(stay.invite.document, 9):
             return Verdict.QUARANTINED
-        return Verdict.MEMBER
+        return Verdict.EXPIRED if stay.given.expires <= wall else Verdict.MEMBER
 
     return {key: judge(key) for key in records}
 
@@ -78,10 +76,17 @@ def agrees(desk: Desk, wall: int = WALL) -> None:
     assert {key: desk.roster.verdict(key, wall) for key in expected} == expected
     assert list(desk.members) == members
     assert set(desk.roster.quarantined) == quarantined
+    assert desk.roster.listed.keys == tuple(
+        key for key, verdict in sorted(expected.items()) if verdict in (Verdict.MEMBER, Verdict.EXPIRED)
+    )
     anew = Roster(desk.mesh, desk.replica, desk.chain)
     anew.update(desk.replica, wall)
     assert anew.members == desk.members
     assert set(anew.quarantined) == set(desk.roster.quarantined)
+
+
+def told(desk: Desk) -> tuple[object, ...]:
+    return desk.members, desk.roster.quarantined, desk.roster.listed
 
 
 @QUICK
@@ -89,10 +94,9 @@ def agrees(desk: Desk, wall: int = WALL) -> None:
 def test_after_every_statement_the_roster_is_what_the_definition_says(order: list[int]) -> None:
     desk = Desk(universe().mesh.id)
     for step, index in enumerate(order):
-        before, version = (desk.members, desk.roster.quarantined), desk.roster.version
+        before, version = told(desk), desk.roster.version
         desk.take(deliveries()[index][1])
-        changed = (desk.members, desk.roster.quarantined) != before
-        assert changed == (desk.roster.version != version)
+        assert (told(desk) != before) == (desk.roster.version != version)
         if step % 5 == 4 or step == len(order) - 1:
             agrees(desk)
 
@@ -107,6 +111,16 @@ def test_a_clock_that_goes_on_or_back_is_judged_as_if_it_had_always_been_so(orde
         for index in order[at * chunk : (at + 1) * chunk]:
             desk.take(deliveries()[index][1], WALL + move)
         agrees(desk, WALL + move)
+
+
+@QUICK
+@given(ORDERS, st.integers(-20, 20))
+def test_all_clocks_list_the_same(order: list[int], ahead: int) -> None:
+    desks = Desk(universe().mesh.id), Desk(universe().mesh.id)
+    for index in order:
+        for desk, wall in zip(desks, (WALL, WALL + ahead), strict=True):
+            desk.take(deliveries()[index][1], wall)
+        assert desks[0].roster.listed is desks[1].roster.listed
 
 
 @QUICK
