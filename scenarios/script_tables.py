@@ -34,7 +34,7 @@ TOP = {
     "hosts": "groups of hosts, by name",
     "meshes": "which groups are in which mesh; without this all are in one that is called demo",
     "bridges": "which meshes a group bridges: it is a member of each",
-    "settings": f"of all daemons, in seconds: {', '.join(SETTINGS)}",
+    "settings": f"of all daemons, durations with their units: {', '.join(SETTINGS)}",
     "timeline": "what is done, in this order",
     "expect": "what must hold",
     "lasts": "how long the world is watched after the last event, at least",
