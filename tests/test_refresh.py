@@ -317,6 +317,21 @@ def test_who_has_expired_need_not_answer_and_is_new_when_the_clock_is_set_back()
     assert watcher.pruned == {LAST}
 
 
+def test_the_answers_of_those_who_have_expired_are_neither_missed_nor_make_the_others_heard() -> None:
+    listed = ranks(10)
+    living = listed.keys[:4]
+    made = refresh_of(listed, own=living[0])
+    made.meet(listed, Ranks.of(living))
+    for epoch in (8, 9, 10):
+        made.enter(epoch, HB * epoch)
+        assert made.keys(made.missing()) == [*living[1:]]
+        answers = refresh_of(listed, range(4, 10), epoch).everything()
+        for tag in (listed.tag, b"another."):
+            _, _, items = read(unpack(answers)[1])
+            made.merge(living[1], tag, items)
+    assert made.silent(10) == [], "it hears few of the members, and others have a list that it cannot read"
+
+
 # Clients.
 
 

@@ -90,15 +90,15 @@ def told(desk: Desk) -> tuple[object, ...]:
 
 
 @QUICK
-@given(ORDERS)
-def test_after_every_statement_the_roster_is_what_the_definition_says(order: list[int]) -> None:
+@given(ORDERS, st.integers(-20, 20))
+def test_after_every_statement_the_roster_is_what_the_definition_says(order: list[int], ahead: int) -> None:
     desk = Desk(universe().mesh.id)
     for step, index in enumerate(order):
         before, version = told(desk), desk.roster.version
-        desk.take(deliveries()[index][1])
+        desk.take(deliveries()[index][1], WALL + ahead)
         assert (told(desk) != before) == (desk.roster.version != version)
         if step % 5 == 4 or step == len(order) - 1:
-            agrees(desk)
+            agrees(desk, WALL + ahead)
 
 
 @QUICK
