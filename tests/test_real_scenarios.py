@@ -39,7 +39,7 @@ from tests.nodes import PATIENCE, wait_for
 ROOT = Path(__file__).parent.parent
 ALL = Abilities("kernel", drops=True, loses=True, netem=True, slows=True, doubles=True, translates=True)
 NOTHING = Abilities("userspace", drops=False, loses=False, netem=False, slows=False, doubles=False, translates=False)
-ONLY_SIMULATED = ("mixed-versions", "return-after-a-week", "return-too-late", "slow-bridges")
+ONLY_SIMULATED = ("clocks-disagree", "mixed-versions", "return-after-a-week", "return-too-late", "slow-bridges")
 """Of the library: hosts a second away, certificates that end early, a version that is not there yet."""
 REALLY_PLAYED = ("corrupt-state",)
 """Of the library, with this many hosts: what takes half a minute."""
