@@ -31,7 +31,7 @@ from smeg.doubt import DOUBT_PATIENCE, Doubt
 from smeg.epochs import Epochs
 from smeg.errors import RemoteError
 from smeg.keys import KEY_BYTES, NodeKey, interned
-from smeg.members import Members, Ranks
+from smeg.members import Members
 from smeg.refresh import SILENT_EPOCHS, Refresh
 from smeg.rings import NOBODY
 from smeg.verdicts import Kind, Verdicts
@@ -161,7 +161,7 @@ class Heartbeat:
             case m.Tick():
                 return self._tick(now)
             case m.MembersChanged():
-                self._meet(message.members, message.listed, now)
+                self._meet(message.members, message.expired, now)
             case m.RootChanged():
                 self._root, self._root_at, self._all_agree = message.root, now, False
             case m.LinkRefused() if self._fast:
@@ -197,10 +197,10 @@ class Heartbeat:
 
     # Members, and who is with whom.
 
-    def _meet(self, members: Members, listed: Ranks | None, now: float) -> None:
+    def _meet(self, members: Members, expired: frozenset[NodeKey], now: float) -> None:
         before = self._circle.members
         self._circle.meet(members)
-        self._refresh.meet(members.ranks if listed is None else listed, members.ranks)
+        self._refresh.meet(members.ranks.change(expired, ()), members.ranks)
         if members.ranks is before.ranks:
             return
         moves = members.ranks.since(before.ranks)

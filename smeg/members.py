@@ -105,9 +105,6 @@ class Ranks:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __repr__(self) -> str:
-        return f"Ranks({len(self)}, {self.tag.hex()})"
-
 
 class Members(Mapping[NodeKey, Member]):
     """`Members()` is nobody; `of` and `change` make the others."""

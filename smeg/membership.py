@@ -154,8 +154,8 @@ class Membership:
             quarantined = self._roster.quarantined
             gone = self._roster.gone(before, self._wall())
             version = self._roster.version
-            listed = self._roster.listed
-            out.append(m.MembersChanged(self._mesh, version, self._members, quarantined, verdict, gone, listed))
+            expired = self._roster.expired
+            out.append(m.MembersChanged(self._mesh, version, self._members, quarantined, verdict, gone, expired))
         root = self._replica.digest.of()
         if root != self._told_root:
             self._told_root = root

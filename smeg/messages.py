@@ -18,7 +18,7 @@ from smeg.errors import Problem
 from smeg.forwarding import Mode
 from smeg.hooks import Hooks
 from smeg.keys import NodeKey, Secret, interned
-from smeg.members import Members, Ranks
+from smeg.members import Members
 from smeg.records import Member, Route
 from smeg.route_policy import RoutePolicy
 from smeg.static_clients import StaticClient
@@ -195,8 +195,8 @@ class MembersChanged:
     """What this replica says of its own node: see `roster.Verdict`."""
     gone: tuple[tuple[NodeKey, str], ...] = ()
     """Who was a member in the snapshot before, and why no more: `leave`, `evict`, or another `roster.Verdict`."""
-    listed: Ranks | None = None
-    """The members, and those whose certificates have expired; None if these are none."""
+    expired: frozenset[NodeKey] = frozenset()
+    """Who would be a member by a clock that is behind."""
 
 
 @dataclass(frozen=True, slots=True)

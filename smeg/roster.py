@@ -17,7 +17,7 @@ from smeg.addresses import overlay_address
 from smeg.certificates import InviteCertificate
 from smeg.chain import Chain
 from smeg.keys import NodeKey
-from smeg.members import Members, Ranks
+from smeg.members import Members
 from smeg.records import PREFIX_BYTES, Action, Member, Record, Standing
 from smeg.replica import Replica
 
@@ -77,7 +77,7 @@ class Roster:
         self._expired: frozenset[NodeKey] = frozenset()
         self._next_expiry: float = float("inf")
         self.version = 0
-        """Grows with every change of the members, and of `listed`."""
+        """Grows with every change of the members, of `quarantined` and of `expired`."""
 
     def fork(self, replica: Replica, chain: Chain) -> Roster:
         """Another over forks of its replica and chain, which changes on its own."""
@@ -102,10 +102,10 @@ class Roster:
         return self._quarantined
 
     @property
-    def listed(self) -> Ranks:
-        """The members, and those whose certificates have expired: replicas that are equal agree on it whatever their
-        clocks say."""
-        return self.members.ranks.change(self._expired, ())
+    def expired(self) -> frozenset[NodeKey]:
+        """Who would be a member if its certificate had not expired. Replicas that are equal agree on these and the
+        members together, whatever their clocks say."""
+        return self._expired
 
     @property
     def next_expiry(self) -> float:

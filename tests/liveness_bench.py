@@ -19,8 +19,9 @@ from smeg.certificates import Role
 from smeg.core import Message
 from smeg.heartbeat import ARRANGE_AGAIN, Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
-from smeg.members import Members
+from smeg.members import Members, Ranks
 from smeg.records import Member
+from smeg.refresh import Refresh
 from smeg.wire import Word, pack
 from tests.builders import Desk, MadeMesh, grant
 
@@ -60,7 +61,7 @@ def changed(known: Mapping[NodeKey, Member], expired: Iterable[NodeKey] = ()) ->
     """`expired`: of the known, those whose certificates have."""
     everybody = known if isinstance(known, Members) else Members.of(known)
     members = everybody.change(dict.fromkeys(expired))
-    return m.MembersChanged(MESH.id, 1, members, listed=everybody.ranks)
+    return m.MembersChanged(MESH.id, 1, members, expired=frozenset(expired))
 
 
 def tag_of(keys: Iterable[NodeKey]) -> bytes:
@@ -76,6 +77,20 @@ def refresh(epoch: int, answers: Mapping[int, Iterable[NodeKey]], keys: Iterable
         bits = sum(1 << ranked.index(key) for key in who)
         items.append(struct.pack(">QB", answered, 0) + bits.to_bytes(size, "little"))
     return pack(Word.REFRESH, items)
+
+
+def ranks(size: int) -> Ranks:
+    return Ranks.of(tuple(NodeKey(number.to_bytes(2, "big") * 16) for number in range(size)))
+
+
+def refresh_of(known: Ranks, answered: Iterable[int] = (), epoch: int = 7, own: NodeKey | None = None) -> Refresh:
+    """What somebody knows who has heard that these answered."""
+    made = Refresh(own or NodeKey(b"nobody".ljust(32)), HB, Random(1))
+    made.meet(known, known)
+    made.enter(epoch, 0.0)
+    for rank in answered:
+        made.vouch(known.keys[rank], epoch)
+    return made
 
 
 class Watcher:

@@ -90,15 +90,14 @@ def test_who_presents_itself_and_knows_nothing_is_told_all_as_no_news() -> None:
         assert told.index(node.record(1).raw) == told.index(node.papers[-1].raw) + 1
 
 
-def test_who_has_expired_is_listed_by_whoever_hears_of_it_and_no_member() -> None:
+def test_whoever_hears_of_a_record_that_has_expired_says_so_and_has_no_member_more() -> None:
     late = MESH.founder("late", given=grant(expires=WALL))
     made = core()
     made.settle(0.0)
     made.handle(heard(TALKER, pack(Word.DOCUMENTS, late.documents())), 1.0)
     (told,) = (message for message in made.settle(1.0) if isinstance(message, m.MembersChanged))
     assert set(told.members) == {node.key for node in (OWN, TALKER, *OTHERS)}
-    assert told.listed is not None
-    assert set(told.listed.keys) == {*told.members, late.key}
+    assert told.expired == {late.key}
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 512])

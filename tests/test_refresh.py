@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -14,18 +12,16 @@ from smeg import messages as m
 from smeg.core import Message
 from smeg.epochs import Epochs
 from smeg.errors import RemoteError
-from smeg.heartbeat import ARRANGE_AGAIN, CATCH_UP, Detection, Heartbeat, Parts
+from smeg.heartbeat import CATCH_UP, Detection, Heartbeat, Parts
 from smeg.keys import NodeKey
-from smeg.members import Members, Ranks
+from smeg.members import Ranks
 from smeg.refresh import EPOCHS_AT_ONCE, GRACE, SILENT_EPOCHS, Refresh, read
 from smeg.verdicts import Claim, Kind
-from smeg.watch import Beat, Watch
 from smeg.wire import Word, pack, unpack
 from tests.builders import QUICK
 from tests.liveness_bench import (
     CLIENT,
     EVERYBODY,
-    FAST,
     FIRST,
     HB,
     LAST,
@@ -38,7 +34,9 @@ from tests.liveness_bench import (
     all_but,
     changed,
     members,
+    ranks,
     refresh,
+    refresh_of,
     run_epochs,
 )
 
@@ -48,20 +46,6 @@ def watcher_with(parts: type[Refresh], own: NodeKey = SECOND) -> Watcher:
 
 
 # Bitmaps.
-
-
-def ranks(size: int) -> Ranks:
-    return Ranks.of(tuple(NodeKey(number.to_bytes(2, "big") * 16) for number in range(size)))
-
-
-def refresh_of(known: Ranks, answered: Iterable[int] = (), epoch: int = 7, own: NodeKey | None = None) -> Refresh:
-    """What somebody knows who has heard that these answered."""
-    made = Refresh(own or NodeKey(b"nobody".ljust(32)), HB, Random(1))
-    made.meet(known, known)
-    made.enter(epoch, 0.0)
-    for rank in answered:
-        made.vouch(known.keys[rank], epoch)
-    return made
 
 
 def learned(known: Ranks, payload: bytes, into: Refresh) -> set[NodeKey]:
@@ -171,7 +155,7 @@ def test_equal_epochs_merge(parts: type[Refresh], pruned: frozenset[NodeKey]) ->
     assert watcher.pruned == pruned
 
 
-# Newcomers, and lists that differ.
+# Newcomers.
 
 
 class ExcusesNobody(Refresh):
@@ -215,121 +199,6 @@ def test_who_answers_again_is_excused_for_the_epochs_of_its_absence(
     assert watcher.pruned == pruned
     run_epochs(watcher, (10, 11, 12), LAST)
     assert watcher.pruned == {LAST}, "three more are counted"
-
-
-class OneListOnly(Refresh):
-    def _list_named(self, tag: bytes) -> Ranks | None:
-        return self.ranks if self.ranks.tag == tag else None
-
-    def _could_not_read(self, oldest: int, heard: int) -> bool:
-        return False
-
-
-@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, frozenset()), (OneListOnly, {LAST})])
-def test_answers_by_an_older_list_count(parts: type[Refresh], pruned: frozenset[NodeKey]) -> None:
-    older = {key: EVERYBODY[key] for key in all_but(CLIENT)}
-    watcher = Watcher(SECOND, older, parts=Parts(refresh=parts))
-    watcher.tell(changed(EVERYBODY))
-    for epoch in (1, 2, 3):
-        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}), FIRST)
-        watcher.hear(refresh(epoch, {epoch: [LAST]}, older), THIRD)
-        watcher.pass_time(HB)
-    assert watcher.pruned == pruned
-
-
-class ReadsAnyList(Refresh):
-    def _list_named(self, tag: bytes) -> Ranks | None:
-        return self.ranks
-
-
-@pytest.mark.parametrize(("parts", "pruned"), [(Refresh, {LAST}), (ReadsAnyList, frozenset())])
-def test_answers_by_an_unknown_list_do_not_count(parts: type[Refresh], pruned: frozenset[NodeKey]) -> None:
-    """The same bit is another's: the dead would seem to answer."""
-    watcher = watcher_with(parts)
-    stranger = NodeKey(b"\xff" * 32)
-    strange = [*(key for key in EVERYBODY if key != FIRST), stranger]
-    for epoch in (1, 2, 3):
-        watcher.hear(refresh(epoch, {epoch: all_but(LAST)}), FIRST)
-        watcher.hear(refresh(epoch, {epoch: strange}, strange), THIRD)
-        watcher.pass_time(HB)
-    assert watcher.pruned == pruned
-
-
-class Unvouched(Refresh):
-    def vouch(self, sender: NodeKey, epoch: int) -> list[tuple[int, int]]:
-        return []
-
-
-class BelievesItself(Refresh):
-    def _could_not_read(self, oldest: int, heard: int) -> bool:
-        return False
-
-
-def condemned_around_an_odd_one(parts: type[Refresh]) -> set[tuple[bool, bool]]:
-    """One of twelve sees another list, say because its clock is off. Whether it condemned, and whether it was."""
-    known = members(12)
-    bench = Bench(known, SLOW, parts=Parts(refresh=parts))
-    odd, unseen = list(known)[3], list(known)[7]
-    bench.start(odd, Members.of({key: member for key, member in known.items() if key != unseen}))
-    bench.run(60.0)
-    return {(observer == odd, subject == odd) for observer, subject in bench.condemned}
-
-
-def test_whose_list_differs_for_long_neither_prunes_the_others_nor_is_pruned() -> None:
-    assert condemned_around_an_odd_one(Refresh) == set()
-    assert (False, True) in condemned_around_an_odd_one(Unvouched)
-    assert (True, False) in condemned_around_an_odd_one(BelievesItself)
-
-
-class ListsMembersOnly(Refresh):
-    def meet(self, ranks: Ranks, members: Ranks) -> None:
-        super().meet(members, members)
-
-
-@pytest.mark.parametrize(
-    ("parts", "ahead", "condemns"),
-    [(Refresh, 0.2, False), (Refresh, 0.5, False), (Refresh, 0.8, False), (ListsMembersOnly, 0.8, True)],
-)
-def test_nobody_is_condemned_because_somebody_has_expired_by_some_clocks(
-    parts: type[Refresh], ahead: float, condemns: bool
-) -> None:
-    known = members(100)
-    bench = Bench(known, SLOW, parts=Parts(refresh=parts))
-    bench.run(12.0)
-    *others, expired = known
-    bench.kill(expired)
-    for key in bench.random.sample(others, int(ahead * len(others))):
-        bench.tell(key, changed(known, [expired]))
-    bench.run(60.0)
-    assert any(subject != expired for _, subject in bench.condemned) is condemns
-
-
-def test_who_has_expired_need_not_answer_and_is_new_when_the_clock_is_set_back() -> None:
-    watcher = Watcher(SECOND)
-    watcher.tell(changed(EVERYBODY, [LAST]))
-    run_epochs(watcher, (1, 2, 3), LAST)
-    watcher.tell(changed(EVERYBODY))
-    watcher.pass_time(GRACE + 0.1)
-    assert watcher.pruned == frozenset()
-    run_epochs(watcher, (4, 5), LAST)
-    assert watcher.pruned == frozenset()
-    run_epochs(watcher, (6,), LAST)
-    assert watcher.pruned == {LAST}
-
-
-def test_the_answers_of_those_who_have_expired_are_neither_missed_nor_make_the_others_heard() -> None:
-    listed = ranks(10)
-    living = listed.keys[:4]
-    made = refresh_of(listed, own=living[0])
-    made.meet(listed, Ranks.of(living))
-    for epoch in (8, 9, 10):
-        made.enter(epoch, HB * epoch)
-        assert made.keys(made.missing()) == [*living[1:]]
-        answers = refresh_of(listed, range(4, 10), epoch).everything()
-        for tag in (listed.tag, b"another."):
-            _, _, items = read(unpack(answers)[1])
-            made.merge(living[1], tag, items)
-    assert made.silent(10) == [], "it hears few of the members, and others have a list that it cannot read"
 
 
 # Clients.
@@ -381,120 +250,6 @@ def test_many_clients_of_few_peers_keep_nobody_from_being_heard() -> None:
     bench = Bench(members(5, 100), SLOW)
     bench.run(40.0)
     assert bench.condemned == {}
-
-
-# The leader.
-
-
-class WaitsForEver(Epochs):
-    def _silence_ends(self) -> float:
-        return float("inf")
-
-
-@pytest.mark.parametrize("dead", [1, 2, 3])
-def test_dead_leaders_are_followed_by_the_next_however_many_they_are(dead: int) -> None:
-    for epochs, goes_on in ((Epochs, True), (WaitsForEver, False)):
-        bench = Bench(members(6), SLOW, parts=Parts(epochs=epochs))
-        bench.run(12.0)
-        gone = list(bench.known)[:dead]
-        bench.kill(*gone)
-        assert bench.run(dead * (SILENT_EPOCHS + 1) * HB + HB, partial(bench.agree, *gone)) == goes_on
-        if goes_on:
-            epoch = max(view.epoch for view in bench.views.values())
-            bench.run(3 * HB)
-            leaders = {bench.views[key].leader for key in bench.living}
-            assert leaders == {list(bench.known)[dead]}
-            assert all(bench.cores[key]._refresh.epoch > epoch for key in bench.living)
-            assert bench.wrongly() == set()
-
-
-class GivesUpTheReturned(Epochs):
-    def _learns(self, leader: NodeKey | None) -> float:
-        return 0.0
-
-
-@pytest.mark.parametrize(("epochs", "kept"), [(Epochs, True), (GivesUpTheReturned, False)])
-def test_a_leader_that_has_come_back_has_longer_to_start_an_epoch(epochs: type[Epochs], kept: bool) -> None:
-    """It may wait three intervals itself, for one before it that is dead and was never told to be."""
-    watcher = Watcher(THIRD, parts=Parts(epochs=epochs))
-    run_epochs(watcher, (1,))
-    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 0, 1, Kind.GONE).raw]))
-    assert watcher.leader == SECOND
-    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 1, 1, Kind.ALIVE).raw]))
-    watcher.pass_time(3.5 * HB)
-    assert (watcher.leader == FIRST) == kept
-    watcher.pass_time(2 * HB)
-    assert watcher.leader != FIRST, "not for ever"
-
-
-@pytest.mark.parametrize("own", [SECOND, THIRD], ids=["the next", "another"])
-def test_who_is_next_is_not_given_up_with_the_leader_before_it(own: NodeKey) -> None:
-    """Others say that the leader is dead at the moment at which it is to be given up."""
-    watcher = Watcher(own)
-    run_epochs(watcher, (1,))
-    watcher.pass_time((SILENT_EPOCHS - 1) * HB - ARRANGE_AGAIN / 2)
-    watcher.hear(pack(Word.CLAIMS, [Claim(LAST, 0, 1, Kind.GONE).raw]))
-    watcher.hear(pack(Word.CLAIMS, [Claim(FIRST, 0, 1, Kind.GONE).raw]))
-    watcher.pass_time(ARRANGE_AGAIN)
-    assert watcher.pruned == {FIRST, LAST}
-    assert watcher.leader == SECOND
-
-
-class HearsNoBeats(Watch):
-    def hears(self, key: NodeKey | None, now: float) -> bool:
-        return False
-
-
-def heard_until(seconds: float, watch: type[Watch]) -> NodeKey | None:
-    """Who leads by somebody who hears the leader's beats for so long, and no epoch."""
-    watcher = Watcher(SECOND, detection=FAST, parts=Parts(watch=watch))
-    run_epochs(watcher, (1,))
-    while seconds > 0:
-        for key in watcher.core._watch.edges:
-            watcher.hear(Beat(1, bytes(8), 0, 0.0).pack(Word.BEAT.value), key)
-        watcher.pass_time(0.5)
-        seconds -= 0.5
-    return watcher.leader
-
-
-@pytest.mark.parametrize(("watch", "kept"), [(Watch, True), (HearsNoBeats, False)])
-def test_a_leader_that_beats_has_longer_to_start_an_epoch(watch: type[Watch], kept: bool) -> None:
-    """It lives; having started anew it may not know of one before it that is dead."""
-    assert (heard_until(3 * HB, watch) == FIRST) == kept
-    assert heard_until(5 * HB, watch) != FIRST, "not for ever"
-
-
-def test_who_has_just_started_gives_a_leader_that_it_never_heard_no_longer() -> None:
-    """Others wait for its own epochs meanwhile."""
-    watcher = Watcher(SECOND, detection=Detection(interval=2.0))
-    watcher.hear(refresh(1, {1: all_but(FIRST)}), THIRD)
-    watcher.pass_time(SILENT_EPOCHS * 2.0 + 0.1)
-    assert watcher.leader == SECOND
-
-
-class StartsAtOnce(Epochs):
-    def _share(self) -> float:
-        return 0.0
-
-
-def first_epochs(epochs: type[Epochs]) -> set[float]:
-    """When each of some who find themselves next starts an epoch, after the silence."""
-    found = set()
-    for seed in range(8):
-        watcher = Watcher(SECOND, parts=Parts(epochs=epochs), seed=seed)
-        watcher.hear(refresh(1, {1: EVERYBODY}))
-        while watcher.epochs == [1]:
-            watcher.pass_time(0.1)
-        found.add(round(watcher.now - 100.0, 1))
-    return found
-
-
-def test_who_finds_itself_next_waits_a_random_part_of_the_interval() -> None:
-    """Otherwise all who think so start at one moment, and each floods all."""
-    assert len(first_epochs(StartsAtOnce)) == 1
-    waited = first_epochs(Epochs)
-    assert len(waited) > 4
-    assert all(SILENT_EPOCHS * HB <= at <= (SILENT_EPOCHS + 1) * HB + 0.2 for at in waited)
 
 
 # Who stood still.
