@@ -204,7 +204,8 @@ def check_command(files: Sequence[str]) -> None:
         try:
             script, _ = read(find(file))
             check_hosts(script, script.nodes)
-            click.echo(f"{legible(file)} is right: {len(script.timeline)} events, {len(script.expect)} expectations")
+            said = f"events: {len(script.timeline)}, expectations: {len(script.expect)}"
+            click.echo(f"{legible(file)} is right ({said})")
         except LocalError as error:
             status = refuse(error)
     sys.exit(status)
